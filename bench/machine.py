@@ -1,0 +1,55 @@
+"""What the numbers depend on beside the code: the machine and the versions."""
+
+import datetime
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from bench.tools import PEERS, tool
+
+_PYTHON_PACKAGES: Final = (
+    "litestar msgspec httpx pyreqwest uvicorn httptools uvloop cryptography structlog "
+    "granian httpx-aiohttp aiohttp"
+).split()
+_NODE_PACKAGES: Final = "fastify undici express axios pino".split()
+
+
+def facts(command: list[str]) -> Iterator[str]:
+    """Yield a Markdown list that says when, where and how was measured."""
+    now = datetime.datetime.now(datetime.UTC)
+    load = os.getloadavg()[0]
+    yield f"- `{shlex.join(command)}`, {now:%Y-%m-%d %H:%M} UTC"
+    yield f"- {_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}"
+    yield f"- load average {load:.2f} at the end: the last minute's own, and whatever else ran"
+    yield f"- Python {platform.python_version()}: {_python_packages()}"
+    yield f"- Node {_version('node', '-v')}: {_node_packages()}"
+    yield f"- nginx {_version('nginx', '-v')}, wrk {_version('wrk', '-v')}"
+
+
+def _cpu_model() -> str:
+    model = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return model[1] if model else platform.machine()
+
+
+def _python_packages() -> str:
+    installed = {dist.name: dist.version for dist in metadata.distributions()}
+    return ", ".join(f"{name} {installed[name]}" for name in _PYTHON_PACKAGES if name in installed)
+
+
+def _node_packages() -> str:
+    lock = json.loads((PEERS / "package-lock.json").read_text())["packages"]
+    return ", ".join(f"{name} {lock[f'node_modules/{name}']['version']}" for name in _NODE_PACKAGES)
+
+
+def _version(name: str, option: str) -> str:
+    # wrk ends with an error after telling its version, and nginx tells it on standard error.
+    told = subprocess.run([tool(name), option], capture_output=True, text=True, check=False)
+    version = re.search(r"\d+(\.\d+)+", told.stdout + told.stderr)
+    return version[0] if version else "of unknown version"

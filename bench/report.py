@@ -1,0 +1,102 @@
+"""Samples → medians, ratios and thresholds → Markdown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from bench.rounds import Sample
+
+_ABSENT: Final = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is compared: a contender under a number of connections."""
+
+    contender: str
+    connections: int
+
+
+class Results:
+    """The samples of all rounds."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def rows(self) -> list[Row]:
+        """Return what was measured, in the order of the first round."""
+        return list(dict.fromkeys(Row(s.contender, s.connections) for s in self._samples))
+
+    def of(self, row: Row) -> list[Sample]:
+        """Return the samples of `row`, one per round."""
+        return [s for s in self._samples if Row(s.contender, s.connections) == row]
+
+    def ratio(self, row: Row, base: Row) -> float | None:
+        """Return the median over the rounds of CPU against `base`'s in the same round."""
+        bases = {sample.round: sample.cpu_us for sample in self.of(base)}
+        return _median(s.cpu_us / bases[s.round] for s in self.of(row) if s.round in bases)
+
+    def rss_mib(self, row: Row) -> float | None:
+        """Return the median peak of resident memory."""
+        return _median(sample.rss_mib for sample in self.of(row))
+
+    def ready_seconds(self, row: Row) -> float | None:
+        """Return the median time from the start to the first answer."""
+        return _median(sample.ready_seconds for sample in self.of(row))
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A promise: `value`, None if it was not measured, is `limit` at most."""
+
+    text: str
+    value: float | None
+    limit: float
+
+    @property
+    def is_broken(self) -> bool:
+        """Tell whether it was measured and is too much."""
+        return self.value is not None and self.value > self.limit
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"- {_ABSENT} {self.text}: not measured"
+        return f"- {'✗' if self.is_broken else '✓'} {self.text}: {self.value:.2f}"
+
+
+def table(results: Results, bases: Sequence[Row]) -> Iterator[str]:
+    """Yield a Markdown table with one ratio per base."""
+    ratios = [f"× {base.contender} at {base.connections}" for base in bases]
+    titles = ["Server", "Connections", "CPU µs per request", *ratios, "RSS MiB", "Ready s"]
+    yield _line(titles)
+    yield _line(["---", *["--:"] * (len(titles) - 1)])
+    for row in results.rows():
+        yield _line(
+            [
+                row.contender,
+                str(row.connections),
+                _spread(sample.cpu_us for sample in results.of(row)),
+                *(_number(results.ratio(row, base), 2) for base in bases),
+                _number(results.rss_mib(row), 0),
+                _number(results.ready_seconds(row), 2),
+            ]
+        )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(values: Iterable[float]) -> str:
+    found = sorted(values)
+    return f"{median(found):.0f} ({found[0]:.0f}–{found[-1]:.0f})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return _ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return median(found) if found else None

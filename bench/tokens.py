@@ -1,0 +1,51 @@
+"""The tokens of a run: what the upstream answers, what the load sends, and the sealed format.
+
+NOTE: writing the format anew is intentional: a measurement must not trust the code it measures.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+SECRET_KEY: Final = "a-key-that-only-ever-seals-made-up-tokens"
+_NONCE_BYTES: Final = 12
+
+# As long as Spotify's are.
+REFRESH_TOKEN: Final = "AQ" + "BenchUpstreamRefreshToken-" * 5
+SENT_TOKEN: Final = "AQ" + "BenchStoredRefreshToken_00" * 5
+ACCESS_TOKEN: Final = "BQ" + "BenchUpstreamAccessToken_0" * 5
+
+UPSTREAM_ANSWER: Final = json.dumps(
+    {
+        "access_token": ACCESS_TOKEN,
+        "token_type": "Bearer",
+        "expires_in": 3600,
+        "refresh_token": REFRESH_TOKEN,
+        "scope": "user-read-private playlist-read-private user-library-read",
+    },
+    separators=(",", ":"),
+)
+
+_cipher = AESGCM(hashlib.sha256(SECRET_KEY.encode()).digest())
+
+
+def sealed(token: str) -> str:
+    """Return `token` as an app would hold it."""
+    nonce = os.urandom(_NONCE_BYTES)
+    raw = nonce + _cipher.encrypt(nonce, token.encode(), None)
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def opened(token: str) -> str:
+    """Return what is in `token`; raises InvalidTag or ValueError if it isn't ours."""
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    return _cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()
+
+
+def request_body() -> str:
+    """Return the form of one refresh."""
+    return f"method=PKCE&grant_type=refresh_token&refresh_token={sealed(SENT_TOKEN)}"

@@ -1,0 +1,17 @@
+"""spotify-api-server: swaps authorization codes and sealed refresh tokens for Spotify's tokens.
+
+The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for example:
+
+    server       bytes → ASGI                          deadlines, drain
+    observation  request id, span; the line at the end
+    routes       the path's handler
+    forms        bytes → PKCERefreshForm               400 / 413 / 415
+    flows        Sealer.open (sealing), → Grant        400
+    spotify      Grant → POST /api/token               502 / 503 / 504; Spotify's own errors pass
+    answers      sealed token, headers that may pass   no-store
+
+`app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
+`probes` what Kubernetes asks, `telemetry` and `logs` what an operator sees.
+"""
+
+__version__ = "1.0.0"

@@ -1,0 +1,192 @@
+"""Spotify's answer → ours: the refresh token sealed, the headers that may pass.
+
+A success is Spotify's JSON object with one field sealed and one added. An error is Spotify's own,
+byte for byte. Nothing that might be an unsealed refresh token gets through.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from service.asgi import Receive, Scope, Send
+from service.errors import ErrorBody, ServiceError, UpstreamFailed
+from service.sealing import Opened, Sealer
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+NO_STORE: Final[Headers] = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
+"""For every answer about tokens (RFC 6749, section 5.1)."""
+_JSON: Final[Headers] = ((b"content-type", b"application/json"), *NO_STORE)
+
+_NOT_FORWARDED = frozenset(
+    # Of this connection only (RFC 9110, section 7.6.1).
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade "
+    # True of Spotify's body and server, not of ours.
+    b"content-length content-encoding alt-svc server date via nel report-to set-cookie "
+    b"strict-transport-security "
+    # Ours to say.
+    b"cache-control pragma x-request-id".split()
+)
+_NOT_FORWARDED_PREFIX = b"access-control-"
+
+
+class Upstream(NamedTuple):
+    """What Spotify answered; `body` is decoded, `headers` are as received, names in lower case."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What we answer; also the ASGI application that sends it, so that nothing copies it again."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send this answer over ASGI."""
+        length = (b"content-length", b"%d" % len(self.body))
+        headers = [*self.headers, length]
+        start = {"type": "http.response.start", "status": self.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def _documented(kind: str) -> Any:  # noqa: ANN401 - a type form has no type yet
+    """Return a field that documents as `kind` and passes whatever Spotify sends."""
+    return Annotated[Any, Meta(extra_json_schema={"type": kind})]
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """Spotify's success (RFC 6749, section 5.1), checked where we act on it.
+
+    Fields that Spotify adds pass too: see `success`.
+    """
+
+    access_token: _documented("string") = None  # type: ignore[valid-type]
+    token_type: _documented("string") = None  # type: ignore[valid-type]
+    scope: _documented("string") = None  # type: ignore[valid-type]
+    expires_in: _documented("integer") = None  # type: ignore[valid-type]
+    refresh_token: str | None = None
+    expiration_date: _documented("string") = None  # type: ignore[valid-type]
+
+
+class SpotifyError(msgspec.Struct, frozen=True):
+    """Spotify's error (RFC 6749, section 5.2), as it is forwarded."""
+
+    error: str
+    error_description: str = ""
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_tokens = msgspec.json.Decoder(TokenAnswer)
+_spotify_error = msgspec.json.Decoder(SpotifyError)
+
+_ERROR_CODES = frozenset(
+    [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+        "server_error",
+        "temporarily_unavailable",
+        "rate_limited",
+        "rate_limit_exceeded",
+        "slow_down",
+        "invalid_token",
+    ]
+)
+
+
+def success(upstream: Upstream, sealer: Sealer, fallback: Opened | None, now: datetime) -> Answer:
+    """Return Spotify's 2xx with the refresh token sealed, or raise UpstreamFailed.
+
+    `fallback` is the caller's own token, sealed anew when Spotify sent none; `now` is aware.
+    Members stay in Spotify's order, and all but the token keep the bytes that Spotify sent.
+    """
+    try:
+        tokens = _tokens.decode(upstream.body)
+        members = _members.decode(upstream.body)
+    except (msgspec.DecodeError, RecursionError):
+        # NOTE: `from None` is intentional: the error may quote the body, and so a token.
+        raise UpstreamFailed("Spotify's answer could not be understood") from None
+    token = tokens.refresh_token or (fallback.token if fallback else None)
+    if token:
+        members["refresh_token"] = _raw(sealer.seal(token))
+        if (expiry := _expiration_date(tokens.expires_in, now)) is not None:
+            members.setdefault("expiration_date", _raw(expiry))
+    return Answer(upstream.status, _JSON, msgspec.json.encode(members))
+
+
+def forwarded(upstream: Upstream) -> Answer:
+    """Return Spotify's 4xx or 5xx as it is, less the headers that are not for our client."""
+    return Answer(upstream.status, (*_end_to_end(upstream.headers), *NO_STORE), upstream.body)
+
+
+def own_error(error: ServiceError) -> Answer:
+    """Return our own error."""
+    headers = tuple((k.lower().encode(), v.encode()) for k, v in error.headers.items())
+    return Answer(error.status, (*_JSON, *headers), ErrorBody(error.reason).to_json())
+
+
+def error_code(upstream: Upstream) -> str | None:
+    """Return Spotify's `error` if it is one that is known, else "other"; None if it has none.
+
+    NOTE: the closed list is intentional: the code goes into logs, and a text of Spotify's may
+    repeat what it was sent.
+    """
+    try:
+        code = _spotify_error.decode(upstream.body).error
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return code if code in _ERROR_CODES else "other"
+
+
+def is_success(status: int) -> bool:
+    """Tell whether `status` is 2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def is_error(status: int) -> bool:
+    """Tell whether `status` is 4xx or 5xx."""
+    return HTTPStatus.BAD_REQUEST <= status < 600  # noqa: PLR2004 - the end of 5xx has no name
+
+
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(text))
+
+
+def _expiration_date(expires_in: object, now: datetime) -> str | None:
+    if type(expires_in) is not int:  # True is an int too
+        return None
+    try:
+        expiry = now.astimezone(UTC) + timedelta(seconds=expires_in)
+    except OverflowError:
+        return None
+    return expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _end_to_end(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
+    nominated = {
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    return (
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_FORWARDED
+        and name not in nominated
+        and not name.startswith(_NOT_FORWARDED_PREFIX)
+    )

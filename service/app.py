@@ -1,0 +1,127 @@
+"""The app: the only place where the parts are joined."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from litestar import Litestar, Request, Response
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from service import __version__, answers, errors, logs, observation, probes, routes
+from service.asgi import Receive, Scope, Send
+from service.errors import ServiceError
+from service.flows import Context
+from service.observation import Observer
+from service.probes import Readiness
+from service.sealing import Sealer
+from service.settings import Settings
+from service.spotify import ReqwestTransport, SpotifyAccounts
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
+
+
+class App:
+    """The service as an ASGI application; `readiness` is what a server tells it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: httpx.AsyncBaseTransport,
+        tracing: "Tracing | None",
+    ) -> None:
+        self.readiness = Readiness()
+        traced = tracing.instrument(transport) if tracing else transport
+        accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
+        swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
+        flows = settings.client_credentials_enabled
+        handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
+        self._app = Observer(
+            Litestar(
+                [routes.options(handlers), *handlers],
+                cors_config=_cors(settings),
+                exception_handlers={Exception: _answer_exception},
+                lifespan=[_lifespan(self.readiness, accounts, tracing)],
+                logging_config=None,
+                openapi_config=None,
+                state=State({"readiness": self.readiness}),
+            ),
+            self.readiness,
+            tracing,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        await self._app(scope, receive, send)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    tracing: "Tracing | None" = None,
+) -> App:
+    """Return the service for `settings`, asking Spotify through `transport`."""
+    return App(settings, transport or ReqwestTransport(), tracing)
+
+
+def _sealer(settings: Settings) -> Sealer:
+    previous = (key.reveal() for key in settings.secret_keys_previous)
+    return Sealer(settings.secret_key.reveal(), previous)
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Let pages of the named origins call us; without origins there is no CORS at all."""
+    if not settings.cors_allow_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_allow_origins),
+        allow_methods=["POST", "GET"],
+        allow_headers=["content-type", "x-request-id", "traceparent", "tracestate"],
+        expose_headers=["x-request-id", "retry-after"],
+    )
+
+
+def _lifespan(
+    readiness: Readiness, accounts: SpotifyAccounts, tracing: "Tracing | None"
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        readiness.started = True
+        yield
+        await accounts.aclose()
+        if tracing:
+            tracing.flush()
+
+    return lifespan
+
+
+def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer whatever a handler or Litestar raised in our form."""
+    observed = observation.of(request.scope)
+    refusal = _as_ours(error)
+    if isinstance(refusal, errors.InternalError):
+        observed.details |= logs.exception(error)
+    elif isinstance(refusal, errors.UpstreamFailed | errors.UpstreamTimeout):
+        observed.event = "upstream.failed"
+    observed.details["reason"] = refusal.reason
+    answer = answers.own_error(refusal)
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, status_code=answer.status, headers=headers)
+
+
+def _as_ours(error: Exception) -> ServiceError:
+    """Return Litestar's refusals as ours, and anything unforeseen as a defect."""
+    if isinstance(error, ServiceError):
+        return error
+    if not isinstance(error, HTTPException) or error.status_code >= 500:  # noqa: PLR2004
+        return errors.InternalError()
+    if error.status_code == errors.MethodNotAllowed.status:
+        allow = (error.headers or {}).get("allow", "")
+        return errors.MethodNotAllowed(", ".join(sorted(set(allow.split(", ")) - {"OPTIONS"})))
+    if error.status_code == errors.NotFound.status:
+        return errors.NotFound()
+    return errors.MalformedBody("Bad Request")

@@ -1,0 +1,181 @@
+"""Logs: one JSON object a line on stdout, for our events and for what libraries say.
+
+Our own lines are written by structlog from names and fixed texts. What comes from elsewhere
+(libraries by `logging`, uncaught exceptions, warnings) passes through `_Foreign`, which leaves out
+exceptions' texts and local variables and hides the secrets it knows: an exception's text may quote
+the very value that broke it.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from service.settings import LOG_LEVELS, Settings
+
+_LEVEL_NAMES: Final = sorted(((number, name) for name, number in LOG_LEVELS.items()), reverse=True)
+_UVICORN_TRACE: Final = 5
+"""At this level uvicorn logs every ASGI message, paths and queries included: never let it."""
+
+
+class Correlated(Protocol):
+    """The request that a line belongs to."""
+
+    def correlation(self) -> dict[str, str]:
+        """Return `request_id` and, while traced, `trace_id` and `span_id`."""
+        ...
+
+
+current: ContextVar[Correlated | None] = ContextVar("current", default=None)
+"""The request under way in this context."""
+
+
+class Logger(structlog.BoundLoggerBase):
+    """structlog's logger with Swift's level names; fields are keyword arguments."""
+
+    threshold = LOG_LEVELS["info"]
+
+    def emit(self, level: str, event: str, **fields: object) -> None:
+        """Write a line, if `level` is logged."""
+        if LOG_LEVELS[level] >= self.threshold:
+            self._proxy_to_logger("msg", event, level=level, **fields)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Write a line at debug."""
+        self.emit("debug", event, **fields)
+
+    def notice(self, event: str, **fields: object) -> None:
+        """Write a line at notice."""
+        self.emit("notice", event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Write a line at warning."""
+        self.emit("warning", event, **fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Write a line at error."""
+        self.emit("error", event, **fields)
+
+
+class _Stdout:
+    """Writes whole lines to stdout as it is at the time, so that it can be redirected."""
+
+    def msg(self, line: bytes) -> None:
+        try:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        except (OSError, ValueError):
+            # Whoever read our logs is gone; that is no reason to fail a request.
+            return
+
+
+def _correlate(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if (request := current.get()) is not None:
+        event.update(request.correlation())
+    return event
+
+
+def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[bytes], Any]:
+    head = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+        "level": event.pop("level"),
+        "event": event.pop("event"),
+    }
+    return (msgspec.json.encode({**head, **event}) + b"\n",), {}
+
+
+log = Logger(_Stdout(), processors=[_correlate, _render], context={})
+"""The logger of all rooms."""
+
+
+def configure(settings: Settings | None = None) -> None:
+    """Send everything this process has to say through `log`, from now on.
+
+    Without settings, which may be what is wrong, the level is the default.
+    """
+    level = LOG_LEVELS[settings.log_level] if settings else LOG_LEVELS["info"]
+    Logger.threshold = level
+    root = logging.getLogger()
+    root.handlers = [_Foreign(settings.secrets if settings else ())]
+    root.setLevel(level)
+    # uvicorn's own lines say what ours say; they are kept for whoever looks for a cause.
+    quiet = level <= LOG_LEVELS["debug"]
+    logging.getLogger("uvicorn").setLevel(logging.DEBUG if quiet else logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what goes wrong in callbacks and forgotten tasks of `loop`."""
+    loop.set_exception_handler(_uncaught_in_loop)
+
+
+def exception(error: BaseException) -> dict[str, object]:
+    """Describe an exception by types and places: no text of it, no value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    cause = error.__cause__ or error.__context__
+    return {
+        "error_type": type(error).__qualname__,
+        **({"caused_by": type(cause).__qualname__} if cause else {}),
+        "stack": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+class _Foreign(logging.Handler):
+    """What libraries log, as lines of ours."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, object] = {"logger": record.name}
+        try:
+            fields["message"] = self._redact(record.getMessage())
+        except Exception as error:  # noqa: BLE001 - arguments that don't fit must not stop a line
+            fields |= exception(error)
+        if record.exc_info and record.exc_info[1] is not None:
+            fields |= exception(record.exc_info[1])
+        log.emit(_level_name(record.levelno), "library.logged", **fields)
+
+    def _redact(self, message: str) -> str:
+        for secret in self._secrets:
+            message = message.replace(secret, "[redacted]")
+        return message
+
+
+def _level_name(number: int) -> str:
+    return next((name for least, name in _LEVEL_NAMES if number >= least), "trace")
+
+
+def _uncaught(
+    _kind: type[BaseException], error: BaseException, _traceback: TracebackType | None
+) -> None:
+    log.emit("critical", "process.failed", **exception(error))
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        log.error("thread.failed", **exception(args.exc_value))
+
+
+def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+    if args.exc_value is not None:
+        log.error("finalizer.failed", **exception(args.exc_value))
+
+
+def _uncaught_in_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    log.error("task.failed", **(exception(error) if error is not None else {}))

@@ -1,0 +1,140 @@
+"""One request, seen from outside: its id, its span, its duration, its one line in the log.
+
+Wraps the whole application, so that a 404 is seen as a success is. Nothing the client chose gets
+into the line but a sane request id: routes are the templates that matched, never paths.
+"""
+
+import os
+import re
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from service import probes
+from service.answers import is_error
+from service.asgi import App, Message, Receive, Scope, Send
+from service.logs import current, log
+from service.probes import Readiness
+
+if TYPE_CHECKING:
+    from service.tracing import ServerSpan, Tracing
+
+REQUEST_ID: Final = b"x-request-id"
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_LOGGED_METHODS = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
+_CLIENT_GONE: Final = 499
+"""What logs say of a client that left before its answer, as nginx does."""
+
+
+class Observation:
+    """What is known of a request; rooms on its way add what they find out."""
+
+    __slots__ = ("details", "event", "flow", "request_id", "span", "started", "status")
+
+    def __init__(self, scope: Scope) -> None:
+        self.request_id = _request_id(scope)
+        self.started = time.perf_counter()
+        self.status = _CLIENT_GONE
+        self.flow: str | None = None
+        self.event: str | None = None
+        self.details: dict[str, object] = {}
+        self.span: ServerSpan | None = None
+
+    def correlation(self) -> dict[str, str]:
+        """Return the ids that every line of this request carries."""
+        ids = {"request_id": self.request_id}
+        return ids | self.span.correlation() if self.span else ids
+
+    def log(self, scope: Scope, route: str | None) -> None:
+        """Write the request's line."""
+        method = scope["method"]
+        log.emit(
+            self._level(route),
+            self.event or self._outcome(route),
+            **({"flow": self.flow} if self.flow else {}),
+            method=method if method in _LOGGED_METHODS else "other",
+            route=route,
+            status=self.status,
+            duration_ms=round((time.perf_counter() - self.started) * 1000, 2),
+            **self.details,
+        )
+
+    def _level(self, route: str | None) -> str:
+        if route in probes.PATHS:
+            return "debug"
+        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.event is None:
+            return "error"
+        return "warning" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "info"
+
+    def _outcome(self, route: str | None) -> str:
+        if route in probes.PATHS:
+            return "probe.answered"
+        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "request.failed"
+        if self.status == _CLIENT_GONE:
+            return "request.abandoned"
+        return "request.refused" if is_error(self.status) else "request.served"
+
+
+def of(scope: Scope) -> Observation:
+    """Return the observation of the request in `scope`."""
+    observation: Observation = scope["state"]["observation"]
+    return observation
+
+
+class Observer:
+    """The application around the application: observes each request of `app`."""
+
+    def __init__(self, app: App, readiness: Readiness, tracing: "Tracing | None") -> None:
+        self._app = app
+        self._readiness = readiness
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        observation = Observation(scope)
+        scope["state"]["observation"] = observation
+        token = current.set(observation)
+        if self._tracing and scope["path"].rstrip("/") not in probes.PATHS:
+            observation.span = self._tracing.start(scope)
+        try:
+            await self._app(scope, receive, self._stamped(observation, send))
+        finally:
+            self._finish(observation, scope)
+            current.reset(token)
+
+    def _stamped(self, observation: Observation, send: Send) -> Send:
+        """Return `send` that notes the status and adds the request id."""
+
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                observation.status = message["status"]
+                headers: list[tuple[bytes, bytes]] = message["headers"]
+                headers.append((REQUEST_ID, observation.request_id.encode()))
+                if self._readiness.draining:
+                    # Kept-alive connections move to another replica before this one closes them.
+                    headers.append((b"connection", b"close"))
+            await send(message)
+
+        return stamped
+
+    def _finish(self, observation: Observation, scope: Scope) -> None:
+        route: str | None = scope.get("path_template")
+        observation.log(scope, route)
+        if observation.span is not None:
+            error_type = observation.details.get("error_type")
+            observation.span.end(
+                route=route,
+                status=observation.status,
+                error_type=str(error_type) if error_type else None,
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID and _SANE_REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return os.urandom(16).hex()

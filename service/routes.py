@@ -1,0 +1,183 @@
+"""The five POST handlers and the root: form in, answer out, nothing else.
+
+Handlers return the Answer itself, which is an ASGI application: Litestar sends it as it is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import MediaType, Request, Response, post, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Receive
+
+from service import answers, flows, forms, observation
+from service.answers import Upstream
+from service.errors import (
+    MethodNotAllowed,
+    PayloadTooLarge,
+    RequestTimeout,
+    ServiceError,
+    UnsupportedMediaType,
+)
+from service.flows import Grant
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+AnyRequest = Request[Any, Any, Any]
+Ask = Callable[[Grant], Awaitable[Upstream]]
+
+CODE_FLOW = "/authorization-code-flow"
+PKCE_FLOW = "/authorization-code-flow-pkce"
+CLIENT_FLOW = "/client-credentials-flow"
+
+
+class ClientGone(ServiceError):
+    """The client left before its body was complete; nobody reads the answer."""
+
+
+class Swap:
+    """The way of a request through forms, flows, Spotify and answers."""
+
+    def __init__(self, context: flows.Context, ask: Ask) -> None:
+        self._context = context
+        self._ask = ask
+
+    async def __call__(
+        self,
+        request: AnyRequest,
+        form: type[Form],
+        grant: Callable[[Form, flows.Context], Grant],
+        event: str,
+    ) -> ASGIApp:
+        """Answer `request`, whose body is a `form` and asks for a `grant`."""
+        observed = observation.of(request.scope)
+        observed.flow = grant.__name__
+        body_type, body = await _body(request, self._context.settings.request_timeout)
+        asked = grant(forms.decode(body_type, body, form), self._context)
+        upstream, answer = await flows.exchange(asked, self._ask, self._context.sealer, _now)
+        if answers.is_success(upstream.status):
+            observed.event = event
+        else:
+            observed.event = "token.refused" if upstream.status < 500 else "upstream.failed"  # noqa: PLR2004
+            if code := answers.error_code(upstream):
+                observed.details["error"] = code
+        return answer  # type: ignore[return-value]  # ASGI by any other types
+
+
+def handlers(swap: Swap, *, client_credentials: bool) -> list[HTTPRouteHandler]:
+    """Return the handlers of all flows; without `client_credentials`, that one is no path."""
+    code_flow = [retrieve_code(swap), refresh_code(swap), retrieve_pkce(swap), refresh_pkce(swap)]
+    return [root, *code_flow, *([retrieve_client(swap)] if client_credentials else [])]
+
+
+def retrieve_client(swap: Swap) -> HTTPRouteHandler:
+    """Answer the app's own access token."""
+
+    @post(f"{CLIENT_FLOW}/retrieve-tokens", status_code=200)
+    async def retrieve(request: AnyRequest) -> ASGIApp:
+        form, grant = forms.ClientCredentialsForm, flows.client_credentials
+        return await swap(request, form, grant, "token.retrieved")
+
+    return retrieve
+
+
+def retrieve_code(swap: Swap) -> HTTPRouteHandler:
+    """Answer tokens for an authorization code."""
+
+    @post(f"{CODE_FLOW}/retrieve-tokens", status_code=200)
+    async def retrieve(request: AnyRequest) -> ASGIApp:
+        form, grant = forms.AuthorizationCodeForm, flows.authorization_code
+        return await swap(request, form, grant, "token.retrieved")
+
+    return retrieve
+
+
+def refresh_code(swap: Swap) -> HTTPRouteHandler:
+    """Answer a new access token for a sealed refresh token."""
+
+    @post(f"{CODE_FLOW}/refresh-tokens", status_code=200)
+    async def refresh(request: AnyRequest) -> ASGIApp:
+        return await swap(request, forms.RefreshForm, flows.refresh, "token.refreshed")
+
+    return refresh
+
+
+def retrieve_pkce(swap: Swap) -> HTTPRouteHandler:
+    """Answer tokens for an authorization code and its verifier."""
+
+    @post(f"{PKCE_FLOW}/retrieve-tokens", status_code=200)
+    async def retrieve(request: AnyRequest) -> ASGIApp:
+        form, grant = forms.PKCEAuthorizationCodeForm, flows.pkce_authorization_code
+        return await swap(request, form, grant, "token.retrieved")
+
+    return retrieve
+
+
+def refresh_pkce(swap: Swap) -> HTTPRouteHandler:
+    """Answer new tokens for a sealed refresh token of PKCE."""
+
+    @post(f"{PKCE_FLOW}/refresh-tokens", status_code=200)
+    async def refresh(request: AnyRequest) -> ASGIApp:
+        return await swap(request, forms.PKCERefreshForm, flows.pkce_refresh, "token.refreshed")
+
+    return refresh
+
+
+@route("/", http_method=["GET", "HEAD"], sync_to_thread=False)
+def root() -> Response[str]:
+    """Answer `success`, as the original server does."""
+    return Response("success", media_type=MediaType.TEXT)
+
+
+def options(handlers: list[HTTPRouteHandler]) -> HTTPRouteHandler:
+    """Refuse OPTIONS on every path as any other method that isn't there.
+
+    Litestar would answer 204 by itself; preflights never come here, CORS answers them before.
+    """
+    allowed = {path: ", ".join(sorted(h.http_methods)) for h in handlers for path in h.paths}
+
+    @route(list(allowed), http_method="OPTIONS", include_in_schema=False, sync_to_thread=False)
+    def refuse(request: AnyRequest) -> None:
+        raise MethodNotAllowed(allowed[request.scope["path_template"]])
+
+    return refuse
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _body(request: AnyRequest, seconds: float) -> tuple[str, bytes]:
+    """Return Content-Type and body, refusing by the headers alone where they are enough."""
+    content_type = length = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-length":
+            length = value
+    body_type = content_type.decode("latin-1")
+    if not forms.is_supported(body_type):
+        raise UnsupportedMediaType
+    if length.isdigit() and int(length) >= forms.BODY_LIMIT:
+        raise PayloadTooLarge
+    try:
+        async with asyncio.timeout(seconds):
+            return body_type, await _read(request.receive)
+    except TimeoutError:
+        raise RequestTimeout from None
+
+
+async def _read(receive: Receive) -> bytes:
+    """Read a body, and no further than the limit."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body += message["body"]
+        if len(body) >= forms.BODY_LIMIT:
+            raise PayloadTooLarge
+        if not message["more_body"]:
+            return body

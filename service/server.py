@@ -1,0 +1,194 @@
+"""uvicorn, with what it lacks: read deadlines, a bound on headers, and a drain.
+
+docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
+"""
+
+import asyncio
+import re
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service import __version__, answers, logs
+from service.app import App
+from service.errors import MalformedBody
+from service.logs import log
+from service.settings import Settings
+
+HEAD_LIMIT = 32 * 1024
+"""Bytes of a request's line and headers."""
+UPGRADE_HINT = b"pgrade:"
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""Longer than common load balancers keep a connection, so that they close it, not we."""
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that doesn't wait for ever: head and body each have REQUEST_TIMEOUT to arrive.
+
+    A connection has one timer, which is looked at rather than rearmed: `_deadline` moves, and the
+    timer finds out whether it has passed.
+    """
+
+    request_timeout = 10.0
+
+    _deadline: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the first request's time: it has to come soon."""
+        super().connection_made(transport)
+        self._expect(self.request_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer."""
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, unless the head has become too long."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if UPGRADE_HINT in data:
+                data = _without_upgrade(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEAD_LIMIT and not self.transport.is_closing():
+            self.send_400_response("Request header fields are too long.")
+
+    def on_message_begin(self) -> None:
+        """Start the head's time, if it isn't running since the connection was made."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._expect(self.request_timeout)
+
+    def on_headers_complete(self) -> None:
+        """Start the body's time, a little more than the app has for it: it answers 408."""
+        self._in_head = False
+        self._expect(self.request_timeout + 1)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the time."""
+        self._deadline = None
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what isn't HTTP in our own form."""
+        body = answers.own_error(MalformedBody(msg)).body
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            b"cache-control: no-store\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        )
+        self.transport.write(head % len(body) + body)
+        self.transport.close()
+
+    def _expect(self, seconds: float) -> None:
+        self._deadline = self.loop.time() + seconds
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._deadline, self._check)
+
+    def _check(self) -> None:
+        """Close the connection if its request is late; else look again when it would be."""
+        self._timer = None
+        if self._deadline is None or self.transport.is_closing():
+            return
+        if self.loop.time() >= self._deadline:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_at(self._deadline, self._check)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Ignore an offer to upgrade, as a server may (RFC 9110, section 7.8).
+
+    httptools takes the offer, and what should be the request's body for another protocol.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return re.sub(rb"(?i)\r\nupgrade:[^\r\n]*", b"", head) + end + rest
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal, then drains: not ready at once, but serving for DRAIN_SECONDS more.
+
+    A second signal ends the process at once.
+    """
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        protocol = type("Protocol", (Protocol,), {"request_timeout": settings.request_timeout})
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            loop="uvloop",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            backlog=BACKLOG,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_grace(settings),
+        )
+        super().__init__(config)
+        self._readiness = app.readiness
+        self._drain_seconds = settings.drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to drain; the second time, die as the signal would have it."""
+        if self._readiness.draining:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._readiness.draining = True
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        logs.watch(asyncio.get_running_loop())
+        await super().startup(sockets)
+        for listening in sockets or ():
+            host, port = listening.getsockname()[:2]
+            log.notice("server.started", version=__version__, host=host, port=port)
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and DRAIN_SECONDS longer."""
+        await super().main_loop()
+        self._readiness.draining = True
+        log.notice("server.draining", seconds=self._drain_seconds)
+        loop = asyncio.get_running_loop()
+        end, tick = loop.time() + self._drain_seconds, 0
+        while loop.time() < end:
+            await self.on_tick(tick := tick + 1)  # keeps the Date header right
+            await asyncio.sleep(0.1)
+
+
+def _grace(settings: Settings) -> int:
+    """Return whole seconds in which every request in flight has ended by its own deadlines."""
+    return int(settings.request_timeout + settings.upstream_timeout) + 2
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a listening socket, or raise OSError."""
+    family, *_, address = socket.getaddrinfo(
+        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def run(app: App, settings: Settings, listening: socket.socket) -> None:
+    """Serve `app` on `listening` until a signal."""
+    Server(app, settings).run(sockets=[listening])

@@ -1,0 +1,304 @@
+"""Settings, read once from the environment into a frozen Struct, all problems told at once.
+
+Each of FILE_SETTINGS can be given as a file instead: `NAME_FILE=/path`. An empty variable counts
+as one that isn't set.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+LOG_LEVELS: Final = {
+    "trace": 5,
+    "debug": 10,
+    "info": 20,
+    "notice": 25,
+    "warning": 30,
+    "error": 40,
+    "critical": 50,
+}
+"""Swift's names, with the numbers of Python's logging."""
+
+FILE_SETTINGS: Final = frozenset(
+    [
+        "CLIENT_ID",
+        "CLIENT_SECRET",
+        "SECRET_KEY",
+        "REDIRECT_URI",
+        "LOG_LEVEL",
+        "SECRET_KEYS_PREVIOUS",
+    ]
+)
+WEAK_SECRET_KEY: Final = 20
+"""Characters under which SECRET_KEY is warned about."""
+
+_EXPORTERS = frozenset({"otlp", "console", "none"})
+_PROTOCOLS = frozenset({"grpc", "http/protobuf"})
+
+Value = TypeVar("Value")
+
+
+class Secret:
+    """A text that shows itself to nobody but the caller of `reveal()`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text. Never log or raise it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return repr(self)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator can set. The names in the environment are these in upper case."""
+
+    client_id: str
+    client_secret: Secret
+    secret_key: Secret
+    redirect_uri: str | None = None
+    log_level: str = "info"
+    secret_keys_previous: tuple[Secret, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 7000
+    metrics_port: int = 9464
+    spotify_token_url: str = "https://accounts.spotify.com/api/token"  # noqa: S105 - no secret
+    upstream_timeout: float = 10.0
+    upstream_max_in_flight: int = 512
+    allow_insecure_upstream: bool = False
+    request_timeout: float = 10.0
+    drain_seconds: float = 5.0
+    cors_allow_origins: tuple[str, ...] = ()
+    allowed_redirect_uris: frozenset[str] = frozenset()
+    client_credentials_enabled: bool = True
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret text in here, for whoever has to keep it out of a log."""
+        keys = (self.secret_key, *self.secret_keys_previous)
+        return tuple(secret.reveal() for secret in (self.client_secret, *keys))
+
+
+class SettingsError(Exception):
+    """`problems`: one sentence for each setting that is missing or can't be understood."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Return the settings in `environ`, or raise SettingsError with every problem found.
+
+    NOTE: a problem never quotes a value: it may be a secret that was put under the wrong name.
+    """
+    reader = _Reader(environ)
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        name = field.name.upper()
+        text = reader.text(name)
+        if text is not None:
+            reader.convert(values, field.name, text)
+        elif field.required and not reader.is_problem(name):
+            reader.problems[name] = f"{name} is required"
+    _check_upstream(values, reader.problems)
+    _check_telemetry(environ, reader.problems)
+    if reader.problems:
+        raise SettingsError(list(reader.problems.values()))
+    return msgspec.convert(values, Settings, dec_hook=_as_is)
+
+
+class _Reader:
+    """Takes texts out of the environment and the files it names, and keeps the problems."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: dict[str, str] = {}
+
+    def is_problem(self, name: str) -> bool:
+        return name in self.problems
+
+    def text(self, name: str) -> str | None:
+        text = self._environ.get(name) or None
+        path = self._environ.get(f"{name}_FILE") if name in FILE_SETTINGS else None
+        if not path:
+            return text
+        if text:
+            self.problems[name] = f"{name} and {name}_FILE are both set: set one of them"
+            return None
+        return self._file(name, path)
+
+    def _file(self, name: str, path: str) -> str | None:
+        try:
+            # One line end at the end of the file is the editor's, not the secret's.
+            return re.sub(r"\r?\n\Z", "", Path(path).read_bytes().decode()) or None
+        except OSError as error:
+            self.problems[name] = f"{name}_FILE can't be read: {error.strerror}"
+        except ValueError:
+            self.problems[name] = f"{name}_FILE is not UTF-8 text"
+        return None
+
+    def convert(self, values: dict[str, object], field: str, text: str) -> None:
+        name = field.upper()
+        try:
+            text.encode()
+            values[field] = _CONVERTERS[field](text)
+        except UnicodeEncodeError:
+            self.problems[name] = f"{name} is not UTF-8 text"
+        except ValueError as error:
+            self.problems[name] = f"{name} {error}"
+
+
+def _as_is(_type: type, value: object) -> object:
+    """Let msgspec pass what the converters made (Secret)."""
+    return value
+
+
+def _level(text: str) -> str:
+    level = text.strip().lower()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.strip().lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return convert
+
+
+def _seconds(*, zero: bool, most: float = 3600) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds <= most or (seconds == 0 and not zero):
+            least = "from 0" if zero else "above 0"
+            raise ValueError(f"must be a number of seconds {least} to {most:g}")
+        return seconds
+
+    return convert
+
+
+def _lines(text: str) -> tuple[Secret, ...]:
+    # Not splitlines(): a key may hold the rarer characters that it takes for line ends.
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return tuple(Secret(line) for line in lines if line)
+
+
+def _items(text: str) -> list[str]:
+    items = [item for item in (part.strip() for part in text.split(",")) if item]
+    if not items:
+        # An allow-list without entries would otherwise look like one that isn't set.
+        raise ValueError("must have at least one entry, separated by commas")
+    return items
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """Take exact origins as browsers write them (RFC 6454, section 6.2)."""
+    pattern = r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?"
+    origins = _items(text)
+    if not all(re.fullmatch(pattern, origin) for origin in origins):
+        raise ValueError(
+            "must be origins as browsers send them, such as https://app.example.com, "
+            "in lower case, without a path or *, separated by commas"
+        )
+    return tuple(origins)
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not _has_host(parts):
+        raise ValueError("must be an http or https URL with a host")
+    if "@" in parts.netloc or parts.fragment or parts.query:
+        raise ValueError("must not have a user name, a query or a fragment")
+    return text.strip()
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Tell whether there is a host, and a port that is one; raises ValueError if not a port."""
+    return bool(parts.hostname) and parts.port != 0
+
+
+def _client_id(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must not have white space around it or control characters in it")
+    return text
+
+
+_CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
+    "client_id": _client_id,
+    "client_secret": lambda text: Secret(_client_id(text)),
+    "secret_key": Secret,
+    "redirect_uri": str.strip,
+    "log_level": _level,
+    "secret_keys_previous": _lines,
+    "host": str.strip,
+    "port": _whole(0, 65535),
+    "metrics_port": _whole(0, 65535),
+    "spotify_token_url": _url,
+    "upstream_timeout": _seconds(zero=False),
+    "upstream_max_in_flight": _whole(1, 100_000),
+    "allow_insecure_upstream": _flag,
+    "request_timeout": _seconds(zero=False),
+    "drain_seconds": _seconds(zero=True),
+    "cors_allow_origins": _origins,
+    "allowed_redirect_uris": lambda text: frozenset(_items(text)),
+    "client_credentials_enabled": _flag,
+}
+
+
+def _check_upstream(values: dict[str, object], problems: dict[str, str]) -> None:
+    url = values.get("spotify_token_url")
+    if not isinstance(url, str) or values.get("allow_insecure_upstream"):
+        return
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        problems["SPOTIFY_TOKEN_URL"] = (  # noqa: S105 - no secret
+            "SPOTIFY_TOKEN_URL must be https: it gets the client secret; "
+            "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None:
+    """Refuse what the OpenTelemetry SDK would only find later, or ignore."""
+    for name, known in (
+        ("OTEL_TRACES_EXPORTER", _EXPORTERS),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", _PROTOCOLS),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", _PROTOCOLS),
+    ):
+        if (value := environ.get(name)) and value.strip() not in known:
+            problems[name] = f"{name} must be one of {', '.join(sorted(known))}"

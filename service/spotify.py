@@ -1,0 +1,203 @@
+"""Spotify's token endpoint: posts a Grant, bounded in time, number and size.
+
+The only importer of httpx. Requests and responses are httpx's, so that everything made for it
+(OpenTelemetry's instrumentation, a transport of one's own in a test) fits; the connections are
+reqwest's, below httpx's transport interface: docs/decisions/0001-http-client.md has the figures.
+"""
+
+import asyncio
+import base64
+import zlib
+from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import urlencode
+
+import httpx
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
+
+from service.answers import Headers, Upstream
+from service.errors import Overloaded, UpstreamFailed, UpstreamTimeout
+from service.flows import Grant
+from service.logs import log
+from service.settings import Settings
+
+ANSWER_LIMIT: Final = 1024 * 1024
+"""Bytes of an answer, before and after decoding; a longer one is refused."""
+
+_SENT: Final = frozenset(b"accept accept-encoding authorization content-type user-agent".split())
+"""All the headers that go to Spotify, besides Host and Content-Length."""
+
+
+class SpotifyAccounts:
+    """Spotify's token endpoint as seen through `transport`."""
+
+    def __init__(
+        self, settings: Settings, transport: httpx.AsyncBaseTransport, user_agent: str
+    ) -> None:
+        self._transport = transport
+        self._url = httpx.URL(settings.spotify_token_url)
+        self._timeout = settings.upstream_timeout
+        self._slots = settings.upstream_max_in_flight
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # an answer is a few hundred bytes long
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": user_agent,
+        }
+        self._headers = httpx.Headers(headers)
+        self._basic_headers = httpx.Headers({**headers, "Authorization": _basic(settings)})
+
+    async def ask(self, grant: Grant) -> Upstream:
+        """Return Spotify's answer to `grant`.
+
+        Raises Overloaded, UpstreamFailed or UpstreamTimeout. UPSTREAM_TIMEOUT bounds all of it:
+        connecting, the retry, waiting and reading.
+        """
+        if self._slots == 0:
+            raise Overloaded
+        self._slots -= 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._post(grant)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise UpstreamTimeout from error
+        except httpx.HTTPError as error:
+            raise UpstreamFailed from error
+        finally:
+            self._slots += 1
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def _post(self, grant: Grant) -> Upstream:
+        headers = self._basic_headers if grant.basic else self._headers
+        body = urlencode(grant.fields).encode()
+        request = httpx.Request("POST", self._url, headers=headers, content=body)
+        response = await self._send(request)
+        try:
+            return await _read(response)
+        finally:
+            await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send, once more if no connection could be made.
+
+        NOTE: nothing else is retried: Spotify may have seen the request, and a code or a rotated
+        refresh token is good for one use. Clients retry 429 and 5xx themselves.
+        """
+        try:
+            return await self._transport.handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            log.notice("upstream.retried", error_type=type(error).__name__)
+            return await self._transport.handle_async_request(request)
+
+
+def _basic(settings: Settings) -> str:
+    """Write the client's credentials as Spotify reads them (RFC 7617)."""
+    pair = f"{settings.client_id}:{settings.client_secret.reveal()}"
+    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+
+
+async def _read(response: httpx.Response) -> Upstream:
+    """Read an answer, bounded before and after decoding."""
+    body = bytearray()
+    async for chunk in response.stream:  # type: ignore[union-attr]  # ours are always async
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise UpstreamFailed("Spotify's answer was too long")
+    headers: Headers = tuple((name.lower(), value) for name, value in response.headers.raw)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return Upstream(response.status_code, headers, _decoded(encoding, bytes(body)))
+
+
+def _decoded(encoding: str, body: bytes) -> bytes:
+    """Undo a Content-Encoding (RFC 9110, section 8.4.1) that came though none was asked for."""
+    if encoding in {"identity", ""}:
+        return body
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        raise UpstreamFailed("Spotify's answer had an unknown content coding")
+    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out gzip or zlib itself
+    try:
+        decoded = decompressor.decompress(body, ANSWER_LIMIT + 1)
+    except zlib.error:
+        raise UpstreamFailed("Spotify's answer could not be decoded") from None
+    if len(decoded) > ANSWER_LIMIT or not decompressor.eof:
+        raise UpstreamFailed("Spotify's answer was too long or cut off")
+    return decoded
+
+
+class ReqwestTransport(httpx.AsyncBaseTransport):
+    """reqwest's connections as a transport for httpx.
+
+    TLS is always verified; no redirect is followed, no proxy, netrc or cookie is picked up. What
+    goes out is _SENT alone: trace headers that instrumentation injects stay with us.
+    """
+
+    def __init__(self) -> None:
+        self._client = (
+            ClientBuilder()
+            .no_proxy()
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            .gzip(enable=False)
+            .brotli(enable=False)
+            .zstd(enable=False)
+            .deflate(enable=False)
+            .build()
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; its body is in memory, the answer's is streamed."""
+        headers = [
+            (name.decode("ascii"), value.decode("ascii"))
+            for name, value in request.headers.raw
+            if name.lower() in _SENT
+        ]
+        sending = (
+            self._client.request(request.method, str(request.url))
+            .headers(headers)
+            .body_bytes(request.content)
+            .build_streamed()
+        )
+        try:
+            response = await sending.__aenter__()
+        except PyreqwestError as error:
+            raise _as_httpx(error) from None
+        return httpx.Response(
+            response.status,
+            headers=list(response.headers.items()),
+            stream=_Body(sending, response),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections; calls under way fail."""
+        await self._client.close()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The rest of an answer, and the connection it comes over."""
+
+    def __init__(self, sending: StreamRequest, response: Response) -> None:
+        self._sending = sending
+        self._reader = response.body_reader
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while (chunk := await self._reader.read()) is not None:
+                yield bytes(chunk)
+        except PyreqwestError as error:
+            raise _as_httpx(error) from None
+
+    async def aclose(self) -> None:
+        await self._sending.__aexit__(None, None, None)
+
+
+def _as_httpx(error: PyreqwestError) -> httpx.HTTPError:
+    """Return httpx's error for reqwest's, by kind alone: its text may hold the URL."""
+    if isinstance(error, (ConnectError, ConnectTimeoutError)):
+        return httpx.ConnectError("no connection")
+    return httpx.ReadError("the connection broke")

@@ -1,0 +1,36 @@
+"""OpenTelemetry: a server span per request, a client span per call to Spotify, exported by OTLP.
+
+Off, and not even imported, unless the standard variables name an exporter or an endpoint. There is
+no global provider: the spans of this app are its own, and the SDK is configured by `OTEL_*` alone.
+The spans are in `tracing`.
+"""
+
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def is_enabled(environ: Mapping[str, str]) -> bool:
+    """Tell whether the environment asks for traces."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if exporter := environ.get("OTEL_TRACES_EXPORTER", "").strip():
+        return exporter != "none"
+    return any(environ.get(name) for name in _ENDPOINTS)
+
+
+def create(environ: MutableMapping[str, str], version: str) -> "Tracing | None":
+    """Return tracing as the environment asks for it, or None if it asks for none."""
+    if not is_enabled(environ):
+        return None
+    # Read by the instrumentation: the stable names, and no secret even if somebody captures
+    # headers.
+    environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
+    environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
+    from service import tracing  # noqa: PLC0415 - not paid for when it is off
+
+    return tracing.Tracing(tracing.provider(environ, version), version)

@@ -1,0 +1,26 @@
+"""A stand-in for accounts.spotify.com, for tests, benchmarks and local development.
+
+Start it with ``python -m simulator``, or serve it inside a test::
+
+    with running(create_app(Accounts())) as url:
+        ...
+
+The modules, from the rules outwards:
+
+- ``pkce``       code verifiers and challenges (RFC 7636)
+- ``redirects``  which redirect URIs are legal, and adding parameters to one
+- ``accounts``   the registered app, codes, refresh tokens, rotation: state and rules, no HTTP
+- ``forms``      urlencoded text as pairs and as fields
+- ``answers``    what is sent back: status, headers, body
+- ``record``     what was received, kept for tests to read
+- ``exchange``   one request being answered, down to its TCP connection
+- ``faults``     what can go wrong on demand, and the queue of what will
+- ``token``      POST /api/token, and /trap where redirected requests end up
+- ``pages``      the HTML a person sees
+- ``authorize``  GET and POST /authorize
+- ``admin``      the endpoints that steer the simulator: /admin/... and /healthz
+- ``app``        all of that as one Litestar application
+- ``server``     that application on a socket
+
+It knows nothing of the service it stands beside, and is not part of its image.
+"""

@@ -1,0 +1,328 @@
+"""What can go wrong on demand.
+
+Each kind of fault is a struct whose ``kind`` is its name in lower case. In JSON::
+
+    {"kind": "status", "status": 502, "times": 3}
+
+and within a form field, where one value can follow for the kind's first field::
+
+    fault-status-502    fault-delay-2.5    fault-reset
+"""
+
+import base64
+import gzip
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from simulator.answers import Answer, Headers, as_json, edged
+from simulator.exchange import Exchange
+
+MARK = "fault-"
+"""How a form value begins that asks for a fault."""
+
+Normal = Callable[[], Answer]
+"""Gives the answer there would be without the fault. Not called, nothing is issued or used up."""
+
+_MIB = 2**20
+_JSON = "application/json"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
+HttpStatus = Annotated[int, Meta(ge=200, le=599)]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+Size = Annotated[int, Meta(ge=16, le=256 * _MIB)]
+Printable = Annotated[str, Meta(pattern=r"^[ -~]*\Z")]
+
+
+class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+    """What all kinds share: how many requests it befalls, where 0 means until it is cleared.
+
+    A kind gives its own ``_answer``, or its own ``_act`` when one fixed answer is not all of it.
+    """
+
+    times: Annotated[int, Meta(ge=0)] = 1
+
+    @property
+    def kind(self) -> str:
+        """The kind's name."""
+        return str(self.__struct_config__.tag)
+
+    async def befall(self, exchange: Exchange, normal: Normal) -> None:
+        """Do it to an exchange, given what would be its normal answer."""
+        exchange.entry.fault = self.kind
+        await self._act(exchange, normal)
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        await exchange.answer(self._answer())
+
+    def _answer(self) -> Answer:
+        raise NotImplementedError
+
+
+class Status(Fault):
+    """An error as a proxy words it: any status with a short text."""
+
+    status: HttpStatus = 503
+    body: str = "upstream connect error or disconnect/reset before headers"
+    content_type: Printable = "text/plain"
+
+    def _answer(self) -> Answer:
+        return edged(self.status, self.content_type, self.body.encode())
+
+
+class Delay(Fault):
+    """So many seconds of nothing, then the normal answer."""
+
+    seconds: Seconds = 1.0
+
+    async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
+        if not await exchange.client_left(within=self.seconds):
+            await exchange.answer(normal())
+
+
+class Reset(Fault):
+    """A TCP RST instead of an answer."""
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        await exchange.reset()
+
+
+class Close(Fault):
+    """The connection closed, in order, instead of an answer."""
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        await exchange.close()
+
+
+class Silence(Fault):
+    """No answer ever, until the client goes away."""
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        await exchange.client_left()
+
+
+class Truncated(Fault):
+    """A good answer that breaks off in the middle of its body."""
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        await exchange.truncate(edged(200, _JSON, b'{"access_token":"BQ'), missing=200)
+
+
+class Garbage(Fault):
+    """Status 200 and JSON by its Content-Type, but not by its body."""
+
+    def _answer(self) -> Answer:
+        return edged(200, _JSON, b'{"access_token": BQ, oh no')
+
+
+class NotObject(Fault):
+    """Status 200 and JSON, but an array."""
+
+    def _answer(self) -> Answer:
+        return as_json(200, ["access_token", "token_type"])
+
+
+class Gzip(Fault):
+    """The normal answer, compressed whether or not the client accepts that."""
+
+    async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
+        plain = normal()
+        headers = (*plain.headers, ("Content-Encoding", "gzip"))
+        await exchange.answer(Answer(plain.status, headers, gzip.compress(plain.body)))
+
+
+class Bomb(Fault):
+    """A small gzip body that expands to a large JSON object."""
+
+    size: Size = 64 * _MIB
+
+    def _answer(self) -> Answer:
+        return edged(200, _JSON, _bomb(self.size), (("Content-Encoding", "gzip"),))
+
+
+class Html(Fault):
+    """An error page meant for people."""
+
+    status: HttpStatus = 503
+
+    def _answer(self) -> Answer:
+        page = "<!doctype html><title>Error</title><h1>Something went wrong</h1>"
+        return edged(self.status, "text/html; charset=utf-8", page.encode())
+
+
+class Huge(Fault):
+    """Status 200 and a JSON object of this many bytes."""
+
+    size: Size = 2 * _MIB
+
+    def _answer(self) -> Answer:
+        return edged(200, _JSON, b"".join(_padded_object(self.size)))
+
+
+class RateLimit(Fault):
+    """Too many requests, as on Spotify's docs page "Rate limits"."""
+
+    retry_after: Annotated[int, Meta(ge=0)] = 7
+
+    def _answer(self) -> Answer:
+        error = {"status": 429, "message": "API rate limit exceeded"}
+        return as_json(429, {"error": error}, (("Retry-After", str(self.retry_after)),))
+
+
+class Redirect(Fault):
+    """A redirect that keeps method and body, so that a client that follows it leaks its secret."""
+
+    url: Annotated[str, Meta(pattern=r"^[!-~]+\Z")] = "/trap"
+
+    def _answer(self) -> Answer:
+        return edged(307, "text/plain", b"", (("Location", self.url),))
+
+
+class Slow(Fault):
+    """The normal answer, with so many seconds before each byte of its body."""
+
+    interval: Seconds = 0.1
+
+    async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
+        await exchange.dribble(normal(), self.interval)
+
+
+class BadHeader(Fault):
+    """An answer with a line among its headers that is none."""
+
+    async def _act(self, exchange: Exchange, _: Normal, /) -> None:
+        start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        await exchange.shout(start + b"this is no header\r\nContent-Length: 2\r\n\r\n{}")
+
+
+class Verbatim(Fault, tag="answer"):
+    """Any answer, word for word: the server adds Date and Content-Length, and nothing else."""
+
+    status: HttpStatus = 200
+    headers: Headers = ()
+    body: str = ""
+    body_base64: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be sent: the reader of JSON tells where the ValueError arose."""
+        if self.body and self.body_base64:
+            raise ValueError("Give body or body_base64, not both")
+        base64.b64decode(self.body_base64, validate=True)
+        for name, value in self.headers:
+            _check_header(name, value)
+
+    def _answer(self) -> Answer:
+        body = base64.b64decode(self.body_base64) or self.body.encode()
+        return Answer(self.status, self.headers, body)
+
+
+AnyFault = (
+    Status
+    | Delay
+    | Reset
+    | Close
+    | Silence
+    | Truncated
+    | Garbage
+    | NotObject
+    | Gzip
+    | Bomb
+    | Html
+    | Huge
+    | RateLimit
+    | Redirect
+    | Slow
+    | BadHeader
+    | Verbatim
+)
+
+_KINDS: dict[str, type[Fault]] = {
+    str(kind.__struct_config__.tag): kind for kind in Fault.__subclasses__()
+}
+
+
+class FaultQueue:
+    """The faults that await the next requests to the token endpoint."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[AnyFault] = deque()
+
+    def add(self, faults: Iterable[AnyFault]) -> None:
+        """Put faults behind those that wait."""
+        self._waiting.extend(faults)
+
+    def take(self) -> AnyFault | None:
+        """Return the fault for one request, used up by one; None when there is none."""
+        if not self._waiting:
+            return None
+        first = self._waiting[0]
+        if first.times == 1:
+            self._waiting.popleft()
+        elif first.times > 1:
+            self._waiting[0] = msgspec.structs.replace(first, times=first.times - 1)
+        return first
+
+    def waiting(self) -> list[AnyFault]:
+        """Return what waits, the next one first, with the times each has left."""
+        return list(self._waiting)
+
+    def clear(self) -> None:
+        """Call off all faults."""
+        self._waiting.clear()
+
+
+def spelled(text: str) -> AnyFault:
+    """Return the fault a form value asks for: ``fault-KIND`` or ``fault-KIND-VALUE``.
+
+    ValueError says what is wrong with the text.
+    """
+    name, _, value = text.removeprefix(MARK).partition("-")
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"{name!r} is no kind of fault; there are {', '.join(sorted(_KINDS))}")
+    field = kind.__struct_fields__[0]
+    if value and field == "times":
+        raise ValueError(f"fault-{name} takes no value")
+    given = {field: value} if value else {}
+    try:
+        fault: AnyFault = msgspec.convert({"kind": name, **given}, AnyFault, strict=False)
+    except msgspec.ValidationError as problem:
+        raise ValueError(f"fault-{name} cannot take {value!r}: {problem}") from problem
+    return fault
+
+
+def _check_header(name: str, value: str) -> None:
+    """Refuse what is no header (RFC 9110 section 5), or says where the answer ends."""
+    if _TOKEN.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no header name")
+    if _FIELD_VALUE.fullmatch(value) is None:
+        raise ValueError(f"The value of {name} has characters no header may have")
+    if name.lower() in _FRAMING:
+        raise ValueError(f"{name} is set by the server")
+
+
+def _padded_object(size: int) -> Iterable[bytes]:
+    """Yield a JSON object of so many bytes, at most a mebibyte at a time."""
+    start, end = b'{"padding":"', b'"}'
+    yield start
+    left = size - len(start) - len(end)
+    while left:
+        piece = min(left, _MIB)
+        yield b"x" * piece
+        left -= piece
+    yield end
+
+
+@cache
+def _bomb(size: int) -> bytes:
+    """Return a JSON object of so many bytes as gzip, without ever holding it whole."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    return b"".join([*map(packer.compress, _padded_object(size)), packer.flush()])

@@ -1,0 +1,30 @@
+"""Proof Key for Code Exchange, S256 only (RFC 7636)."""
+
+import base64
+import hashlib
+import hmac
+import re
+
+CHALLENGE_PATTERN = r"^[A-Za-z0-9_-]{43}$"
+"""What S256 makes of any verifier: 32 bytes in unpadded base64url (RFC 7636 section 4.2)."""
+
+_CHALLENGE = re.compile(CHALLENGE_PATTERN.removeprefix("^").removesuffix("$"))
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+def challenge_of(verifier: str) -> str:
+    """Return the S256 challenge for a verifier (RFC 7636 section 4.2)."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def is_challenge(text: str) -> bool:
+    """Tell whether a text can be an S256 challenge at all."""
+    return _CHALLENGE.fullmatch(text) is not None
+
+
+def proves(verifier: str, challenge: str) -> bool:
+    """Tell whether a verifier is well formed (section 4.1) and fits the challenge (4.6)."""
+    if _VERIFIER.fullmatch(verifier) is None:
+        return False
+    return hmac.compare_digest(challenge_of(verifier), challenge)

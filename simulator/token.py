@@ -1,0 +1,136 @@
+"""POST /api/token, which checks what Spotify checks, and /trap, where redirects end up.
+
+A ``code`` or ``refresh_token`` that begins with ``fault-`` asks for a fault (see ``faults``), and
+passes for a good one otherwise. It goes before the faults that wait in the queue.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from simulator import faults, forms, pkce
+from simulator.accounts import Accounts, AccountsError, Client, Tokens
+from simulator.answers import Answer, as_json, refusal
+from simulator.exchange import Exchange, received
+from simulator.faults import FaultQueue
+from simulator.record import Entry, Record
+
+_GRANT_TYPES = "grant_type must be client_credentials, authorization_code or refresh_token"
+
+
+def token_route(accounts: Accounts, queue: FaultQueue, record: Record) -> ASGIRouteHandler:
+    """Return the token endpoint. It takes every method, so that every request is recorded."""
+
+    @asgi("/api/token", copy_scope=False)
+    async def token(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = await received(scope, receive, send)
+        if exchange is not None:
+            record.add(exchange.entry)
+            await _answer_or_fault(exchange, accounts, queue)
+
+    return token
+
+
+def trap_route(record: Record) -> ASGIRouteHandler:
+    """Return an endpoint that records whoever comes by."""
+
+    @asgi("/trap", copy_scope=False)
+    async def trap(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = await received(scope, receive, send)
+        if exchange is not None:
+            record.add(exchange.entry)
+            await exchange.answer(as_json(200, {"trapped": True}))
+
+    return trap
+
+
+async def _answer_or_fault(exchange: Exchange, accounts: Accounts, queue: FaultQueue) -> None:
+    def normal() -> Answer:
+        return _answer(accounts, exchange.entry)
+
+    asked = _fault_value(exchange.entry)
+    try:
+        fault = faults.spelled(asked) if asked else queue.take()
+    except ValueError as problem:
+        await exchange.answer(refusal(400, "invalid_request", str(problem)))
+        return
+    if fault is None:
+        await exchange.answer(normal())
+    else:
+        await fault.befall(exchange, normal)
+
+
+def _fault_value(entry: Entry) -> str | None:
+    """Return the first form value that asks for a fault."""
+    for name, value in entry.form:
+        if name in {"code", "refresh_token"} and value.startswith(faults.MARK):
+            return value
+    return None
+
+
+def _answer(accounts: Accounts, entry: Entry) -> Answer:
+    """Return the answer to a request for tokens, good or bad (RFC 6749 section 5)."""
+    if entry.method != "POST":
+        return refusal(405, "invalid_request", "method must be POST", (("Allow", "POST"),))
+    if entry.media_type() != forms.MEDIA_TYPE:
+        return refusal(415, "invalid_request", f"Content-Type must be {forms.MEDIA_TYPE}")
+    try:
+        return as_json(200, _grant(accounts, entry))
+    except AccountsError as refused:
+        return refusal(400, refused.error, refused.description)
+
+
+def _grant(accounts: Accounts, entry: Entry) -> Tokens:
+    """Return what the request asks for, or raise AccountsError."""
+    form = _form(entry)
+    match form.get("grant_type"):
+        case "client_credentials":
+            return accounts.grant_client_credentials(_client(entry, form))
+        case "authorization_code":
+            code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
+            verifier = form.get("code_verifier")
+            if code.startswith(faults.MARK):
+                challenge = verifier and pkce.challenge_of(verifier)
+                code = accounts.issue_code(redirect_uri, challenge=challenge)
+            return accounts.exchange_code(_client(entry, form), code, redirect_uri, verifier)
+        case "refresh_token":
+            client, token = _client(entry, form), _required(form, "refresh_token")
+            if token.startswith(faults.MARK):
+                token = accounts.issue_refresh_token(pkce=client.client_secret is None)
+            return accounts.refresh(client, token)
+        case _:
+            raise AccountsError("unsupported_grant_type", _GRANT_TYPES)
+
+
+def _form(entry: Entry) -> Mapping[str, str]:
+    try:
+        return forms.fields(entry.form)
+    except ValueError as repeated:
+        raise AccountsError("invalid_request", str(repeated)) from repeated
+
+
+def _required(form: Mapping[str, str], name: str) -> str:
+    if name not in form:
+        raise AccountsError("invalid_request", f"{name} must be supplied")
+    return form[name]
+
+
+def _client(entry: Entry, form: Mapping[str, str]) -> Client:
+    """Return who the request says it is from: by Basic header, or else by its form.
+
+    Spotify takes id and secret in the header as they are, not urlencoded first as RFC 6749
+    section 2.3.1 has it; for its own ids and secrets, which are hexadecimal, that is the same.
+    """
+    scheme, _, credentials = entry.header("authorization").partition(" ")
+    if scheme.lower() != "basic":
+        return Client(form.get("client_id", ""), form.get("client_secret"))
+    try:
+        pair = base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as broken:
+        raise AccountsError("invalid_client", "Invalid client") from broken
+    client_id, _, client_secret = pair.partition(":")
+    return Client(client_id, client_secret)

@@ -1,0 +1,44 @@
+"""Requests that a client of the simulator would send."""
+
+import httpx
+
+CLIENT = {"client_id": "simulator-client-id", "client_secret": "simulator-client-secret"}
+PUBLIC = {"client_id": "simulator-client-id"}
+BASIC = httpx.BasicAuth("simulator-client-id", "simulator-client-secret")
+REDIRECT_URI = "https://app.example/callback"
+
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+"""The pair of RFC 7636, appendix B."""
+
+
+def minted_code(client: httpx.Client, **order: str) -> str:
+    answer = client.post("/admin/codes", json={"redirect_uri": REDIRECT_URI, **order})
+    return str(answer.raise_for_status().json()["code"])
+
+
+def minted_refresh_token(client: httpx.Client, *, pkce: bool, scope: str = "") -> str:
+    answer = client.post("/admin/refresh-tokens", json={"pkce": pkce, "scope": scope})
+    return str(answer.raise_for_status().json()["refresh_token"])
+
+
+def ask(
+    client: httpx.Client, form: dict[str, str], auth: httpx.Auth | None = None
+) -> httpx.Response:
+    return client.post("/api/token", data=form, auth=auth)
+
+
+def swap(client: httpx.Client, code: str, **form: str) -> httpx.Response:
+    """Exchange a code; the form's fields are those of the plain flow unless given."""
+    fixed = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+    return ask(client, fixed | (form or CLIENT))
+
+
+def refresh(client: httpx.Client, token: str, **form: str) -> httpx.Response:
+    return ask(client, {"grant_type": "refresh_token", "refresh_token": token} | (form or CLIENT))
+
+
+def refused(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()
+    assert set(error) == {"error", "error_description"}
+    return answer.status_code, error["error"], error["error_description"]

@@ -1,0 +1,281 @@
+import base64
+
+import httpx
+import pytest
+
+from tests.simulator.requests import (
+    BASIC,
+    CHALLENGE,
+    CLIENT,
+    PUBLIC,
+    REDIRECT_URI,
+    VERIFIER,
+    ask,
+    minted_code,
+    minted_refresh_token,
+    refresh,
+    refused,
+    swap,
+)
+
+CREDENTIALS = {"grant_type": "client_credentials"}
+
+
+def basic(text: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+def test_client_credentials_give_an_access_token_only(client: httpx.Client) -> None:
+    by_form = ask(client, CREDENTIALS | CLIENT).json()
+    by_header = ask(client, CREDENTIALS, BASIC).json()
+    for tokens in (by_form, by_header):
+        assert tokens["access_token"].startswith("BQ")
+        assert tokens == {
+            "access_token": tokens["access_token"],
+            "token_type": "Bearer",
+            "expires_in": 3600,
+        }
+    assert by_form["access_token"] != by_header["access_token"]
+
+
+@pytest.mark.parametrize(
+    ("form", "description"),
+    [
+        ({}, "Invalid client"),
+        ({"client_id": "other", "client_secret": "simulator-client-secret"}, "Invalid client"),
+        (PUBLIC, "Invalid client secret"),
+        (PUBLIC | {"client_secret": "wrong"}, "Invalid client secret"),
+        (PUBLIC | {"client_secret": "wröng"}, "Invalid client secret"),
+    ],
+)
+def test_client_credentials_need_the_right_client(
+    client: httpx.Client, form: dict[str, str], description: str
+) -> None:
+    assert refused(ask(client, CREDENTIALS | form)) == (400, "invalid_client", description)
+
+
+@pytest.mark.parametrize(
+    ("header", "description"),
+    [
+        (basic("simulator-client-id:wrong"), "Invalid client secret"),
+        (basic("simulator-client-id"), "Invalid client secret"),
+        (basic("other:simulator-client-secret"), "Invalid client"),
+        ({"Authorization": "Basic !!"}, "Invalid client"),
+        ({"Authorization": "Basic /w=="}, "Invalid client"),
+        ({"Authorization": "Bearer BQ"}, "Invalid client"),
+    ],
+)
+def test_a_basic_header_that_is_wrong_or_broken_is_refused(
+    client: httpx.Client, header: dict[str, str], description: str
+) -> None:
+    answer = client.post("/api/token", data=CREDENTIALS, headers=header)
+    assert refused(answer) == (400, "invalid_client", description)
+
+
+def test_every_answer_carries_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
+    good = ask(client, CREDENTIALS | CLIENT)
+    bad = ask(client, {})
+    for answer in (good, bad):
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["set-cookie"].startswith("sp_tr=")
+        assert answer.headers["server"] == "envoy"
+        for name in (
+            "strict-transport-security",
+            "via",
+            "alt-svc",
+            "vary",
+            "sp-trace-id",
+            "x-envoy-upstream-service-time",
+        ):
+            assert name in answer.headers
+
+
+@pytest.mark.parametrize("grant_type", [{}, {"grant_type": "password"}, {"grant_type": ""}])
+def test_other_grant_types_are_refused(client: httpx.Client, grant_type: dict[str, str]) -> None:
+    assert refused(ask(client, grant_type | CLIENT)) == (
+        400,
+        "unsupported_grant_type",
+        "grant_type must be client_credentials, authorization_code or refresh_token",
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "missing"),
+    [
+        ({"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}, "code"),
+        ({"grant_type": "authorization_code", "code": "", "redirect_uri": REDIRECT_URI}, "code"),
+        ({"grant_type": "authorization_code", "code": "AQ"}, "redirect_uri"),
+        ({"grant_type": "refresh_token"}, "refresh_token"),
+    ],
+)
+def test_what_a_grant_needs_must_be_supplied(
+    client: httpx.Client, form: dict[str, str], missing: str
+) -> None:
+    assert refused(ask(client, form | CLIENT)) == (
+        400,
+        "invalid_request",
+        f"{missing} must be supplied",
+    )
+
+
+def test_a_parameter_must_not_come_twice(client: httpx.Client) -> None:
+    answer = client.post(
+        "/api/token",
+        content="grant_type=refresh_token&grant_type=client_credentials",
+        headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+    )
+    assert refused(answer) == (400, "invalid_request", "grant_type must not be repeated")
+
+
+def test_only_urlencoded_forms_are_taken(client: httpx.Client) -> None:
+    answer = client.post("/api/token", json=CREDENTIALS | CLIENT)
+    status, error, description = refused(answer)
+    assert (status, error) == (415, "invalid_request")
+    assert description == "Content-Type must be application/x-www-form-urlencoded"
+
+
+def test_only_post_is_taken(client: httpx.Client) -> None:
+    answer = client.get("/api/token")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+def test_bytes_that_are_no_text_are_refused_like_any_wrong_value(client: httpx.Client) -> None:
+    answer = client.post(
+        "/api/token",
+        content=b"grant_type=\xff\xfe%ff%zz&\x00",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 400
+
+
+def test_a_body_beyond_all_measure_is_refused(client: httpx.Client) -> None:
+    assert client.post("/api/token", content=b"x" * (2**20 + 1)).status_code == 413
+
+
+def test_a_plain_code_gives_tokens_once(client: httpx.Client) -> None:
+    code = minted_code(client, scope="user-read-email streaming")
+    first = swap(client, code)
+    assert first.status_code == 200
+    tokens = first.json()
+    assert set(tokens) == {"access_token", "token_type", "scope", "expires_in", "refresh_token"}
+    assert tokens["scope"] == "user-read-email streaming"
+    assert tokens["refresh_token"].startswith("AQ")
+    assert refused(swap(client, code)) == (400, "invalid_grant", "Invalid authorization code")
+
+
+def test_a_plain_code_needs_an_authenticated_client(client: httpx.Client) -> None:
+    code = minted_code(client)
+    answer = swap(client, code, **PUBLIC)
+    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+    answer = swap(client, code, **PUBLIC, code_verifier=VERIFIER)
+    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+
+
+def test_a_verifier_for_a_code_without_challenge_is_wrong(client: httpx.Client) -> None:
+    answer = swap(client, minted_code(client), **CLIENT, code_verifier=VERIFIER)
+    assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
+
+
+def test_a_code_belongs_to_its_redirect_uri(client: httpx.Client) -> None:
+    answer = swap(client, minted_code(client), **CLIENT, redirect_uri=REDIRECT_URI + "/")
+    assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
+
+
+def test_an_unknown_code_is_refused(client: httpx.Client) -> None:
+    assert refused(swap(client, "AQnot")) == (400, "invalid_grant", "Invalid authorization code")
+
+
+def test_a_code_expires(client: httpx.Client) -> None:
+    code = minted_code(client)
+    client.patch("/admin/settings", json={"code_lifetime": 0}).raise_for_status()
+    assert refused(swap(client, code)) == (400, "invalid_grant", "Authorization code expired")
+
+
+@pytest.mark.parametrize("who", [PUBLIC, CLIENT])
+def test_a_pkce_code_needs_no_secret_but_its_verifier(
+    client: httpx.Client, who: dict[str, str]
+) -> None:
+    code = minted_code(client, code_challenge=CHALLENGE)
+    assert refused(swap(client, code, **who)) == (
+        400,
+        "invalid_request",
+        "code_verifier must be supplied",
+    )
+    assert swap(client, code, **who, code_verifier=VERIFIER).status_code == 200
+
+
+def test_a_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> None:
+    code = minted_code(client, code_challenge=CHALLENGE)
+    answer = swap(client, code, client_id="other", code_verifier=VERIFIER)
+    assert refused(answer) == (400, "invalid_client", "Invalid client")
+    answer = swap(client, code, **PUBLIC, client_secret="wrong", code_verifier=VERIFIER)
+    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+
+
+@pytest.mark.parametrize(
+    "verifier", ["a" * 43, "short", VERIFIER + "!", "a" * 129, VERIFIER + "\n"]
+)
+def test_another_verifier_is_incorrect(client: httpx.Client, verifier: str) -> None:
+    code = minted_code(client, code_challenge=CHALLENGE)
+    answer = swap(client, code, **PUBLIC, code_verifier=verifier)
+    assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
+
+
+def test_a_plain_refresh_token_stays_and_is_left_out_of_the_answer(client: httpx.Client) -> None:
+    token = minted_refresh_token(client, pkce=False, scope="streaming")
+    for _ in range(2):
+        tokens = refresh(client, token).json()
+        assert set(tokens) == {"access_token", "token_type", "scope", "expires_in"}
+        assert tokens["scope"] == "streaming"
+
+
+def test_a_plain_refresh_token_needs_an_authenticated_client(client: httpx.Client) -> None:
+    token = minted_refresh_token(client, pkce=False)
+    answer = refresh(client, token, **PUBLIC)
+    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+
+
+def test_a_pkce_refresh_token_is_replaced_by_each_refresh(client: httpx.Client) -> None:
+    first = minted_refresh_token(client, pkce=True, scope="streaming")
+    second = refresh(client, first, **PUBLIC).json()["refresh_token"]
+    assert refused(refresh(client, first, **PUBLIC)) == (
+        400,
+        "invalid_grant",
+        "Refresh token revoked",
+    )
+    by_header = {"grant_type": "refresh_token", "refresh_token": second}
+    tokens = ask(client, by_header, BASIC).json()
+    assert tokens["refresh_token"] not in {first, second}
+    assert tokens["scope"] == "streaming"
+
+
+def test_tokens_from_a_pkce_code_rotate_and_those_from_a_plain_code_do_not(
+    client: httpx.Client,
+) -> None:
+    pkce_code = minted_code(client, code_challenge=CHALLENGE)
+    from_pkce = swap(client, pkce_code, **CLIENT, code_verifier=VERIFIER).json()["refresh_token"]
+    from_plain = swap(client, minted_code(client)).json()["refresh_token"]
+    assert "refresh_token" in refresh(client, from_pkce, **PUBLIC).json()
+    assert "refresh_token" not in refresh(client, from_plain).json()
+
+
+def test_an_unknown_refresh_token_is_refused(client: httpx.Client) -> None:
+    assert refused(refresh(client, "AQnot")) == (400, "invalid_grant", "Invalid refresh token")
+
+
+@pytest.mark.parametrize("pkce", [True, False])
+def test_rotation_can_be_set_for_all_tokens(client: httpx.Client, *, pkce: bool) -> None:
+    token = minted_refresh_token(client, pkce=pkce)
+    client.patch("/admin/settings", json={"rotation": "same"}).raise_for_status()
+    assert refresh(client, token).json()["refresh_token"] == token
+    client.patch("/admin/settings", json={"rotation": "off"}).raise_for_status()
+    assert "refresh_token" not in refresh(client, token).json()
+    client.patch("/admin/settings", json={"rotation": "on"}).raise_for_status()
+    assert refresh(client, token).json()["refresh_token"] != token
+    assert refresh(client, token).status_code == 400
+
+
+def test_the_lifetime_of_access_tokens_can_be_set(client: httpx.Client) -> None:
+    client.patch("/admin/settings", json={"expires_in": 5}).raise_for_status()
+    assert ask(client, CREDENTIALS | CLIENT).json()["expires_in"] == 5
