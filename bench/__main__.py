@@ -5,6 +5,7 @@ from typing import Final
 
 from bench.command import chosen, finish, parser, plan, publish
 from bench.contenders import CONTENDERS, EXPRESS, FASTIFY, MANY, OURS, USUAL
+from bench.machine import facts
 from bench.report import Results, Row, Threshold, table
 from bench.rounds import measure
 
@@ -16,7 +17,8 @@ _EXPRESS: Final = Row(EXPRESS.name, USUAL)
 
 def thresholds(results: Results) -> list[Threshold]:
     """Return what we promise, with what was measured."""
-    memory = max((results.rss_mib(row) or 0 for row in (_US, _US_AMONG_MANY)), default=0) or None
+    peaks = [results.rss_mib(row) for row in (_US, _US_AMONG_MANY)]
+    memory = max((peak for peak in peaks if peak is not None), default=None)
     return [
         Threshold("CPU ≤ 2.0 × Fastify's (goal: 1.4)", results.ratio(_US, _FASTIFY), 2.0),
         Threshold("CPU ≤ 0.5 × Express's", results.ratio(_US, _EXPRESS), 0.5),
@@ -37,8 +39,10 @@ def main() -> int:
     options_parser = parser("bench", __doc__, CONTENDERS)
     options_parser.add_argument("--strict", action="store_true", help="fail if a threshold breaks")
     options = options_parser.parse_args()
-    results = Results(measure(chosen(options, CONTENDERS), plan(options)))
-    publish(options, "bench", "Server CPU per PKCE refresh", _report(results))
+    contenders = chosen(options, CONTENDERS)
+    before = list(facts("bench"))
+    results = Results(measure(contenders, plan(options)))
+    publish(options, "Server CPU per PKCE refresh", before, _report(results))
     broken = any(threshold.is_broken for threshold in thresholds(results))
     return int(options.strict and broken)
 

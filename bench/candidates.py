@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.command import chosen, finish, parser, plan, publish
 from bench.contenders import MANY, USUAL, Contender
+from bench.machine import facts
 from bench.report import Results, Row, table
 from bench.rounds import measure
 from bench.tools import BenchError
@@ -44,9 +45,10 @@ def main() -> int:
     options = parser("bench.candidates", __doc__, CANDIDATES).parse_args()
     candidates = chosen(options, CANDIDATES)
     _check_installed(candidates)
+    before = list(facts("bench.candidates"))
     results = Results(measure(candidates, plan(options)))
     title = "Server CPU per PKCE refresh, by server and HTTP client"
-    publish(options, "bench.candidates", title, table(results, [_BASE]))
+    publish(options, title, before, table(results, [_BASE]))
     return 0
 
 

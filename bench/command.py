@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from bench.contenders import SINGLE, Contender
-from bench.machine import facts
 from bench.rounds import Plan
 from bench.tools import BenchError, echo_module, install_peers, tool
 
@@ -51,10 +50,9 @@ def chosen(options: Namespace, contenders: Sequence[Contender]) -> list[Contende
     return [_shortened(contender) for contender in found] if options.short else found
 
 
-def publish(options: Namespace, module: str, title: str, body: Iterable[str]) -> None:
+def publish(options: Namespace, title: str, facts: Iterable[str], body: Iterable[str]) -> None:
     """Print the report, and write it where the options say."""
-    command = ["python", "-m", module, *sys.argv[1:]]
-    text = "\n".join([f"# {title}", "", *facts(command), "", *body, "", _LEGEND, ""])
+    text = "\n".join([f"# {title}", "", *facts, "", *body, "", _LEGEND, ""])
     print(text, end="")
     if options.output:
         options.output.write_text(text)

@@ -1,13 +1,14 @@
 """What the numbers depend on beside the code: the machine and the versions."""
 
-import datetime
 import json
 import os
 import platform
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -15,19 +16,30 @@ from typing import Final
 from bench.tools import PEERS, tool
 
 _PYTHON_PACKAGES: Final = (
-    "litestar msgspec httpx pyreqwest uvicorn httptools uvloop cryptography structlog "
-    "granian httpx-aiohttp aiohttp"
-).split()
-_NODE_PACKAGES: Final = "fastify undici express axios pino".split()
+    "litestar",
+    "msgspec",
+    "httpx",
+    "pyreqwest",
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "cryptography",
+    "structlog",
+    "granian",
+    "httpx-aiohttp",
+    "aiohttp",
+)
+_NODE_PACKAGES: Final = ("fastify", "undici", "express", "axios", "pino")
 
 
-def facts(command: list[str]) -> Iterator[str]:
-    """Yield a Markdown list that says when, where and how was measured."""
-    now = datetime.datetime.now(datetime.UTC)
+def facts(module: str) -> Iterator[str]:
+    """Yield a Markdown list of when, where and how we measure; to be asked before."""
+    now = datetime.now(UTC)
+    command = ["python", "-m", module, *sys.argv[1:]]
     load = os.getloadavg()[0]
     yield f"- `{shlex.join(command)}`, {now:%Y-%m-%d %H:%M} UTC"
     yield f"- {_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    yield f"- load average {load:.2f} at the end: the last minute's own, and whatever else ran"
+    yield f"- load average before we began: {load:.2f}"
     yield f"- Python {platform.python_version()}: {_python_packages()}"
     yield f"- Node {_version('node', '-v')}: {_node_packages()}"
     yield f"- nginx {_version('nginx', '-v')}, wrk {_version('wrk', '-v')}"

@@ -1,8 +1,9 @@
 """Rounds: every contender in turn, fresh each time, so that what slows the machine slows them all.
 
 A contender is started anew for its turn and ended after it: nothing else of the rig's competes for
-its core, every turn adds a readiness time, and no process profits from a longer life. Each round
-begins with another contender.
+its core, every turn adds a readiness time, and its memory at few connections has not yet seen many.
+It is measured after it has warmed up for as long as its runtime needs. Each round begins with
+another contender.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.contenders import Contender
+from bench.contenders import USUAL, Contender
 from bench.load import check_answer, drive, wait_ready
 from bench.processes import cpu_seconds, rss_mib
 from bench.rig import Cores, Process, free_port, spawned
@@ -22,7 +23,7 @@ from bench.tokens import SECRET_KEY
 from bench.tools import BenchError
 from bench.upstream import upstream
 
-_WARM_UP_SECONDS: Final = 1
+_SETTLE_SECONDS: Final = 1
 _MICROSECONDS: Final = 1e6
 
 
@@ -73,6 +74,7 @@ class Rounds:
         with spawned(command, self._cores.server, log, self._env(contender, port)) as process:
             wait_ready(process, port, contender.ready_path)
             ready = time.monotonic() - start
+            drive(port, USUAL, contender.warm_up_seconds, process.check_alive)
             samples = []
             for connections in contender.connections:
                 cpu_us, rss = self._load(process, port, connections)
@@ -89,7 +91,7 @@ class Rounds:
             rss.append(rss_mib(process.pid))
 
         check_answer(port)
-        drive(port, connections, _WARM_UP_SECONDS, tick)
+        drive(port, connections, _SETTLE_SECONDS, tick)
         before = cpu_seconds(process.pid)
         requests = drive(port, connections, self._plan.seconds, tick)
         spent = cpu_seconds(process.pid) - before

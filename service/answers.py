@@ -4,9 +4,8 @@ A success is Spotify's JSON object with one field sealed and one added. An error
 byte for byte. Nothing that might be an unsealed refresh token gets through.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ from service.asgi import Receive, Scope, Send
 from service.errors import ErrorBody, ServiceError, UpstreamFailed
 from service.sealing import Opened, Sealer
 
-Headers = tuple[tuple[bytes, bytes], ...]
+Headers = Sequence[tuple[bytes, bytes]]
 
 NO_STORE: Final[Headers] = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 """For every answer about tokens (RFC 6749, section 5.1)."""
@@ -36,7 +35,7 @@ _NOT_FORWARDED_PREFIX = b"access-control-"
 
 
 class Upstream(NamedTuple):
-    """What Spotify answered; `body` is decoded, `headers` are as received, names in lower case."""
+    """What Spotify answered; `body` is decoded, `headers` are as received."""
 
     status: int
     headers: Headers
@@ -111,7 +110,7 @@ _ERROR_CODES = frozenset(
 def success(upstream: Upstream, sealer: Sealer, fallback: Opened | None, now: datetime) -> Answer:
     """Return Spotify's 2xx with the refresh token sealed, or raise UpstreamFailed.
 
-    `fallback` is the caller's own token, sealed anew when Spotify sent none; `now` is aware.
+    `fallback` is the caller's own token, sealed anew when Spotify sent none; `now` is UTC's.
     Members stay in Spotify's order, and all but the token keep the bytes that Spotify sent.
     """
     try:
@@ -154,12 +153,12 @@ def error_code(upstream: Upstream) -> str | None:
 
 def is_success(status: int) -> bool:
     """Tell whether `status` is 2xx."""
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return 200 <= status < 300  # noqa: PLR2004 - classes of RFC 9110, section 15
 
 
 def is_error(status: int) -> bool:
     """Tell whether `status` is 4xx or 5xx."""
-    return HTTPStatus.BAD_REQUEST <= status < 600  # noqa: PLR2004 - the end of 5xx has no name
+    return 400 <= status < 600  # noqa: PLR2004
 
 
 def _raw(text: str) -> msgspec.Raw:
@@ -170,22 +169,23 @@ def _expiration_date(expires_in: object, now: datetime) -> str | None:
     if type(expires_in) is not int:  # True is an int too
         return None
     try:
-        expiry = now.astimezone(UTC) + timedelta(seconds=expires_in)
+        expiry = now + timedelta(seconds=expires_in)
     except OverflowError:
         return None
-    return expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return expiry.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _end_to_end(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
+    lowered = [(name.lower(), value) for name, value in headers]
     nominated = {
         token.strip().lower()
-        for name, value in headers
+        for name, value in lowered
         if name == b"connection"
         for token in value.split(b",")
     }
     return (
         (name, value)
-        for name, value in headers
+        for name, value in lowered
         if name not in _NOT_FORWARDED
         and name not in nominated
         and not name.startswith(_NOT_FORWARDED_PREFIX)

@@ -12,6 +12,7 @@
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
+    ├── ClientGone               499  the client left; nobody reads this
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
     ├── Overloaded               503  too many calls to Spotify are under way
@@ -45,7 +46,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 class ServiceError(Exception):
     """An answer of ours that isn't the success: `status`, `reason`, `headers`."""
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     reason: str = "Internal Server Error"
 
     def __init__(self, reason: str | None = None, headers: Mapping[str, str] | None = None) -> None:
@@ -145,6 +146,13 @@ class UnsupportedMediaType(ServiceError):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     reason = "Unsupported Media Type"
+
+
+class ClientGone(ServiceError):
+    """The client left before its body was complete. The status is nginx's, for the log."""
+
+    status = 499
+    reason = "the client left before its request was complete"
 
 
 class InternalError(ServiceError):

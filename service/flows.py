@@ -12,7 +12,7 @@ The upstream form has the right `grant_type`, whatever the client sent, and noth
 but the fields of its form.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -37,12 +37,12 @@ class Grant(NamedTuple):
     own refresh token where the answer must have one even if Spotify sends none.
     """
 
-    fields: Mapping[str, str]
+    fields: tuple[tuple[str, str], ...]
     basic: bool
     fallback: Opened | None = None
 
     def __repr__(self) -> str:
-        return f"Grant({self.fields['grant_type']})"
+        return "Grant(…)"
 
 
 class Context(NamedTuple):
@@ -54,31 +54,31 @@ class Context(NamedTuple):
 
 def client_credentials(_form: ClientCredentialsForm, _context: Context) -> Grant:
     """Ask for the app's own access token (RFC 6749, section 4.4.2)."""
-    return Grant({"grant_type": "client_credentials"}, basic=True)
+    return Grant((("grant_type", "client_credentials"),), basic=True)
 
 
 def authorization_code(form: AuthorizationCodeForm, context: Context) -> Grant:
     """Exchange a code (RFC 6749, section 4.1.3), authenticated in the body."""
     settings = context.settings
-    fields = {
-        "grant_type": "authorization_code",
-        "code": form.code,
-        "redirect_uri": _redirect_uri(form.redirect_uri, settings),
-        "client_id": settings.client_id,
-        "client_secret": settings.client_secret.reveal(),
-    }
+    fields = (
+        ("grant_type", "authorization_code"),
+        ("code", form.code),
+        ("redirect_uri", _redirect_uri(form.redirect_uri, settings)),
+        ("client_id", settings.client_id),
+        ("client_secret", settings.client_secret.reveal()),
+    )
     return Grant(fields, basic=False)
 
 
 def pkce_authorization_code(form: PKCEAuthorizationCodeForm, context: Context) -> Grant:
     """Exchange a code by its verifier (RFC 7636, section 4.5), without the secret."""
-    fields = {
-        "grant_type": "authorization_code",
-        "code": form.code,
-        "code_verifier": form.code_verifier,
-        "redirect_uri": _redirect_uri(form.redirect_uri, context.settings),
-        "client_id": context.settings.client_id,
-    }
+    fields = (
+        ("grant_type", "authorization_code"),
+        ("code", form.code),
+        ("code_verifier", form.code_verifier),
+        ("redirect_uri", _redirect_uri(form.redirect_uri, context.settings)),
+        ("client_id", context.settings.client_id),
+    )
     return Grant(fields, basic=False)
 
 
@@ -89,7 +89,7 @@ def refresh(form: RefreshForm, context: Context) -> Grant:
     back only if that moves it from a previous key to the current one.
     """
     opened = context.sealer.open(form.refresh_token)
-    fields = {"grant_type": "refresh_token", "refresh_token": opened.token}
+    fields = (("grant_type", "refresh_token"), ("refresh_token", opened.token))
     return Grant(fields, basic=True, fallback=opened if opened.stale else None)
 
 
@@ -100,11 +100,11 @@ def pkce_refresh(form: PKCERefreshForm, context: Context) -> Grant:
     manager fails without it.
     """
     opened = context.sealer.open(form.refresh_token)
-    fields = {
-        "grant_type": "refresh_token",
-        "refresh_token": opened.token,
-        "client_id": context.settings.client_id,
-    }
+    fields = (
+        ("grant_type", "refresh_token"),
+        ("refresh_token", opened.token),
+        ("client_id", context.settings.client_id),
+    )
     return Grant(fields, basic=True, fallback=opened)
 
 

@@ -127,9 +127,10 @@ def _urlencoded(_content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
 
     The standard library's parse_qsl decodes before the field is known, and so can't name it.
     """
+    unquote = unquote_to_bytes if b"%" in body else bytes
     for pair in body.replace(b"+", b" ").split(b"&"):
         name, _, value = pair.partition(b"=")
-        yield unquote_to_bytes(name).decode(errors="replace"), unquote_to_bytes(value)
+        yield unquote(name).decode(errors="replace"), unquote(value)
 
 
 class _Members(tuple[tuple[str, object], ...]):

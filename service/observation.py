@@ -7,12 +7,12 @@ into the line but a sane request id: routes are the templates that matched, neve
 import os
 import re
 import time
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from service import probes
 from service.answers import is_error
 from service.asgi import App, Message, Receive, Scope, Send
+from service.errors import ClientGone, InternalError
 from service.logs import current, log
 from service.probes import Readiness
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 REQUEST_ID: Final = b"x-request-id"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LOGGED_METHODS = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
-_CLIENT_GONE: Final = 499
-"""What logs say of a client that left before its answer, as nginx does."""
 
 
 class Observation:
@@ -34,7 +32,7 @@ class Observation:
     def __init__(self, scope: Scope) -> None:
         self.request_id = _request_id(scope)
         self.started = time.perf_counter()
-        self.status = _CLIENT_GONE
+        self.status = ClientGone.status
         self.flow: str | None = None
         self.event: str | None = None
         self.details: dict[str, object] = {}
@@ -62,16 +60,20 @@ class Observation:
     def _level(self, route: str | None) -> str:
         if route in probes.PATHS:
             return "debug"
-        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR and self.event is None:
-            return "error"
-        return "warning" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "info"
+        if self.status < 500:  # noqa: PLR2004
+            return "info"
+        return "error" if self._is_defect() else "warning"
+
+    def _is_defect(self) -> bool:
+        """Tell whether it was we who failed."""
+        return self.status == InternalError.status and self.event is None
 
     def _outcome(self, route: str | None) -> str:
         if route in probes.PATHS:
             return "probe.answered"
-        if self.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        if self._is_defect():
             return "request.failed"
-        if self.status == _CLIENT_GONE:
+        if self.status == ClientGone.status:
             return "request.abandoned"
         return "request.refused" if is_error(self.status) else "request.served"
 

@@ -3,7 +3,6 @@
 Handlers return the Answer itself, which is an ASGI application: Litestar sends it as it is.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,15 +10,16 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import MediaType, Request, Response, post, route
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Receive
+from litestar.types import ASGIApp
 
 from service import answers, flows, forms, observation
 from service.answers import Upstream
+from service.asgi import LATE, Receive, Scope
 from service.errors import (
+    ClientGone,
     MethodNotAllowed,
     PayloadTooLarge,
     RequestTimeout,
-    ServiceError,
     UnsupportedMediaType,
 )
 from service.flows import Grant
@@ -31,10 +31,6 @@ Ask = Callable[[Grant], Awaitable[Upstream]]
 CODE_FLOW = "/authorization-code-flow"
 PKCE_FLOW = "/authorization-code-flow-pkce"
 CLIENT_FLOW = "/client-credentials-flow"
-
-
-class ClientGone(ServiceError):
-    """The client left before its body was complete; nobody reads the answer."""
 
 
 class Swap:
@@ -54,7 +50,7 @@ class Swap:
         """Answer `request`, whose body is a `form` and asks for a `grant`."""
         observed = observation.of(request.scope)
         observed.flow = grant.__name__
-        body_type, body = await _body(request, self._context.settings.request_timeout)
+        body_type, body = await _body(request.scope, request.receive)
         asked = grant(forms.decode(body_type, body, form), self._context)
         upstream, answer = await flows.exchange(asked, self._ask, self._context.sealer, _now)
         if answers.is_success(upstream.status):
@@ -149,10 +145,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _body(request: AnyRequest, seconds: float) -> tuple[str, bytes]:
+async def _body(scope: Scope, receive: Receive) -> tuple[str, bytes]:
     """Return Content-Type and body, refusing by the headers alone where they are enough."""
     content_type = length = b""
-    for name, value in request.scope["headers"]:
+    for name, value in scope["headers"]:
         if name == b"content-type":
             content_type = value
         elif name == b"content-length":
@@ -162,16 +158,18 @@ async def _body(request: AnyRequest, seconds: float) -> tuple[str, bytes]:
         raise UnsupportedMediaType
     if length.isdigit() and int(length) >= forms.BODY_LIMIT:
         raise PayloadTooLarge
-    try:
-        async with asyncio.timeout(seconds):
-            return body_type, await _read(request.receive)
-    except TimeoutError:
-        raise RequestTimeout from None
+    body = await _read(receive)
+    if scope["state"].get(LATE):
+        raise RequestTimeout
+    return body_type, body
 
 
 async def _read(receive: Receive) -> bytes:
-    """Read a body, and no further than the limit."""
-    body = b""
+    """Read a body, and no further than the limit.
+
+    A body that isn't complete in time is ended by the server: see server.Protocol.
+    """
+    body: bytes = b""
     while True:
         message = await receive()
         if message["type"] != "http.request":

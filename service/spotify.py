@@ -10,7 +10,7 @@ import base64
 import zlib
 from collections.abc import AsyncIterator
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import httpx
 from pyreqwest.client import ClientBuilder
@@ -18,7 +18,7 @@ from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestErr
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from service.answers import Headers, Upstream
+from service.answers import Upstream
 from service.errors import Overloaded, UpstreamFailed, UpstreamTimeout
 from service.flows import Grant
 from service.logs import log
@@ -46,6 +46,7 @@ class SpotifyAccounts:
             "Accept-Encoding": "identity",  # an answer is a few hundred bytes long
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": user_agent,
+            "Host": self._url.netloc.decode("ascii"),
         }
         self._headers = httpx.Headers(headers)
         self._basic_headers = httpx.Headers({**headers, "Authorization": _basic(settings)})
@@ -75,13 +76,14 @@ class SpotifyAccounts:
 
     async def _post(self, grant: Grant) -> Upstream:
         headers = self._basic_headers if grant.basic else self._headers
-        body = urlencode(grant.fields).encode()
-        request = httpx.Request("POST", self._url, headers=headers, content=body)
+        body = "&".join(f"{name}={quote_plus(value)}" for name, value in grant.fields).encode()
+        # Headers and stream as they are: httpx would work the same out again for every request.
+        request = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body))
         response = await self._send(request)
         try:
             return await _read(response)
         finally:
-            await response.aclose()
+            await response.stream.aclose()  # type: ignore[union-attr]  # ours are async
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Send, once more if no connection could be made.
@@ -104,21 +106,20 @@ def _basic(settings: Settings) -> str:
 
 async def _read(response: httpx.Response) -> Upstream:
     """Read an answer, bounded before and after decoding."""
-    body = bytearray()
-    async for chunk in response.stream:  # type: ignore[union-attr]  # ours are always async
+    body = b""
+    async for chunk in response.stream:  # type: ignore[union-attr]  # ours are async
         body += chunk
         if len(body) > ANSWER_LIMIT:
             raise UpstreamFailed("Spotify's answer was too long")
-    headers: Headers = tuple((name.lower(), value) for name, value in response.headers.raw)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    return Upstream(response.status_code, headers, _decoded(encoding, bytes(body)))
+    coding = response.headers.get("content-encoding", "identity").lower()
+    if coding not in {"identity", ""}:
+        body = _decoded(coding, body)
+    return Upstream(response.status_code, response.headers.raw, body)
 
 
-def _decoded(encoding: str, body: bytes) -> bytes:
+def _decoded(coding: str, body: bytes) -> bytes:
     """Undo a Content-Encoding (RFC 9110, section 8.4.1) that came though none was asked for."""
-    if encoding in {"identity", ""}:
-        return body
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
+    if coding not in {"gzip", "x-gzip", "deflate"}:
         raise UpstreamFailed("Spotify's answer had an unknown content coding")
     decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out gzip or zlib itself
     try:
@@ -160,7 +161,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
         sending = (
             self._client.request(request.method, str(request.url))
             .headers(headers)
-            .body_bytes(request.content)
+            .body_bytes(request.read())
             .build_streamed()
         )
         try:
@@ -169,7 +170,7 @@ class ReqwestTransport(httpx.AsyncBaseTransport):
             raise _as_httpx(error) from None
         return httpx.Response(
             response.status,
-            headers=list(response.headers.items()),
+            headers=[(n.encode("ascii"), v.encode("latin-1")) for n, v in response.headers.items()],
             stream=_Body(sending, response),
         )
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Request, delete, get, patch, post
+from litestar.di import NamedDependency
 from litestar.exceptions import ClientException
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
@@ -53,13 +54,13 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/admin/settings")
-async def read_settings(accounts: Accounts) -> Settings:
+async def read_settings(accounts: NamedDependency[Accounts]) -> Settings:
     """Return the settings in force."""
     return accounts.settings
 
 
 @patch("/admin/settings")
-async def change_settings(request: _AnyRequest, accounts: Accounts) -> Settings:
+async def change_settings(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> Settings:
     """Change settings; return all of them."""
     change = await _read(request, _CHANGE)
     fields = msgspec.structs.asdict(change).items()
@@ -69,7 +70,7 @@ async def change_settings(request: _AnyRequest, accounts: Accounts) -> Settings:
 
 
 @post("/admin/codes")
-async def mint_code(request: _AnyRequest, accounts: Accounts) -> dict[str, str]:
+async def mint_code(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> dict[str, str]:
     """Return a new authorization code."""
     order = await _read(request, _CODE)
     if not accounts.allows(order.redirect_uri):
@@ -78,20 +79,22 @@ async def mint_code(request: _AnyRequest, accounts: Accounts) -> dict[str, str]:
 
 
 @post("/admin/refresh-tokens")
-async def mint_refresh_token(request: _AnyRequest, accounts: Accounts) -> dict[str, str]:
+async def mint_refresh_token(
+    request: _AnyRequest, accounts: NamedDependency[Accounts]
+) -> dict[str, str]:
     """Return a new refresh token."""
     order = await _read(request, _REFRESH_TOKEN)
     return {"refresh_token": accounts.issue_refresh_token(pkce=order.pkce, scope=order.scope)}
 
 
 @get("/admin/faults")
-async def waiting_faults(faults: FaultQueue) -> list[AnyFault]:
+async def waiting_faults(faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
     """Return the faults still to come."""
     return faults.waiting()
 
 
 @post("/admin/faults")
-async def add_faults(request: _AnyRequest, faults: FaultQueue) -> list[AnyFault]:
+async def add_faults(request: _AnyRequest, faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
     """Queue one fault or a list of them; return all that wait."""
     wanted = await _read(request, _FAULTS)
     faults.add(wanted if isinstance(wanted, list) else [wanted])
@@ -99,25 +102,29 @@ async def add_faults(request: _AnyRequest, faults: FaultQueue) -> list[AnyFault]
 
 
 @delete("/admin/faults")
-async def clear_faults(faults: FaultQueue) -> None:
+async def clear_faults(faults: NamedDependency[FaultQueue]) -> None:
     """Call off the faults still to come."""
     faults.clear()
 
 
 @get("/admin/requests")
-async def recorded_requests(record: Record) -> list[Entry]:
+async def recorded_requests(record: NamedDependency[Record]) -> list[Entry]:
     """Return what came to /api/token and /trap, the oldest first."""
     return record.entries()
 
 
 @delete("/admin/requests")
-async def forget_requests(record: Record) -> None:
+async def forget_requests(record: NamedDependency[Record]) -> None:
     """Forget what came so far."""
     record.clear()
 
 
 @post("/admin/reset", status_code=204)
-async def reset(accounts: Accounts, faults: FaultQueue, record: Record) -> None:
+async def reset(
+    accounts: NamedDependency[Accounts],
+    faults: NamedDependency[FaultQueue],
+    record: NamedDependency[Record],
+) -> None:
     """Bring everything back to how it was at the start."""
     accounts.reset()
     faults.clear()

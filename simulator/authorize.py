@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from simulator import forms, pages, pkce, redirects
@@ -33,7 +34,9 @@ class Query(Struct, frozen=True):
 
 
 @get("/authorize", media_type=MediaType.HTML)
-async def consent(request: Request[Any, Any, Any], accounts: Accounts) -> Response[str]:
+async def consent(
+    request: Request[Any, Any, Any], accounts: NamedDependency[Accounts]
+) -> Response[str]:
     """Ask the person whether the app may have what it asks for."""
     query = _checked(request, accounts)
     if isinstance(query, Response):
@@ -43,7 +46,9 @@ async def consent(request: Request[Any, Any, Any], accounts: Accounts) -> Respon
 
 
 @post("/authorize", media_type=MediaType.HTML, status_code=303)
-async def decide(request: Request[Any, Any, Any], accounts: Accounts) -> Response[str]:
+async def decide(
+    request: Request[Any, Any, Any], accounts: NamedDependency[Accounts]
+) -> Response[str]:
     """Send the person back to the app, with a code or without, as the form's decision says."""
     query = _checked(request, accounts)
     if isinstance(query, Response):

@@ -15,8 +15,13 @@ def simulator_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def client(simulator_url: str) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="session")
+def shared_client(simulator_url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=simulator_url, trust_env=False, timeout=5) as client:
-        client.post("/admin/reset").raise_for_status()
         yield client
+
+
+@pytest.fixture
+def client(shared_client: httpx.Client) -> httpx.Client:
+    shared_client.post("/admin/reset").raise_for_status()
+    return shared_client

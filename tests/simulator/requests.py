@@ -1,10 +1,11 @@
 """Requests that a client of the simulator would send."""
 
+import base64
+
 import httpx
 
 CLIENT = {"client_id": "simulator-client-id", "client_secret": "simulator-client-secret"}
 PUBLIC = {"client_id": "simulator-client-id"}
-BASIC = httpx.BasicAuth("simulator-client-id", "simulator-client-secret")
 REDIRECT_URI = "https://app.example/callback"
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -22,10 +23,14 @@ def minted_refresh_token(client: httpx.Client, *, pkce: bool, scope: str = "") -
     return str(answer.raise_for_status().json()["refresh_token"])
 
 
+def basic(text: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
 def ask(
-    client: httpx.Client, form: dict[str, str], auth: httpx.Auth | None = None
+    client: httpx.Client, form: dict[str, str], headers: dict[str, str] | None = None
 ) -> httpx.Response:
-    return client.post("/api/token", data=form, auth=auth)
+    return client.post("/api/token", data=form, headers=headers)
 
 
 def swap(client: httpx.Client, code: str, **form: str) -> httpx.Response:

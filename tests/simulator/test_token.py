@@ -1,16 +1,16 @@
-import base64
-
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.simulator.requests import (
-    BASIC,
     CHALLENGE,
     CLIENT,
     PUBLIC,
     REDIRECT_URI,
     VERIFIER,
     ask,
+    basic,
     minted_code,
     minted_refresh_token,
     refresh,
@@ -19,10 +19,7 @@ from tests.simulator.requests import (
 )
 
 CREDENTIALS = {"grant_type": "client_credentials"}
-
-
-def basic(text: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+BASIC = basic("simulator-client-id:simulator-client-secret")
 
 
 def test_client_credentials_give_an_access_token_only(client: httpx.Client) -> None:
@@ -147,6 +144,23 @@ def test_bytes_that_are_no_text_are_refused_like_any_wrong_value(client: httpx.C
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
     assert answer.status_code == 400
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["grant_type", "code", "redirect_uri", "client_id", "refresh_token"]),
+        st.sampled_from(["authorization_code", "refresh_token", "simulator-client-id"])
+        | st.text(alphabet='AQ%&=+:/\\"\0\n é\N{PILE OF POO}', max_size=8),
+        min_size=1,  # httpx gives an empty form no Content-Type
+    )
+)
+def test_no_form_brings_anything_but_an_error_in_the_usual_form(
+    shared_client: httpx.Client, form: dict[str, str]
+) -> None:
+    status, _, description = refused(ask(shared_client, form))
+    assert status == 400
+    assert description
 
 
 def test_a_body_beyond_all_measure_is_refused(client: httpx.Client) -> None:

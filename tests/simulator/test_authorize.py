@@ -1,0 +1,160 @@
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from simulator.accounts import Accounts, RegisteredApp
+from simulator.app import create_app
+from simulator.server import running
+from tests.simulator.requests import CHALLENGE, CLIENT, PUBLIC, REDIRECT_URI, VERIFIER, swap
+
+PLAIN = PUBLIC | {"response_type": "code", "redirect_uri": REDIRECT_URI}
+PKCE = PLAIN | {"code_challenge_method": "S256", "code_challenge": CHALLENGE}
+ALLOW = {"decision": "allow"}
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def decide(
+    client: httpx.Client, query: dict[str, str], form: dict[str, str] = ALLOW
+) -> httpx.Response:
+    return client.post("/authorize", params=query, data=form)
+
+
+def arrival(answer: httpx.Response) -> dict[str, str]:
+    """Return what the redirect brings to the app."""
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(REDIRECT_URI)
+    return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+
+
+def test_the_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:
+    answer = client.get("/authorize", params=PLAIN | {"scope": "streaming user-read-email"})
+    page = Elements(answer.text)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert ("html", {"lang": "en"}) in page.found
+    assert ("form", {"method": "post"}) in page.found
+    buttons = [attributes for tag, attributes in page.found if tag == "button"]
+    assert buttons == [
+        {"name": "decision", "value": "allow"},
+        {"name": "decision", "value": "deny"},
+    ]
+    for words in ("Agree", "Cancel", "simulator-client-id", "streaming", "user-read-email"):
+        assert words in page.text
+
+
+def test_the_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> None:
+    answer = client.get("/authorize", params=PLAIN | {"scope": "<script>alert(1)</script> \"'&"})
+    assert "script" not in {tag for tag, _ in Elements(answer.text).found}
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "form-action 'self' https:" in policy
+    assert "unsafe" not in policy
+
+
+def test_agreeing_brings_a_code_and_the_state(client: httpx.Client) -> None:
+    brought = arrival(decide(client, PLAIN | {"state": "a b&c", "scope": "streaming"}))
+    assert set(brought) == {"code", "state"}
+    assert brought["code"].startswith("AQ")
+    assert brought["state"] == "a b&c"
+    assert swap(client, brought["code"]).json()["scope"] == "streaming"
+
+
+def test_a_challenge_binds_the_code(client: httpx.Client) -> None:
+    code = arrival(decide(client, PKCE))["code"]
+    assert swap(client, code, **CLIENT).status_code == 400
+    assert swap(client, code, **PUBLIC, code_verifier=VERIFIER).status_code == 200
+
+
+def test_a_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
+    answer = decide(client, PLAIN | {"redirect_uri": REDIRECT_URI + "?tenant=%2F1"})
+    assert answer.headers["location"].startswith(REDIRECT_URI + "?tenant=%2F1&code=AQ")
+
+
+def test_cancelling_brings_access_denied_and_the_state(client: httpx.Client) -> None:
+    answer = decide(client, PLAIN | {"state": "s"}, {"decision": "deny"})
+    assert arrival(answer) == {"error": "access_denied", "state": "s"}
+
+
+@pytest.mark.parametrize("form", [{}, {"decision": "perhaps"}])
+def test_another_decision_is_refused(client: httpx.Client, form: dict[str, str]) -> None:
+    answer = decide(client, PLAIN, form)
+    assert answer.status_code == 400
+    assert "decision must be allow or deny" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"client_id": "other"}, "INVALID_CLIENT: Invalid client"),
+        ({"client_id": ""}, "INVALID_CLIENT: Invalid client"),
+        ({"redirect_uri": ""}, "INVALID_CLIENT: Invalid redirect URI"),
+        ({"redirect_uri": "http://localhost/"}, "INVALID_CLIENT: Invalid redirect URI"),
+        ({"redirect_uri": "https://a.example/\r\nX: y"}, "INVALID_CLIENT: Invalid redirect URI"),
+    ],
+)
+def test_an_app_that_is_not_known_to_be_there_is_not_redirected_to(
+    client: httpx.Client, change: dict[str, str], words: str
+) -> None:
+    for answer in (client.get("/authorize", params=PLAIN | change), decide(client, PLAIN | change)):
+        assert answer.status_code == 400
+        assert "location" not in answer.headers
+        assert words in answer.text
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_repeated_parameter_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/authorize?client_id=a&client_id=%3Cb%3E")
+    assert answer.status_code == 400
+    assert "client_id must not be repeated" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": ""}, "unsupported_response_type"),
+        ({"code_challenge_method": "plain", "code_challenge": VERIFIER}, "invalid_request"),
+        ({"code_challenge": CHALLENGE}, "invalid_request"),
+        ({"code_challenge_method": "S256"}, "invalid_request"),
+        ({"code_challenge_method": "S256", "code_challenge": "short"}, "invalid_request"),
+    ],
+)
+def test_a_known_app_hears_of_its_mistakes(
+    client: httpx.Client, change: dict[str, str], error: str
+) -> None:
+    query = PLAIN | {"state": "s"} | change
+    for answer in (client.get("/authorize", params=query), decide(client, query)):
+        assert arrival(answer) == {"error": error, "state": "s"}
+
+
+def test_a_custom_scheme_is_allowed_as_target_of_the_form(client: httpx.Client) -> None:
+    answer = client.get("/authorize", params=PLAIN | {"redirect_uri": "my-app:/callback"})
+    assert "form-action 'self' my-app:;" in answer.headers["content-security-policy"]
+
+
+def test_redirect_uris_can_be_limited_to_registered_ones() -> None:
+    app = RegisteredApp(redirect_uris=("https://registered.example/",))
+    with (
+        running(create_app(Accounts(app))) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        assert decide(client, PLAIN).status_code == 400
+        registered = PLAIN | {"redirect_uri": "https://registered.example/"}
+        assert decide(client, registered).status_code == 303

@@ -1,0 +1,137 @@
+import ast
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+import simulator
+from simulator.__main__ import main
+
+ROOM = Path(simulator.__file__).parent
+
+
+@contextmanager
+def command(*flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run ``python -m simulator`` on a free port; yields the process and its URL."""
+    with subprocess.Popen(  # noqa: S603 - the flags are those of the tests below
+        [sys.executable, "-m", "simulator", "--port", "0", *flags],
+        cwd=ROOM.parent,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().split()[-1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_ends_well_when_told_to(number: signal.Signals) -> None:
+    with command() as (process, url):
+        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=5)
+        assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_it_ends_at_once_though_a_client_is_kept_waiting() -> None:
+    with command() as (process, url):
+        httpx.post(f"{url}/admin/faults", json={"kind": "silence"}, trust_env=False)
+        where = httpx.URL(url)
+        with socket.create_connection((where.host, where.port or 80), timeout=5) as line:
+            line.sendall(b"POST /api/token HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            while not httpx.get(f"{url}/admin/requests", trust_env=False).json():
+                pass
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=5) == ("", "")
+        assert process.returncode == 0
+
+
+def test_flags_go_before_variables() -> None:
+    variables = {
+        "SIMULATOR_CLIENT_ID": "from-variable",
+        "SIMULATOR_CLIENT_SECRET": "from-variable",
+        "SIMULATOR_EXPIRES_IN": "9",
+        "SIMULATOR_ROTATION": "",
+    }
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "from-flag",
+        "client_secret": "from-variable",
+    }
+    with command("--client-id", "from-flag", "--verbose", **variables) as (process, url):
+        tokens = httpx.post(f"{url}/api/token", data=form, trust_env=False).json()
+        settings = httpx.get(f"{url}/admin/settings", trust_env=False).json()
+        process.terminate()
+        log, _ = process.communicate(timeout=5)
+    assert tokens["expires_in"] == 9
+    assert settings["rotation"] == "spotify"
+    assert '"POST /api/token HTTP/1.1" 200' in log
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "65536"], "'65536' is not a port from 0 to 65535"),
+        (["--port", "http"], "'http' is not a port from 0 to 65535"),
+        (["--rotation", "often"], "'often' is not one of spotify, on, off, same"),
+        (["--expires-in", "-1"], "'-1' is not a whole number of seconds"),
+        (["--client-id", "a:b"], "'a:b' is not visible ASCII without a colon"),
+        (["--client-id", ""], "'' is not visible ASCII"),
+        (["--client-secret", "a b"], "is not visible ASCII"),
+        (["--redirect-uri", "http://localhost/"], "'http://localhost/' is not https"),
+        (["--color"], "unrecognized arguments: --color"),
+    ],
+)
+def test_nonsense_is_refused_with_exit_code_2(
+    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(flags)
+    assert exit_.value.code == 2
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert "simulator-client-secret" not in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "x"), ("ROTATION", "x"), ("EXPIRES_IN", "x"), ("REDIRECT_URI", "https://a.b x")],
+)
+def test_nonsense_in_a_variable_is_refused_too(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"SIMULATOR_{name}", value)
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2
+    assert "'x' is not" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as exit_:
+            main(["--port", str(port)])
+    assert exit_.value.code == 2
+    expected = f"cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert expected in capsys.readouterr().err
+
+
+def test_it_imports_nothing_of_the_service() -> None:
+    for path in ROOM.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not [name for name in names if name.split(".")[0] == "service"], path.name

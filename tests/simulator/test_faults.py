@@ -1,0 +1,363 @@
+import gzip
+import json
+import socket
+import time
+import zlib
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.simulator.requests import (
+    CLIENT,
+    PUBLIC,
+    REDIRECT_URI,
+    VERIFIER,
+    ask,
+    minted_code,
+    refresh,
+    refused,
+    swap,
+)
+
+GOOD = {"grant_type": "client_credentials"} | CLIENT
+KINDS = {
+    "answer",
+    "badheader",
+    "bomb",
+    "close",
+    "delay",
+    "garbage",
+    "gzip",
+    "html",
+    "huge",
+    "notobject",
+    "ratelimit",
+    "redirect",
+    "reset",
+    "silence",
+    "slow",
+    "status",
+    "truncated",
+}
+
+
+def order(client: httpx.Client, *faults: dict[str, Any]) -> None:
+    client.post("/admin/faults", json=list(faults)).raise_for_status()
+
+
+def recorded(client: httpx.Client) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = client.get("/admin/requests").json()
+    return entries
+
+
+def connect(client: httpx.Client) -> socket.socket:
+    """Send a good request on a socket of its own, to see what TCP brings back."""
+    url = client.base_url
+    line = socket.create_connection((url.host, url.port or 80), timeout=5)
+    body = str(httpx.QueryParams(GOOD)).encode()
+    line.sendall(
+        b"POST /api/token HTTP/1.1\r\nHost: simulator\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    return line
+
+
+def read_to_the_end(line: socket.socket) -> bytes:
+    pieces = []
+    while piece := line.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def test_status_answers_as_a_proxy_would(client: httpx.Client) -> None:
+    order(client, {"kind": "status"}, {"kind": "status", "status": 418, "body": "tea"})
+    first, second = ask(client, GOOD), ask(client, GOOD)
+    assert (first.status_code, first.headers["content-type"]) == (503, "text/plain")
+    assert first.text.startswith("upstream connect error")
+    assert (second.status_code, second.text) == (418, "tea")
+
+
+def test_a_status_without_a_body_has_none(client: httpx.Client) -> None:
+    order(client, {"kind": "status", "status": 204})
+    answer = ask(client, GOOD)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_delay_answers_normally_after_a_while(client: httpx.Client) -> None:
+    order(client, {"kind": "delay", "seconds": 0.2})
+    begin = time.monotonic()
+    assert ask(client, GOOD).status_code == 200
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_nothing_is_issued_for_a_client_that_leaves_during_a_delay(client: httpx.Client) -> None:
+    code = minted_code(client)
+    order(client, {"kind": "delay", "seconds": 0.3})
+    form = CLIENT | {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/api/token", data=form, timeout=0.05)
+    time.sleep(0.4)
+    assert recorded(client)[0]["status"] is None
+    assert swap(client, code).status_code == 200
+
+
+def test_reset_tears_the_connection_down_without_a_byte(client: httpx.Client) -> None:
+    order(client, {"kind": "reset"})
+    with connect(client) as line, pytest.raises(ConnectionResetError):
+        line.recv(1)
+
+
+def test_close_ends_the_connection_in_order_without_a_byte(client: httpx.Client) -> None:
+    order(client, {"kind": "close"})
+    with connect(client) as line:
+        assert read_to_the_end(line) == b""
+
+
+def test_silence_lasts_until_the_client_goes(client: httpx.Client) -> None:
+    order(client, {"kind": "silence"})
+    with connect(client) as line:
+        line.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            line.recv(1)
+    assert recorded(client)[0]["fault"] == "silence"
+    assert ask(client, GOOD).status_code == 200
+
+
+def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
+    order(client, {"kind": "truncated"})
+    with connect(client) as line:
+        head, _, body = read_to_the_end(line).partition(b"\r\n\r\n")
+    promised = next(part for part in head.lower().split(b"\r\n") if b"content-length" in part)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert 0 < len(body) < int(promised.partition(b":")[2])
+
+
+def test_garbage_is_json_by_name_only(client: httpx.Client) -> None:
+    order(client, {"kind": "garbage"})
+    answer = ask(client, GOOD)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    with pytest.raises(json.JSONDecodeError):
+        answer.json()
+
+
+def test_notobject_is_an_array(client: httpx.Client) -> None:
+    order(client, {"kind": "notobject"})
+    answer = ask(client, GOOD)
+    assert answer.status_code == 200
+    assert isinstance(answer.json(), list)
+
+
+def test_gzip_compresses_the_normal_answer(client: httpx.Client) -> None:
+    order(client, {"kind": "gzip"})
+    with client.stream("POST", "/api/token", data=GOOD) as answer:
+        raw = b"".join(answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(raw))["token_type"] == "Bearer"
+
+
+def test_bomb_is_small_on_the_wire_and_large_unpacked(client: httpx.Client) -> None:
+    order(client, {"kind": "bomb"})
+    with client.stream("POST", "/api/token", data=GOOD) as answer:
+        raw = b"".join(answer.iter_raw())
+    assert len(raw) < 2**18
+    packed = zlib.decompressobj(wbits=31)
+    size = 0
+    while piece := packed.decompress(raw, 2**20):
+        size, raw = size + len(piece), packed.unconsumed_tail
+    assert size == 64 * 2**20
+
+
+def test_html_is_a_page(client: httpx.Client) -> None:
+    order(client, {"kind": "html"})
+    answer = ask(client, GOOD)
+    assert answer.status_code == 503
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("size", [16, 100_000, 2**21])
+def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client, size: int) -> None:
+    order(client, {"kind": "huge", "size": size})
+    answer = ask(client, GOOD)
+    assert len(answer.content) == size
+    assert set(answer.json()) == {"padding"}
+
+
+def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
+    order(client, {"kind": "ratelimit"}, {"kind": "ratelimit", "retry_after": 30})
+    first, second = ask(client, GOOD), ask(client, GOOD)
+    assert (first.status_code, first.headers["retry-after"]) == (429, "7")
+    assert second.headers["retry-after"] == "30"
+
+
+def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:
+    order(client, {"kind": "redirect"})
+    answer = client.post("/api/token", data=GOOD, follow_redirects=True)
+    assert answer.json() == {"trapped": True}
+    first, second = recorded(client)
+    assert (first["status"], first["fault"]) == (307, "redirect")
+    assert second["path"] == "/trap"
+    assert second["form"] == first["form"]
+
+
+def test_redirect_leads_anywhere(client: httpx.Client) -> None:
+    order(client, {"kind": "redirect", "url": "https://elsewhere.example/"})
+    assert ask(client, GOOD).headers["location"] == "https://elsewhere.example/"
+
+
+def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
+    order(client, {"kind": "slow", "interval": 0.001})
+    with client.stream("POST", "/api/token", data=GOOD) as answer:
+        pieces = list(answer.iter_raw())
+    assert len(pieces) > 20
+    assert json.loads(b"".join(pieces))["token_type"] == "Bearer"
+
+
+def test_badheader_is_refused_by_a_strict_reader(client: httpx.Client) -> None:
+    order(client, {"kind": "badheader"})
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(client, GOOD)
+
+
+def test_answer_is_sent_word_for_word(client: httpx.Client) -> None:
+    headers = [["Content-Type", "text/x-odd"], ["X-Twice", "a"], ["X-Twice", "é"]]
+    order(client, {"kind": "answer", "status": 599, "headers": headers, "body_base64": "AP8="})
+    answer = ask(client, GOOD)
+    assert (answer.status_code, answer.content) == (599, b"\x00\xff")
+    assert answer.headers.get_list("x-twice") == ["a", "é"]
+    assert set(answer.headers) == {"date", "content-type", "x-twice", "content-length"}
+
+
+def test_the_normal_answer_is_not_given_out_by_a_fault_that_hides_it(client: httpx.Client) -> None:
+    code = minted_code(client)
+    order(client, {"kind": "status"})
+    assert swap(client, code).status_code == 503
+    assert swap(client, code).status_code == 200
+
+
+def test_faults_come_in_order_and_as_often_as_asked(client: httpx.Client) -> None:
+    order(client, {"kind": "status", "status": 500, "times": 2}, {"kind": "html"})
+    assert [ask(client, GOOD).status_code for _ in range(4)] == [500, 500, 503, 200]
+
+
+def test_zero_times_means_until_cleared(client: httpx.Client) -> None:
+    order(client, {"kind": "status", "times": 0})
+    assert [ask(client, GOOD).status_code for _ in range(3)] == [503, 503, 503]
+    assert client.delete("/admin/faults").status_code == 204
+    assert ask(client, GOOD).status_code == 200
+
+
+def test_what_waits_can_be_read(client: httpx.Client) -> None:
+    order(client, {"kind": "ratelimit", "times": 3})
+    ask(client, GOOD)
+    waiting = client.get("/admin/faults").json()
+    assert waiting == [{"kind": "ratelimit", "retry_after": 7, "times": 2}]
+
+
+def test_a_single_fault_needs_no_list(client: httpx.Client) -> None:
+    answer = client.post("/admin/faults", json={"kind": "close"})
+    assert (answer.status_code, answer.json()) == (201, [{"kind": "close", "times": 1}])
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_can_be_asked_for_by_name(client: httpx.Client, kind: str) -> None:
+    order(client, {"kind": kind})
+    assert client.get("/admin/faults").json()[0]["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("{", "The body is not JSON"),
+        ("", "The body is not JSON"),
+        ("3", "Expected `object | array`"),
+        ('{"kind": "flood"}', "Invalid value 'flood' - at `$.kind`"),
+        ("{}", "missing required field `kind`"),
+        ('[{"kind": "close"}, {"kind": "delay", "seconds": -1}]', "at `$[1].seconds`"),
+        ('{"kind": "delay", "seconds": "long"}', "at `$.seconds`"),
+        ('{"kind": "close", "time": 2}', "unknown field `time`"),
+        ('{"kind": "close", "times": -1}', "at `$.times`"),
+        ('{"kind": "status", "status": 100}', "at `$.status`"),
+        ('{"kind": "status", "content_type": "a\\r\\nb: c"}', "at `$.content_type`"),
+        ('{"kind": "redirect", "url": "/a\\n"}', "at `$.url`"),
+        ('{"kind": "huge", "size": 1}', "at `$.size`"),
+        ('{"kind": "answer", "body": "a", "body_base64": "YQ=="}', "not both"),
+        ('{"kind": "answer", "body_base64": "?"}', "body_base64"),
+        ('{"kind": "answer", "headers": [["a b", "c"]]}', "no header name"),
+        ('{"kind": "answer", "headers": [["a", "b\\nc"]]}', "no header may have"),
+        ('{"kind": "answer", "headers": [["Content-Length", "9"]]}', "set by the server"),
+    ],
+)
+def test_a_bad_fault_is_refused_with_a_sentence(
+    client: httpx.Client, spec: str, words: str
+) -> None:
+    answer = client.post("/admin/faults", content=spec)
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]
+    assert client.get("/admin/faults").json() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ("fault-status", 503),
+        ("fault-status-502", 502),
+        ("fault-html-504", 504),
+        ("fault-ratelimit-9", 429),
+        ("fault-redirect-/elsewhere-now", 307),
+        ("fault-answer-299", 299),
+    ],
+)
+def test_a_code_or_refresh_token_can_ask_for_a_fault(
+    client: httpx.Client, value: str, status: int
+) -> None:
+    assert swap(client, value).status_code == status
+    assert refresh(client, value).status_code == status
+    assert [entry["fault"] for entry in recorded(client)] == [value.split("-")[1]] * 2
+
+
+def test_a_value_can_ask_for_a_reset(client: httpx.Client) -> None:
+    with pytest.raises(httpx.ReadError):
+        swap(client, "fault-reset")
+
+
+def test_a_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Client) -> None:
+    by_code = swap(client, "fault-delay-0.01")
+    by_pkce = swap(client, "fault-gzip", **PUBLIC, code_verifier=VERIFIER)
+    by_token = refresh(client, "fault-slow-0", **PUBLIC)
+    for answer in (by_code, by_pkce, by_token):
+        assert answer.status_code == 200
+        assert "refresh_token" in answer.json()
+
+
+def test_a_value_that_asks_for_a_fault_does_not_pass_for_a_client(client: httpx.Client) -> None:
+    answer = swap(client, "fault-delay-0", **PUBLIC)
+    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+
+
+def test_a_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client) -> None:
+    order(client, {"kind": "status", "status": 500})
+    assert swap(client, "fault-status-502").status_code == 502
+    assert ask(client, GOOD).status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("fault-", "'' is no kind of fault; there are answer, badheader"),
+        ("fault-flood", "'flood' is no kind of fault"),
+        ("fault-status-x", "fault-status cannot take 'x'"),
+        ("fault-status-99", "fault-status cannot take '99'"),
+        ("fault-delay--1", "fault-delay cannot take '-1'"),
+        ("fault-delay-nan", "fault-delay cannot take 'nan'"),
+        ("fault-delay-inf", "fault-delay cannot take 'inf'"),
+        ("fault-reset-3", "fault-reset takes no value"),
+    ],
+)
+def test_a_value_that_asks_for_no_fault_there_is_gets_a_sentence(
+    client: httpx.Client, value: str, words: str
+) -> None:
+    status, error, description = refused(swap(client, value))
+    assert (status, error) == (400, "invalid_request")
+    assert words in description
