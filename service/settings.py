@@ -280,10 +280,10 @@ def _check_upstream(values: dict[str, object], problems: dict[str, str]) -> None
         return
     parts = urlsplit(url)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        problems["SPOTIFY_TOKEN_URL"] = (
-            "SPOTIFY_TOKEN_URL must be https: it gets the client secret; "
+        problems |= {
+            "SPOTIFY_TOKEN_URL": "SPOTIFY_TOKEN_URL must be https: it gets the client secret; "
             "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
-        )
+        }
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,110 @@
+import io
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from service import logs, telemetry
+from service import settings as service_settings
+from service.app import create_app
+from simulator.accounts import Accounts
+from simulator.app import create_app as create_simulator
+from simulator.server import running as running_simulator
+from tests.running import environment, running
+
+Start = Callable[..., httpx.Client]
+
+
+class LogLines:
+    """What the service wrote to stdout since the test began."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue().decode()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line, parsed: each one has to be a JSON object."""
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == event]
+
+
+@pytest.fixture(scope="session")
+def simulator_url() -> Iterator[str]:
+    with running_simulator(create_simulator(Accounts())) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _simulator_client(simulator_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=simulator_url, trust_env=False, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def simulator(_simulator_client: httpx.Client) -> httpx.Client:
+    """The simulator, as it was at its start."""
+    _simulator_client.post("/admin/reset").raise_for_status()
+    return _simulator_client
+
+
+@pytest.fixture
+def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogLines]:
+    """Capture the service's lines; whatever logs.configure() changes is put back afterwards."""
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=stream, write=lambda _text: None))
+    for owner, name in (
+        (sys, "excepthook"),
+        (sys, "unraisablehook"),
+        (threading, "excepthook"),
+        (logs.Logger, "threshold"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")
+    before = root.handlers, root.level, uvicorn_log.level
+    yield LogLines(stream)
+    root.handlers, level, uvicorn_level = before
+    root.setLevel(level)
+    uvicorn_log.setLevel(uvicorn_level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> Iterator[Start]:  # noqa: ARG001
+    """Start the service against the simulator; settings by name, `transport` as create_app's.
+
+    Returns a client of the service that follows nothing and trusts no environment.
+    """
+    with ExitStack() as stack:
+
+        def _start(
+            transport: httpx.AsyncBaseTransport | None = None, **changes: str
+        ) -> httpx.Client:
+            environ = environment(f"{simulator_url}/api/token", **changes)
+            settings = service_settings.load(environ)
+            logs.configure(settings)
+            tracing = telemetry.create(environ, "test")
+            app = create_app(settings, transport=transport, tracing=tracing)
+            url = stack.enter_context(running(app, environ))
+            client = httpx.Client(base_url=url, trust_env=False, timeout=20)
+            return stack.enter_context(client)
+
+        yield _start
+
+
+@pytest.fixture
+def client(start: Start) -> httpx.Client:
+    """A client of the service with default settings."""
+    return start()

@@ -1,0 +1,47 @@
+"""The service on a real socket, in a thread of the test process, so that its coverage is seen."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from service import settings as service_settings
+from service.app import App
+from service.server import Server
+
+CLIENT_ID = "simulator-client-id"
+CLIENT_SECRET = "simulator-client-secret"  # noqa: S105
+SECRET_KEY = "golden-secret-key-0123456789"  # noqa: S105 - the vectors' key
+
+
+def environment(token_url: str, **changes: str) -> dict[str, str]:
+    """Return an environment in which the service asks the simulator."""
+    return {
+        "CLIENT_ID": CLIENT_ID,
+        "CLIENT_SECRET": CLIENT_SECRET,
+        "SECRET_KEY": SECRET_KEY,
+        "SPOTIFY_TOKEN_URL": token_url,
+        "DRAIN_SECONDS": "0",
+        "METRICS_PORT": "0",
+        **changes,
+    }
+
+
+@contextmanager
+def running(app: App, environ: dict[str, str]) -> Iterator[str]:
+    """Serve `app` for as long as the block lasts; yields its base URL."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=512)) as listening:
+        server = Server(app, service_settings.load(environ))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            while not app.readiness.started:
+                assert thread.is_alive()
+                time.sleep(0.005)
+            host, port = listening.getsockname()
+            yield f"http://{host}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
