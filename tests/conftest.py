@@ -1,11 +1,9 @@
-import io
 import json
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -25,12 +23,14 @@ Start = Callable[..., httpx.Client]
 class LogLines:
     """What the service wrote to stdout since the test began."""
 
-    def __init__(self, stream: io.BytesIO) -> None:
-        self._stream = stream
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
 
     @property
     def text(self) -> str:
-        return self._stream.getvalue().decode()
+        self._text += self._capsys.readouterr().out
+        return self._text
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -55,16 +55,16 @@ def _simulator_client(simulator_url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def simulator(_simulator_client: httpx.Client) -> httpx.Client:
-    """The simulator, as it was at its start."""
+    """Return a client of the simulator, which is as it was at its start."""
     _simulator_client.post("/admin/reset").raise_for_status()
     return _simulator_client
 
 
 @pytest.fixture
-def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogLines]:
+def log_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LogLines]:
     """Capture the service's lines; whatever logs.configure() changes is put back afterwards."""
-    stream = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=stream, write=lambda _text: None))
     for owner, name in (
         (sys, "excepthook"),
         (sys, "unraisablehook"),
@@ -74,7 +74,7 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogLines]:
         monkeypatch.setattr(owner, name, getattr(owner, name))
     root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")
     before = root.handlers, root.level, uvicorn_log.level
-    yield LogLines(stream)
+    yield LogLines(capsys)
     root.handlers, level, uvicorn_level = before
     root.setLevel(level)
     uvicorn_log.setLevel(uvicorn_level)
@@ -106,5 +106,5 @@ def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> I
 
 @pytest.fixture
 def client(start: Start) -> httpx.Client:
-    """A client of the service with default settings."""
+    """Return a client of the service with default settings."""
     return start()

@@ -11,8 +11,8 @@ from service.app import App
 from service.server import Server
 
 CLIENT_ID = "simulator-client-id"
-CLIENT_SECRET = "simulator-client-secret"  # noqa: S105
-SECRET_KEY = "golden-secret-key-0123456789"  # noqa: S105 - the vectors' key
+CLIENT_SECRET = "simulator-client-secret"
+SECRET_KEY = "golden-secret-key-0123456789"
 
 
 def environment(token_url: str, **changes: str) -> dict[str, str]:
