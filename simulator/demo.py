@@ -1,0 +1,123 @@
+"""`make run`: the service, with real Spotify if there are credentials, else with the simulator.
+
+    python -m simulator.demo
+
+Without credentials it prints shell lines that go through the flows; each can be pasted as it is,
+into any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from types import FrameType
+from urllib.error import URLError
+
+from simulator.accounts import Accounts
+from simulator.app import create_app
+from simulator.pkce import challenge_of
+from simulator.server import running
+
+CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY")
+# RFC 7636, appendix B.
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+SERVICE = (sys.executable, "-m", "service")
+
+LINES = """
+The service is at {service}, and talks to a simulator of Spotify at {simulator}
+(set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to talk to Spotify itself).
+Paste these into another terminal:
+
+# Log in with PKCE: get a code as if a person had agreed, and swap it for tokens.
+curl -sS -o {file} {service}/authorization-code-flow-pkce/retrieve-tokens \
+-d redirect_uri={redirect_uri} -d code_verifier={verifier} \
+-d "code=$(curl -sS -o /dev/null -w '%{{redirect_url}}' -d decision=allow \
+'{simulator}/authorize?client_id={client_id}&response_type=code&redirect_uri={redirect_uri}\
+&code_challenge_method=S256&code_challenge={challenge}' | sed 's/.*code=//')" && cat {file} && echo
+
+# Refresh the tokens that the line above got; again and again, if you like.
+curl -sS -o {file} {service}/authorization-code-flow-pkce/refresh-tokens \
+-d "refresh_token=$(sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/' {file})" && cat {file} && echo
+
+# Get the app's own token.
+curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_credentials && echo
+"""
+
+
+def main() -> int:
+    """Run the service in the foreground; return its exit status."""
+    given = [name for name in CREDENTIALS if os.environ.get(name) or f"{name}_FILE" in os.environ]
+    if given:
+        return _serve(os.environ)
+    accounts = Accounts()
+    with running(create_app(accounts)) as simulator:
+        app = accounts.app
+        environ = {
+            **os.environ,
+            "CLIENT_ID": app.client_id,
+            "CLIENT_SECRET": app.client_secret,
+            "SECRET_KEY": os.urandom(32).hex(),
+            "SPOTIFY_TOKEN_URL": f"{simulator}/api/token",
+            "DRAIN_SECONDS": os.environ.get("DRAIN_SECONDS", "0"),
+        }
+        return _serve(environ, simulator, app.client_id)
+
+
+def lines(service: str, simulator: str, client_id: str) -> str:
+    """Return the text that shows how to try the flows with curl alone."""
+    return LINES.format(
+        service=service,
+        simulator=simulator,
+        client_id=client_id,
+        redirect_uri="http://127.0.0.1:8888/callback",
+        verifier=VERIFIER,
+        challenge=challenge_of(VERIFIER),
+        file="/tmp/spotify-tokens.json",  # noqa: S108 - one name for every terminal of a person
+    )
+
+
+def _serve(environ: Mapping[str, str], simulator: str = "", client_id: str = "") -> int:
+    with subprocess.Popen(SERVICE, env=dict(environ)) as service:  # noqa: S603 - ourselves
+        _pass_signals(service)
+        if simulator:
+            url = f"http://{_reachable(environ.get('HOST', ''))}:{environ.get('PORT') or 7000}"
+            if _is_up(service, url):
+                sys.stdout.write(lines(url, simulator, client_id))
+                sys.stdout.flush()
+        return service.wait()
+
+
+def _reachable(host: str) -> str:
+    """Return where a service that listens on `host` can be asked from here."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _pass_signals(service: "subprocess.Popen[bytes]") -> None:
+    """Let SIGTERM end the service; Ctrl-C reaches it by itself, as the terminal's whole group."""
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        service.terminate()
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if sys.stdin.isatty() else terminate)
+
+
+def _is_up(service: "subprocess.Popen[bytes]", url: str) -> bool:
+    """Wait until the service is ready; False if it ends instead."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while service.poll() is None:
+        try:
+            with opener.open(f"{url}/readyz", timeout=1):
+                return True
+        except (URLError, OSError):
+            time.sleep(0.05)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
