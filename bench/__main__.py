@@ -40,7 +40,7 @@ def main() -> int:
     options_parser.add_argument("--strict", action="store_true", help="fail if a threshold breaks")
     options = options_parser.parse_args()
     contenders = chosen(options, CONTENDERS)
-    before = list(facts("bench"))
+    before = list(facts("bench", contenders))
     results = Results(measure(contenders, plan(options)))
     publish(options, "Server CPU per PKCE refresh", before, _report(results))
     broken = any(threshold.is_broken for threshold in thresholds(results))

@@ -45,7 +45,7 @@ def main() -> int:
     options = parser("bench.candidates", __doc__, CANDIDATES).parse_args()
     candidates = chosen(options, CANDIDATES)
     _check_installed(candidates)
-    before = list(facts("bench.candidates"))
+    before = list(facts("bench.candidates", candidates))
     results = Results(measure(candidates, plan(options)))
     title = "Server CPU per PKCE refresh, by server and HTTP client"
     publish(options, title, before, table(results, [_BASE]))

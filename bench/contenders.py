@@ -36,7 +36,7 @@ _NODE_WARM_UP_SECONDS: Final = 12
 OURS: Final = Contender(
     "spotify-api-server",
     (sys.executable, "-m", "service"),
-    {"METRICS_PORT": "0", "LOG_LEVEL": "info"},
+    {"METRICS_PORT": "0", "LOG_LEVEL": "info", "DRAIN_SECONDS": "0"},
     connections=(SINGLE, USUAL, MANY),
     ready_path="/readyz",
 )

@@ -29,7 +29,7 @@ def wait_ready(process: Process, port: int, ready_path: str | None) -> None:
     while not _is_ready(port, ready_path):
         process.check_alive()
         if time.monotonic() > deadline:
-            raise BenchError(f"{process.log.stem} does not get ready:\n{process.tail()}")
+            raise BenchError(f"the process does not get ready:\n{process.tail()}")
         time.sleep(_POLL_SECONDS)
 
 

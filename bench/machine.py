@@ -7,12 +7,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from bench.contenders import Contender
 from bench.tools import PEERS, tool
 
 _PYTHON_PACKAGES: Final = (
@@ -32,7 +33,7 @@ _PYTHON_PACKAGES: Final = (
 _NODE_PACKAGES: Final = ("fastify", "undici", "express", "axios", "pino")
 
 
-def facts(module: str) -> Iterator[str]:
+def facts(module: str, contenders: Sequence[Contender]) -> Iterator[str]:
     """Yield a Markdown list of when, where and how we measure; to be asked before."""
     now = datetime.now(UTC)
     command = ["python", "-m", module, *sys.argv[1:]]
@@ -41,7 +42,8 @@ def facts(module: str) -> Iterator[str]:
     yield f"- {_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}"
     yield f"- load average before we began: {load:.2f}"
     yield f"- Python {platform.python_version()}: {_python_packages()}"
-    yield f"- Node {_version('node', '-v')}: {_node_packages()}"
+    if any(contender.is_node for contender in contenders):
+        yield f"- Node {_version('node', '-v')}: {_node_packages()}"
     yield f"- nginx {_version('nginx', '-v')}, wrk {_version('wrk', '-v')}"
 
 

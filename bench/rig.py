@@ -55,7 +55,7 @@ class Process:
     def check_alive(self) -> None:
         """Raise BenchError with the end of its output if the process has ended."""
         if self.popen.poll() is not None:
-            raise BenchError(f"{self.log.stem} ended:\n{self.tail()}")
+            raise BenchError(f"the process ended:\n{self.tail()}")
 
     def tail(self) -> str:
         """Return the end of its output."""

@@ -68,7 +68,7 @@ class Rounds:
 
     def _turn(self, number: int, contender: Contender) -> list[Sample]:
         port = free_port()
-        command = [part.format(port=port) for part in contender.command]
+        command = [part.replace("{port}", str(port)) for part in contender.command]
         log = self._directory / f"{contender.name}.log"
         start = time.monotonic()
         with spawned(command, self._cores.server, log, self._env(contender, port)) as process:

@@ -18,7 +18,7 @@ from service.observation import Observer
 from service.probes import Readiness
 from service.sealing import Sealer
 from service.settings import Settings
-from service.spotify import ReqwestTransport, SpotifyAccounts
+from service.spotify import SpotifyAccounts, Transport
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
@@ -65,7 +65,7 @@ def create_app(
     tracing: "Tracing | None" = None,
 ) -> App:
     """Return the service for `settings`, asking Spotify through `transport`."""
-    return App(settings, transport or ReqwestTransport(), tracing)
+    return App(settings, transport or Transport(settings.spotify_token_url), tracing)
 
 
 def _sealer(settings: Settings) -> Sealer:

@@ -2,23 +2,19 @@
 
 The only importer of httpx. Requests and responses are httpx's, so that everything made for it
 (OpenTelemetry's instrumentation, a transport of one's own in a test) fits; the connections are
-reqwest's, below httpx's transport interface: docs/decisions/0001-http-client.md has the figures.
+ours, below httpx's transport interface: docs/decisions/0001-http-client.md has the figures.
 """
 
 import asyncio
 import base64
 import zlib
-from collections.abc import AsyncIterator
 from typing import Final
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 import httpx
-from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
 
 from service.answers import Upstream
+from service.connections import AnswerTooLong, ConnectionBroke, ConnectionNotMade, Connections
 from service.errors import Overloaded, UpstreamFailed, UpstreamTimeout
 from service.flows import Grant
 from service.logs import log
@@ -27,8 +23,10 @@ from service.settings import Settings
 ANSWER_LIMIT: Final = 1024 * 1024
 """Bytes of an answer, before and after decoding; a longer one is refused."""
 
-_SENT: Final = frozenset(b"accept accept-encoding authorization content-type user-agent".split())
-"""All the headers that go to Spotify, besides Host and Content-Length."""
+_SENT: Final = frozenset(
+    b"host accept accept-encoding authorization content-type user-agent".split()
+)
+"""All the headers that go to Spotify, besides Content-Length."""
 
 
 class SpotifyAccounts:
@@ -131,74 +129,33 @@ def _decoded(coding: str, body: bytes) -> bytes:
     return decoded
 
 
-class ReqwestTransport(httpx.AsyncBaseTransport):
-    """reqwest's connections as a transport for httpx.
+class Transport(httpx.AsyncBaseTransport):
+    """Our connections as a transport for httpx, to the origin of `url` alone.
 
     TLS is always verified; no redirect is followed, no proxy, netrc or cookie is picked up. What
     goes out is _SENT alone: trace headers that instrumentation injects stay with us.
     """
 
-    def __init__(self) -> None:
-        self._client = (
-            ClientBuilder()
-            .no_proxy()
-            .follow_redirects(enable=False)
-            .referer(enable=False)
-            .gzip(enable=False)
-            .brotli(enable=False)
-            .zstd(enable=False)
-            .deflate(enable=False)
-            .build()
-        )
+    def __init__(self, url: str) -> None:
+        self._connections = Connections(urlsplit(url), ANSWER_LIMIT)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`; its body is in memory, the answer's is streamed."""
-        headers = [
-            (name.decode("ascii"), value.decode("ascii"))
-            for name, value in request.headers.raw
-            if name.lower() in _SENT
-        ]
-        sending = (
-            self._client.request(request.method, str(request.url))
-            .headers(headers)
-            .body_bytes(request.read())
-            .build_streamed()
-        )
+        """Send `request`, whose body is in memory; the answer comes whole."""
+        body = request.read()
+        lines = [b"%s %s HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+        lines += [b"%s: %s" % field for field in request.headers.raw if field[0].lower() in _SENT]
+        lines += [b"Content-Length: %d" % len(body), b"", body]
         try:
-            response = await sending.__aenter__()
-        except PyreqwestError as error:
-            raise _as_httpx(error) from None
-        return httpx.Response(
-            response.status,
-            headers=[(n.encode("ascii"), v.encode("latin-1")) for n, v in response.headers.items()],
-            stream=_Body(sending, response),
-        )
+            answered = await self._connections.request(b"\r\n".join(lines))
+        except ConnectionNotMade as error:
+            raise httpx.ConnectError(str(error)) from None
+        except AnswerTooLong:
+            raise UpstreamFailed("Spotify's answer was too long") from None
+        except ConnectionBroke as error:
+            raise httpx.ReadError(str(error)) from None
+        stream = httpx.ByteStream(answered.body)
+        return httpx.Response(answered.status, headers=answered.headers, stream=stream)
 
     async def aclose(self) -> None:
-        """Close the connections; calls under way fail."""
-        await self._client.close()
-
-
-class _Body(httpx.AsyncByteStream):
-    """The rest of an answer, and the connection it comes over."""
-
-    def __init__(self, sending: StreamRequest, response: Response) -> None:
-        self._sending = sending
-        self._reader = response.body_reader
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while (chunk := await self._reader.read()) is not None:
-                yield bytes(chunk)
-        except PyreqwestError as error:
-            raise _as_httpx(error) from None
-
-    async def aclose(self) -> None:
-        await self._sending.__aexit__(None, None, None)
-
-
-def _as_httpx(error: PyreqwestError) -> httpx.HTTPError:
-    """Return httpx's error for reqwest's, by kind alone: its text may hold the URL."""
-    if isinstance(error, (ConnectError, ConnectTimeoutError)):
-        return httpx.ConnectError("no connection")
-    return httpx.ReadError("the connection broke")
+        """Close the connections that wait for another request."""
+        self._connections.close()

@@ -1,0 +1,188 @@
+"""HTTP/1.1 to one origin: connections, kept alive, each carrying one request at a time.
+
+asyncio makes the connections and does TLS, httptools (llhttp) parses the answers; what is here is
+who waits for what. Why not a whole client: docs/decisions/0001-http-client.md.
+"""
+
+import asyncio
+import ssl
+from typing import Final, NamedTuple, cast
+from urllib.parse import SplitResult
+
+import httptools
+
+IDLE_SECONDS: Final = 30.0
+"""A connection unused for longer is not used again: the other side may be closing it."""
+
+_INFORMATIONAL: Final = range(100, 200)
+
+
+class ConnectionNotMade(OSError):
+    """No connection: nothing of the request has left."""
+
+
+class ConnectionBroke(OSError):
+    """The connection ended, or what came was no HTTP; the request may have arrived."""
+
+
+class AnswerTooLong(ConnectionBroke):
+    """More bytes came than are wanted."""
+
+
+class Answered(NamedTuple):
+    """An answer, complete; the body as it came."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Connections:
+    """Connections to the host of `url`; answers have at most `limit` bytes."""
+
+    def __init__(self, url: SplitResult, limit: int) -> None:
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._tls = _verifying() if url.scheme == "https" else None
+        self._limit = limit
+        self._idle: list[_Connection] = []
+
+    async def request(self, message: bytes) -> Answered:
+        """Send `message`, a whole request, and return the answer.
+
+        Raises ConnectionNotMade before, ConnectionBroke after the request may have left. Nothing
+        is repeated. If the caller is cancelled, the connection is dropped.
+        """
+        connection = self._take() or await self._connect()
+        try:
+            answered = await connection.exchange(message)
+        except BaseException:
+            connection.drop()
+            raise
+        if connection.is_reusable():
+            self._idle.append(connection)
+        return answered
+
+    def close(self) -> None:
+        """Drop the idle connections."""
+        while self._idle:
+            self._idle.pop().drop()
+
+    def _take(self) -> "_Connection | None":
+        """Return the connection used last, which is the least likely to be closed meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_fresh():
+                return connection
+            connection.drop()
+        return None
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: _Connection(loop, self._limit), self._host, self._port, ssl=self._tls
+            )
+        except OSError as error:  # ssl.SSLError is one
+            raise ConnectionNotMade(type(error).__name__) from None
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: writes a request, collects the answer; httptools calls the `on_` methods."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int) -> None:
+        self._loop = loop
+        self._limit = limit
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[Answered] | None = None
+        self._last_used = 0.0
+        self._reusable = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+        self._received = 0
+
+    async def exchange(self, message: bytes) -> Answered:
+        self._reusable = False
+        self._received = 0
+        self._waiter = self._loop.create_future()
+        self._transport.write(message)
+        return await self._waiter
+
+    def is_reusable(self) -> bool:
+        """Tell whether the answer left the connection open, and nothing behind it."""
+        return self._reusable and not self._transport.is_closing()
+
+    def is_fresh(self) -> bool:
+        unused = self._loop.time() - self._last_used
+        return unused < IDLE_SECONDS and not self._transport.is_closing()
+
+    def drop(self) -> None:
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > 2 * self._limit:  # headers and framing have no other bound
+            self._fail(AnswerTooLong("too long"))
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(ConnectionBroke("not HTTP"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._ends_with_connection():
+            self._complete()
+        self._fail(ConnectionBroke("closed"))
+
+    def on_message_begin(self) -> None:
+        self._headers, self._body = [], bytearray()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+        if len(self._body) > self._limit:
+            self._fail(AnswerTooLong("too long"))
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() in _INFORMATIONAL:
+            return  # the answer itself is still to come (RFC 9110, section 15.2)
+        self._reusable = self._parser.should_keep_alive()
+        self._complete()
+
+    def _complete(self) -> None:
+        self._last_used = self._loop.time()
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            self.drop()  # an answer that nobody asked for
+            return
+        body = bytes(self._body)
+        waiter.set_result(Answered(self._parser.get_status_code(), self._headers, body))
+
+    def _fail(self, error: ConnectionBroke) -> None:
+        self.drop()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+    def _ends_with_connection(self) -> bool:
+        """Tell whether the body ends where the connection does (RFC 9112, section 6.3)."""
+        framing = {b"content-length", b"transfer-encoding"}
+        framed = any(name.lower() in framing for name, _ in self._headers)
+        return bool(self._headers) and not framed
+
+
+def _verifying() -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities, or those of SSL_CERT_FILE.
+
+    NOTE: not ssl.create_default_context(), which would also write keys to SSLKEYLOGFILE.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,620 @@
+"""No secret in a log, span, error or on stderr, whatever happens and at any level.
+
+Every test here drives the service with secrets made up to be found, keeps all that it wrote, and
+looks for each of them in each of the shapes in which a text gets around.
+"""
+
+import base64
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
+
+import httpx
+import msgspec
+import pytest
+from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from service import __main__ as command
+from service import logs, telemetry
+from service import settings as service_settings
+from service.app import create_app
+from service.routes import CLIENT_FLOW, CODE_FLOW, PKCE_FLOW
+from service.sealing import Sealer
+from service.settings import LOG_LEVELS
+from service.tracing import Tracing
+from simulator import pkce
+from simulator.accounts import Accounts, RegisteredApp
+from simulator.app import create_app as create_simulator
+from simulator.faults import Fault
+from simulator.server import running as running_simulator
+from tests.conftest import LogLines
+from tests.running import CLIENT_ID, environment, running
+
+CLIENT_SECRET = "s3cr3t/of+the&client=Zq7"
+SECRET_KEY = "key that seals: Wn4/+&=%-now"
+PREVIOUS_KEY = "key that sealed: Uj2/+&=%-then"
+VERIFIER = "verifier-of-the-client_0123456789.abcdefghij~KLMNOP"
+CODE = "AQcode/that+never&reached=Spotify%hjk5-Lo2"
+ACCESS_TOKEN = "BQaccess/token+that&opens=doors%vbn7-Wq9"
+REFRESH_TOKEN = "AQrefresh/one+for&the=other%rty3-Xc8"
+REDIRECT_URI = "https://app.example/callback"
+
+RETRIEVE_CLIENT = f"{CLIENT_FLOW}/retrieve-tokens"
+RETRIEVE_CODE = f"{CODE_FLOW}/retrieve-tokens"
+REFRESH_CODE = f"{CODE_FLOW}/refresh-tokens"
+RETRIEVE_PKCE = f"{PKCE_FLOW}/retrieve-tokens"
+REFRESH_PKCE = f"{PKCE_FLOW}/refresh-tokens"
+ROUTES = (RETRIEVE_CLIENT, RETRIEVE_CODE, REFRESH_CODE, RETRIEVE_PKCE, REFRESH_PKCE)
+
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
+
+FAULTS: list[dict[str, object]] = [
+    {"kind": kind.__struct_config__.tag, **({"seconds": 9} if kind.__name__ == "Delay" else {})}
+    for kind in Fault.__subclasses__()
+]
+
+
+def shapes(secret: str) -> set[str]:
+    """Return the texts that give `secret` away: as it is, a part of it, and encoded."""
+    raw = secret.encode()
+    found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
+    found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    if len(secret) >= 24:
+        found |= {secret[:12], secret[-12:]}
+    for shift in range(3):  # base64 looks different with what stands before it
+        first, end = -(-8 * shift // 6), 8 * (shift + len(raw)) // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(bytes(shift) + raw).decode()[first:end])
+    return found
+
+
+@dataclass
+class Evidence:
+    """The secrets of one run, and all that the service let be seen of it."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, secret: str, what: str) -> str:
+        assert len(secret) >= 16, "too short to be told from chance"
+        self.secrets[secret] = what
+        return secret
+
+    def leaks(self) -> set[tuple[str, str]]:
+        """Return which secret can be found where."""
+        needles = [
+            (shape, what) for secret, what in self.secrets.items() for shape in shapes(secret)
+        ]
+        return {
+            (what, where) for where, text in self.seen for shape, what in needles if shape in text
+        }
+
+
+def static_secrets() -> Evidence:
+    evidence = Evidence()
+    evidence.add(CLIENT_SECRET, "client secret")
+    basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
+    evidence.add(basic, "Basic header")
+    evidence.add(SECRET_KEY, "secret key")
+    evidence.add(PREVIOUS_KEY, "previous secret key")
+    evidence.add(VERIFIER, "verifier")
+    evidence.add(CODE, "code")
+    evidence.add(ACCESS_TOKEN, "access token")
+    evidence.add(REFRESH_TOKEN, "refresh token")
+    return evidence
+
+
+class Run:
+    """One start of the service with tracing on, and all that came out of it."""
+
+    def __init__(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        simulator_url: str,
+        level: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._capsys = capsys
+        self._environ = environment(
+            f"{simulator_url}/api/token",
+            CLIENT_SECRET=CLIENT_SECRET,
+            SECRET_KEY=SECRET_KEY,
+            SECRET_KEYS_PREVIOUS=PREVIOUS_KEY,
+            LOG_LEVEL=level,
+            UPSTREAM_TIMEOUT="0.15",
+            REQUEST_TIMEOUT="0.3",
+        )
+        self._transport = transport
+        self._stack = ExitStack()
+        self._exporter = InMemorySpanExporter()
+        self.evidence = static_secrets()
+        self.sealer = Sealer(SECRET_KEY)
+
+    def __enter__(self) -> Self:
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        settings = service_settings.load(self._environ)
+        logs.configure(settings)
+        tracing = Tracing(provider, "test")
+        app = create_app(settings, transport=self._transport, tracing=tracing)
+        url = self._stack.enter_context(running(app, self._environ))
+        self.address = (str(urlsplit(url).hostname), urlsplit(url).port)
+        self.client = self._stack.enter_context(
+            httpx.Client(base_url=url, trust_env=False, timeout=20)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        out, err = self._capsys.readouterr()
+        self.lines = [json.loads(line) for line in out.splitlines()]
+        self.spans = [span.to_json() for span in self._exporter.get_finished_spans()]
+        seen = self.evidence.seen
+        seen += [("log", json.dumps(line, ensure_ascii=False)) for line in self.lines]
+        seen += [("log as written", out), ("stderr", err)]
+        seen += [("span", json.dumps(json.loads(s), ensure_ascii=False)) for s in self.spans]
+
+    def add(self, secret: str, what: str) -> str:
+        return self.evidence.add(secret, what)
+
+    def post(self, path: str, form: Mapping[str, str], **more: Any) -> httpx.Response:  # noqa: ANN401
+        return self.send("POST", path, data=dict(form), **more)
+
+    def send(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request; keep its answer if it is an error of ours."""
+        response = self.client.request(method, path, **more)
+        with suppress(ValueError, AttributeError):
+            if response.json().get("error") is True:
+                self.evidence.seen.append(("own error", response.text + repr(response.headers)))
+        return response
+
+    def raw(self, text: bytes) -> bytes:
+        """Send bytes over a connection of their own and leave it; return what came."""
+        with socket.create_connection(self.address, timeout=5) as connection:
+            connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)
+            came = b"".join(iter(lambda: connection.recv(65536), b""))
+        self.evidence.seen.append(("own error", came.decode("latin-1")))
+        return came
+
+    def sealed(self, token: str, what: str) -> str:
+        return self.add(self.sealer.seal(self.add(token, what)), f"sealed {what}")
+
+
+@pytest.fixture(scope="module")
+def accounts() -> Iterator[httpx.Client]:
+    """Return a client of a simulator that knows the secret of these tests."""
+    app = RegisteredApp(CLIENT_ID, CLIENT_SECRET)
+    with (
+        running_simulator(create_simulator(Accounts(app))) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=10) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _as_the_service_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capture all headers, as a careless operator would, with what the service sets against it."""
+    environ = {"OTEL_TRACES_EXPORTER": "console"}
+    telemetry.create(environ, "test")
+    environ |= {f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{way}": ".*" for way in _WAYS}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    # The instrumentation reads its names' stability once per process.
+    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
+
+
+_WAYS = ("REQUEST", "RESPONSE")
+
+
+@pytest.fixture(autouse=True)
+def _without_the_tests_own_lines() -> Iterator[None]:
+    """Keep what the tests' clients log, on the tests' thread, out of the service's log."""
+    here = threading.get_ident()
+    names = ("httpx", "httpcore.connection", "httpcore.http11")
+
+    def not_ours(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    for name in names:
+        logging.getLogger(name).addFilter(not_ours)
+    yield
+    for name in names:
+        logging.getLogger(name).removeFilter(not_ours)
+
+
+StartRun = Callable[..., Run]
+
+
+@pytest.fixture
+def start_run(
+    accounts: httpx.Client,
+    capsys: pytest.CaptureFixture[str],
+    log_lines: LogLines,  # noqa: ARG001 - puts back what configuring the logs changes
+) -> StartRun:
+    accounts.post("/admin/reset").raise_for_status()
+
+    def started(level: str, transport: httpx.AsyncBaseTransport | None = None) -> Run:
+        return Run(capsys, str(accounts.base_url), level, transport)
+
+    return started
+
+
+def assert_kept(run: Run, *, at_least: int) -> None:
+    """Assert that nothing leaked from a run that has something to show for it."""
+    assert len(run.spans) >= at_least
+    assert run.evidence.leaks() == set()
+
+
+def minted_code(accounts: httpx.Client, **more: str) -> str:
+    order = {"redirect_uri": REDIRECT_URI, **more}
+    return str(accounts.post("/admin/codes", json=order).raise_for_status().json()["code"])
+
+
+def minted_token(accounts: httpx.Client, *, pkce: bool) -> str:
+    answer = accounts.post("/admin/refresh-tokens", json={"pkce": pkce}).raise_for_status()
+    return str(answer.json()["refresh_token"])
+
+
+def note_tokens(run: Run, response: httpx.Response) -> str:
+    """Keep the tokens of a success to look for them; return the sealed one."""
+    assert response.status_code == 200, response.text
+    tokens = response.json()
+    run.add(tokens["access_token"], "access token")
+    if sealed := tokens.get("refresh_token"):
+        run.add(sealed, "sealed refresh token")
+        run.add(run.sealer.open(sealed).token, "refresh token")
+    return str(sealed)
+
+
+def succeed(run: Run, accounts: httpx.Client) -> None:
+    """Have every flow answer 200."""
+    note_tokens(run, run.post(RETRIEVE_CLIENT, {"grant_type": "client_credentials"}))
+    code = run.add(minted_code(accounts), "code")
+    form = {"code": code, "redirect_uri": REDIRECT_URI}
+    sealed = note_tokens(run, run.post(RETRIEVE_CODE, form))
+    note_tokens(run, run.post(REFRESH_CODE, {"refresh_token": sealed}))
+    stale = run.add(Sealer(PREVIOUS_KEY).seal(run.sealer.open(sealed).token), "stale sealed token")
+    note_tokens(run, run.send("POST", REFRESH_CODE, json={"refresh_token": stale}))
+    code = run.add(minted_code(accounts, code_challenge=pkce.challenge_of(VERIFIER)), "code")
+    form = {"code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
+    sealed = note_tokens(run, run.post(RETRIEVE_PKCE, form))
+    files = {"refresh_token": (None, sealed.encode())}
+    note_tokens(run, run.send("POST", REFRESH_PKCE, files=files))
+
+
+def every_field(run: Run) -> dict[str, str]:
+    """Return a form that any flow takes, in which everything is a secret."""
+    sealed = run.sealed(REFRESH_TOKEN, "refresh token")
+    return {
+        "code": CODE,
+        "code_verifier": VERIFIER,
+        "refresh_token": sealed,
+        "redirect_uri": f"https://app.example/{quote(CODE)}",
+        "grant_type": ACCESS_TOKEN,
+        "method": REFRESH_TOKEN,
+        "client_secret": CLIENT_SECRET,
+    }
+
+
+def send_bad_bodies(run: Run, path: str) -> None:
+    """Send bodies that are refused, and what is in them is secret."""
+    form = every_field(run)
+    whole, as_json = urlencode(form), json.dumps(form)
+    twice = f"{whole}&{whole}"
+    statuses = set()
+    for content_type, body in (
+        ("text/plain", whole),
+        (f"text/{quote(ACCESS_TOKEN)}", whole),
+        (f"{URLENCODED}; charset={quote(ACCESS_TOKEN)}", twice),
+        (URLENCODED, whole + "&" + whole.replace("=", "=%FF")),
+        (URLENCODED, whole.replace("code=", "_code=").replace("token=", "_token=")),
+        (URLENCODED, twice * 60),
+        ("application/json", whole),
+        ("application/json", as_json[:-1]),
+        ("application/json", f"[{as_json}]"),
+        ("application/json", json.dumps(CODE)),
+        ("application/json", json.dumps({name: [value] for name, value in form.items()})),
+        ("application/json", f"{as_json[:-1]}, {as_json[1:]}"),
+        (MULTIPART, whole),
+        (f"multipart/form-data; boundary={quote(CODE)}", whole),
+        (MULTIPART, f'--x\r\nContent-Disposition: form-data; name="{CODE}"\r\n\r\n{CODE}\r\n--x'),
+        (MULTIPART, f"--x\r\n{CODE}\r\n\r\n{CODE}\r\n--x--\r\n"),
+    ):
+        response = run.send("POST", path, content=body, headers={"Content-Type": content_type})
+        statuses.add(response.status_code)
+    assert statuses >= {400, 413, 415}
+
+
+def send_broken_tokens(run: Run) -> None:
+    """Send refresh tokens that don't open."""
+    sealed = run.sealed(REFRESH_TOKEN, "refresh token")
+    foreign = run.add(Sealer(CODE).seal(REFRESH_TOKEN), "token of a foreign key")
+    broken = (sealed[:-4], sealed + " ", sealed[::-1], "é" + sealed, foreign, REFRESH_TOKEN)
+    for path in (REFRESH_CODE, REFRESH_PKCE):
+        for token in broken:
+            response = run.post(path, {"refresh_token": token})
+            assert response.json()["reason"] == "could not decrypt refresh token"
+
+
+def send_in_wrong_places(run: Run) -> None:
+    """Put secrets where none belong: path, query, headers, methods."""
+    form = every_field(run)
+    carriers = ("Authorization", "Cookie", "User-Agent", "Referer", "X-Forwarded-For", "Origin")
+    headers = dict.fromkeys((*carriers, "Baggage", "X-Token"), f"Basic {CODE} {ACCESS_TOKEN}")
+    headers |= {"Traceparent": f"00-{CODE}-{CODE}-01", "Accept": f"text/{quote(CODE)}"}
+    query = urlencode(form)
+    for path in ROUTES:
+        refused = run.send("POST", f"{path}?{query}", headers=headers, content=b"")
+        assert refused.status_code == 415
+        assert run.send("POST", f"{path}/{quote(CODE, safe='')}?{query}").status_code == 404
+        for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
+            answer = run.send(method, f"{path}?{query}", headers=headers)
+            assert answer.status_code == 405
+    assert run.send("GET", f"/{quote(CODE, safe='')}", headers=headers).status_code == 404
+    for probe in ("/", "/healthz", "/readyz"):
+        answer = run.send("GET", f"{probe}?{query}", headers=headers)
+        assert answer.status_code == 200
+        assert CODE not in answer.text + repr(answer.headers)
+
+
+def send_what_is_not_http(run: Run) -> None:
+    """Send secrets in what breaks off, comes late or isn't HTTP at all."""
+    head = f"POST {REFRESH_PKCE}?{CODE} HTTP/1.1\r\nHost: x\r\nX-Token: {CODE}\r\n"
+    form = f"Content-Type: {URLENCODED}\r\n"
+    for text in (
+        f"{CODE}\r\n\r\n",
+        f"POST /{CODE} HTTP/{CODE}\r\n\r\n",
+        f"{CODE} / HTTP/1.1\r\n\r\n",
+        f"{head}{CODE}\r\n\r\n",
+        f"{head}{CODE} : {CODE}\r\n\r\n",
+        f"{head}Content-Length: {CODE}\r\n\r\n",
+        f"{head}{form}Transfer-Encoding: chunked\r\n\r\n{CODE}\r\n",
+        f"{head}X-Long: {CODE * 1000}\r\n\r\n",
+        f"{head}{form}Content-Length: 1000\r\n\r\nrefresh_token={CODE}",
+    ):
+        run.raw(text.encode())
+    with socket.create_connection(run.address, timeout=5) as late:
+        late.sendall(f"{head}{form}Content-Length: 1000\r\n\r\nrefresh_token={CODE}".encode())
+        assert b" 408 " in late.recv(65536)
+
+
+def form_for(path: str, run: Run, accounts: httpx.Client) -> dict[str, str]:
+    """Return a form with which `path` would answer 200."""
+    if path == RETRIEVE_CLIENT:
+        return {"grant_type": "client_credentials"}
+    if path in {REFRESH_CODE, REFRESH_PKCE}:
+        token = minted_token(accounts, pkce=path == REFRESH_PKCE)
+        return {"refresh_token": run.sealed(token, "refresh token")}
+    form = {"redirect_uri": REDIRECT_URI}
+    if path == RETRIEVE_CODE:
+        return form | {"code": run.add(minted_code(accounts), "code")}
+    code = minted_code(accounts, code_challenge=pkce.challenge_of(VERIFIER))
+    return form | {"code": run.add(code, "code"), "code_verifier": VERIFIER}
+
+
+def telltale_answers() -> list[dict[str, object]]:
+    """Return answers of a Spotify that repeats what it was sent, wherever it can."""
+    everything = [CLIENT_SECRET, CODE, VERIFIER, ACCESS_TOKEN, REFRESH_TOKEN]
+    told = " ".join(everything)
+    bodies: list[tuple[int, object]] = [
+        (400, {"error": CODE, "error_description": told}),
+        (401, {"error": {"status": 401, "message": told}}),
+        (429, told),
+        (503, {told: told}),
+        (307, {"access_token": ACCESS_TOKEN}),
+        (200, {"refresh_token": everything}),
+        (200, {"refresh_token": 1, "access_token": ACCESS_TOKEN}),
+        (200, everything),
+        (204, {"refresh_token": REFRESH_TOKEN}),
+    ]
+    headers = [["Location", f"/trap?{quote(told)}"], ["X-Told", told], ["Content-Type", told]]
+    return [
+        {"kind": "answer", "status": status, "headers": headers, "body": json.dumps(body)}
+        for status, body in bodies
+    ]
+
+
+@pytest.mark.parametrize("level", LOG_LEVELS)
+def test_nothing_secret_is_seen_of_successes_and_refusals(
+    start_run: StartRun, accounts: httpx.Client, level: str
+) -> None:
+    with start_run(level) as run:
+        succeed(run, accounts)
+        for path in ROUTES:
+            send_bad_bodies(run, path)
+        send_broken_tokens(run)
+        send_in_wrong_places(run)
+        send_what_is_not_http(run)
+    assert_kept(run, at_least=150)
+    assert bool(run.lines) == (LOG_LEVELS[level] <= LOG_LEVELS["notice"])
+
+
+@pytest.mark.parametrize("level", LOG_LEVELS)
+def test_nothing_secret_is_seen_of_a_spotify_that_fails(
+    start_run: StartRun, accounts: httpx.Client, level: str
+) -> None:
+    faults = FAULTS + telltale_answers()
+    # Every fault meets every route at the level that says most, and one route at the others.
+    paths = ROUTES if level == "trace" else (REFRESH_PKCE,)
+    statuses = set()
+    with start_run(level) as run:
+        for path in paths:
+            for fault in faults:
+                form = form_for(path, run, accounts)
+                accounts.post("/admin/faults", json=fault).raise_for_status()
+                response = run.post(path, form)
+                statuses.add(response.status_code)
+                if response.is_success and "access_token" in response.text:
+                    note_tokens(run, response)
+                assert accounts.delete("/admin/faults").is_success
+    assert statuses >= {200, 400, 401, 429, 502, 503, 504}
+    assert_kept(run, at_least=2 * len(paths) * len(faults))
+
+
+class Exploding(httpx.AsyncBaseTransport):
+    """Raises what it was given, with every secret that it sees in the text."""
+
+    def __init__(self, kind: type[Exception], *, in_body: bool) -> None:
+        self._kind = kind
+        self._in_body = in_body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        # Not request.read(): the same, but as a text with everything in one place.
+        told = f"{request.headers.raw!r} {request.read().decode()} {ACCESS_TOKEN} {SECRET_KEY}"
+        if self._in_body:
+            return httpx.Response(200, stream=_ExplodingBody(self._kind, told))
+        _raise(self._kind, told)
+        raise AssertionError
+
+
+class _ExplodingBody(httpx.AsyncByteStream):
+    def __init__(self, kind: type[Exception], told: str) -> None:
+        self._kind = kind
+        self._told = told
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield json.dumps({"access_token": ACCESS_TOKEN, "told": self._told}).encode()
+        _raise(self._kind, self._told)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def _raise(kind: type[Exception], told: str) -> None:
+    """Raise with a note and a cause, which tell the same."""
+    error = kind(told)
+    error.add_note(told)
+    raise error from LookupError(told)
+
+
+EXPLOSIONS = pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (RuntimeError, 500),
+        (UnicodeError, 500),
+        (OSError, 500),
+        (httpx.ReadError, 502),
+        (httpx.ConnectError, 502),
+        (httpx.ReadTimeout, 504),
+    ],
+)
+
+
+def explode(run: Run, accounts: httpx.Client, status: int) -> None:
+    with run:
+        for path in ROUTES:
+            assert run.post(path, form_for(path, run, accounts)).status_code == status
+    assert_kept(run, at_least=2 * len(ROUTES))
+    lines = [line for line in run.lines if line["event"] in {"request.failed", "upstream.failed"}]
+    assert len(lines) == len(ROUTES)
+
+
+@EXPLOSIONS
+def test_nothing_secret_is_seen_of_a_call_whose_exception_tells_all(
+    start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
+) -> None:
+    explode(start_run("trace", Exploding(kind, in_body=False)), accounts, status)
+
+
+@EXPLOSIONS
+def test_nothing_secret_is_seen_of_a_body_whose_exception_tells_all(
+    start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
+) -> None:
+    explode(start_run("trace", Exploding(kind, in_body=True)), accounts, status)
+
+
+def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    log_lines: LogLines,  # noqa: ARG001
+) -> None:
+    evidence = static_secrets()
+    for setting in msgspec.structs.fields(service_settings.Settings):
+        monkeypatch.delenv(setting.name.upper(), raising=False)
+    for name in ("PORT", "LOG_LEVEL", "SPOTIFY_TOKEN_URL", "DRAIN_SECONDS", "CORS_ALLOW_ORIGINS"):
+        monkeypatch.setenv(name, f"{CLIENT_SECRET} {SECRET_KEY}")
+    monkeypatch.setenv("CLIENT_SECRET_FILE", f"/nowhere/{CLIENT_SECRET}")
+    assert command.main() == command.EX_CONFIG
+    out, err = capsys.readouterr()
+    assert "PORT" in out
+    assert "PORT" in err
+    evidence.seen += [("log", json.dumps(json.loads(out), ensure_ascii=False)), ("stderr", err)]
+    assert evidence.leaks() == set()
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        str,
+        repr,
+        quote,
+        quote_plus,
+        json.dumps,
+        lambda text: text[:15] + "…",
+        lambda text: "…" + text[-15:],
+        lambda text: text.encode().hex(),
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.b64encode(f"x:{text}".encode()).decode(),
+        lambda text: base64.urlsafe_b64encode(f"id:{text}:".encode()).decode(),
+        lambda text: base64.b64encode(f"1{text}".encode()).decode().rstrip("="),
+    ],
+)
+@pytest.mark.parametrize("secret", list(static_secrets().secrets))
+def test_the_search_finds_a_secret_in_any_disguise(
+    disguise: Callable[[str], str], secret: str
+) -> None:
+    evidence = static_secrets()
+    evidence.seen.append(("log", f"before {disguise(secret)} after"))
+    assert (evidence.secrets[secret], "log") in evidence.leaks()
+
+
+def test_the_search_finds_nothing_where_there_is_nothing() -> None:
+    evidence = static_secrets()
+    evidence.seen.append(("log", '{"event": "token.refreshed", "status": 200}'))
+    assert evidence.leaks() == set()
+
+
+def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    """Tell tales in a log, on stderr, in a span and in an answer: each one is found."""
+
+    class Telltale(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            from opentelemetry import trace  # noqa: PLC0415
+
+            logs.log.error("planted", note=CODE)
+            logging.getLogger("somebody").warning("token %s", ACCESS_TOKEN)
+            sys.stderr.write(VERIFIER)
+            span = trace.get_current_span()
+            span.add_event("planted", {"note": REFRESH_TOKEN})
+            basic = request.headers["authorization"]
+            return httpx.Response(400, json={"error": True, "reason": basic})
+
+    with start_run("info", Telltale()) as run:
+        run.post(RETRIEVE_CLIENT, form_for(RETRIEVE_CLIENT, run, accounts))
+    leaks = run.evidence.leaks()
+    assert leaks == {
+        ("code", "log"),
+        ("code", "log as written"),
+        ("access token", "log"),
+        ("access token", "log as written"),
+        ("verifier", "stderr"),
+        ("refresh token", "span"),
+        ("Basic header", "own error"),
+        ("client secret", "own error"),
+    }
+    assert os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] == "http"
