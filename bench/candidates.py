@@ -19,8 +19,9 @@ _CLIENTS: Final = (
     "httpx-aiohttp",
     "pyreqwest-transport",
     "pyreqwest",
+    "ours",
 )
-_EXTRA_MODULES: Final = ("granian", "httpx_aiohttp")
+_EXTRA_MODULES: Final = ("granian", "httpx_aiohttp", "pyreqwest")
 
 
 def _candidate(server: str, client: str) -> Contender:
@@ -37,7 +38,7 @@ def _check_installed(candidates: Sequence[Contender]) -> None:
     for module in _EXTRA_MODULES:
         package = module.replace("_", "-")
         if package in names and importlib.util.find_spec(module) is None:
-            raise BenchError(f"{package} is missing: pip install granian httpx-aiohttp")
+            raise BenchError(f"{package} is missing: pip install granian httpx-aiohttp pyreqwest")
 
 
 def main() -> int:

@@ -291,35 +291,30 @@ def test_a_percent_sign_or_plus_is_read_as_browsers_write_them() -> None:
     assert decode(URLENCODED, body, RefreshForm).refresh_token == "a b c+d%zz%"
 
 
-@quick
-@given(
-    st.sampled_from([URLENCODED, JSON, MULTIPART, f"{JSON}; charset=utf-16", "multipart/form-data"]),
-    st.one_of(
-        st.binary(max_size=300),
-        st.lists(
-            st.sampled_from(
-                [
-                    b"--limit", b"\r\n", b"--", b"\r\n\r\n", b"Content-Disposition: form-data",
-                    b'; name="code"', b"; name*=utf-8''code", b"; name=", b"; filename=x", b"Content-",
-                    b"Type: text/plain; charset=nonsense", b"\xff", b"x", b"code=", b"&", b"%", b"%f",
-                    b'{"code":', b'"', b"[", b"]", b"}", b"\\u", b"\\ud800", b"null", b"NaN", b"1e9",
-                    b"\xef\xbb\xbf", b",", b"{",
-                ]
-            ),
-            max_size=30,
-        ).map(b"".join),
-    ),
-    st.sampled_from(FORMS),
-)  # fmt: skip
-@settings(max_examples=1000)
+TYPES = [URLENCODED, JSON, MULTIPART, f"{JSON}; charset=utf-16", "multipart/form-data"]
+SCRAPS = [
+    b"--limit", b"\r\n", b"--", b"\r\n\r\n", b"Content-Disposition: form-data", b"Content-Type: a",
+    b'; name="code"', b"; name*=utf-8''code", b"; name=", b"; filename=x", b"; charset=nonsense",
+    b"\xff", b"x", b"code=", b"&", b"%", b"%f", b"\xef\xbb\xbf", b",", b"{", b'{"code":', b'"', b"[",
+    b"]", b"}", b"\\u", b"\\ud800", b"null", b"NaN", b"1e9",
+]  # fmt: skip
+bodies = st.one_of(
+    st.binary(max_size=300), st.lists(st.sampled_from(SCRAPS), max_size=30).map(b"".join)
+)
+
+
+@settings(quick, max_examples=1000)
+@given(st.sampled_from(TYPES), bodies, st.sampled_from(FORMS))
 def test_no_bytes_raise_anything_but_our_own_errors(
     content_type: str, body: bytes, form: AnyForm
 ) -> None:
     try:
-        decoded = decode(content_type, body, form)
+        decoded: object = decode(content_type, body, form)
     except ServiceError as error:
-        assert error.status == 400  # noqa: PT017 - an error is one of two right ends
-        assert body.decode(errors="replace").strip() not in {error.reason}
+        decoded = error
+    if isinstance(decoded, ServiceError):
+        assert decoded.status == 400
+        assert decoded.reason.startswith(("Value of type", "The value for key", "The body is not"))
     else:
         assert isinstance(decoded, form)
 
@@ -391,7 +386,7 @@ def test_letter_case_and_parameters_of_a_media_type_do_not_matter(content_type: 
 )  # fmt: skip
 def test_another_media_type_is_unsupported(content_type: str) -> None:
     assert not is_supported(content_type)
-    with pytest.raises(UnsupportedMediaType, match="^Unsupported Media Type$"):
+    with pytest.raises(UnsupportedMediaType, match=r"^Unsupported Media Type$"):
         decode(content_type, b"refresh_token=x", RefreshForm)
 
 
@@ -412,7 +407,7 @@ def test_a_refusal_repeats_nothing_of_the_body() -> None:
 
 
 def test_the_json_schema_of_every_form_and_answer_can_be_generated() -> None:
-    types = [*FORMS, TokenAnswer, SpotifyError, ErrorBody]
+    types: list[type] = [*FORMS, TokenAnswer, SpotifyError, ErrorBody]
     references, components = msgspec.json.schema_components(types)
     assert len(list(references)) == len(types)
     assert set(components) == {kind.__name__ for kind in types}
