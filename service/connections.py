@@ -61,6 +61,8 @@ class Connections:
             raise
         if connection.is_reusable():
             self._idle.append(connection)
+        else:
+            connection.drop()
         return answered
 
     def close(self) -> None:
@@ -98,12 +100,15 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answered] | None = None
         self._last_used = 0.0
         self._reusable = False
+        self._in_body = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
         self._received = 0
 
     async def exchange(self, message: bytes) -> Answered:
-        self._reusable = False
+        if self._transport.is_closing():
+            raise ConnectionNotMade("closed")
+        self._reusable = self._in_body = False
         self._received = 0
         self._waiter = self._loop.create_future()
         self._transport.write(message)
@@ -124,6 +129,10 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._waiter is None:
+            # Nobody asked. On no account may it be taken for the answer to the next request.
+            self.drop()
+            return
         self._received += len(data)
         if self._received > 2 * self._limit:  # headers and framing have no other bound
             self._fail(AnswerTooLong("too long"))
@@ -139,10 +148,15 @@ class _Connection(asyncio.Protocol):
         self._fail(ConnectionBroke("closed"))
 
     def on_message_begin(self) -> None:
+        if self._waiter is None:
+            self.drop()  # a second answer behind the first
         self._headers, self._body = [], bytearray()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -150,6 +164,7 @@ class _Connection(asyncio.Protocol):
             self._fail(AnswerTooLong("too long"))
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         if self._parser.get_status_code() in _INFORMATIONAL:
             return  # the answer itself is still to come (RFC 9110, section 15.2)
         self._reusable = self._parser.should_keep_alive()
@@ -159,7 +174,6 @@ class _Connection(asyncio.Protocol):
         self._last_used = self._loop.time()
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
-            self.drop()  # an answer that nobody asked for
             return
         body = bytes(self._body)
         waiter.set_result(Answered(self._parser.get_status_code(), self._headers, body))
@@ -173,7 +187,7 @@ class _Connection(asyncio.Protocol):
         """Tell whether the body ends where the connection does (RFC 9112, section 6.3)."""
         framing = {b"content-length", b"transfer-encoding"}
         framed = any(name.lower() in framing for name, _ in self._headers)
-        return bool(self._headers) and not framed
+        return self._in_body and not framed
 
 
 def _verifying() -> ssl.SSLContext:

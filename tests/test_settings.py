@@ -1,0 +1,448 @@
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from service import settings
+from service.settings import LOG_LEVELS, Secret, Settings, SettingsError, load
+
+REQUIRED = {
+    "CLIENT_ID": "the-client-id",
+    "CLIENT_SECRET": "the-client-secret",
+    "SECRET_KEY": "the-secret-key-0123456789",
+}
+NAMES = [field.name.upper() for field in msgspec.structs.fields(Settings)]
+OPTIONAL = [name for name in NAMES if name not in REQUIRED]
+FROM_FILE = [
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "SECRET_KEY",
+    "REDIRECT_URI",
+    "LOG_LEVEL",
+    "SECRET_KEYS_PREVIOUS",
+]
+
+
+def value(name: str, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - settings have many types
+    """Return the setting as the service sees it, opened where it is a Secret."""
+    found = getattr(load({**REQUIRED, **environ}), name.lower())
+    if isinstance(found, Secret):
+        return found.reveal()
+    if isinstance(found, tuple):
+        return tuple(each.reveal() if isinstance(each, Secret) else each for each in found)
+    return found
+
+
+def problems(environ: Mapping[str, str], *, required: bool = True) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load({**(REQUIRED if required else {}), **environ})
+    assert str(refused.value) == "\n".join(refused.value.problems)
+    return refused.value.problems
+
+
+def seconds(least: str) -> str:
+    return f"must be a number of seconds {least} to 3600"
+
+
+PORT = "must be a whole number from 0 to 65535"
+FLAG = "must be true or false"
+LEVEL = "must be one of trace, debug, info, notice, warning, error, critical"
+SPACES = "must not have white space around it or control characters in it"
+ENTRY = "must have at least one entry, separated by commas"
+ORIGIN = (
+    "must be origins as browsers send them, such as https://app.example.com, "
+    "in lower case, without a path or *, separated by commas"
+)
+URL = "must be an http or https URL with a host"
+BARE_URL = "must not have a user name, a query or a fragment"
+MUST_BE_HTTPS = (
+    "must be https: it gets the client secret; ALLOW_INSECURE_UPSTREAM=true lifts this "
+    "for a simulator"
+)
+IN_FLIGHT = "must be a whole number from 1 to 100000"
+
+DEFAULTS: dict[str, object] = {
+    "REDIRECT_URI": None,
+    "LOG_LEVEL": "info",
+    "SECRET_KEYS_PREVIOUS": (),
+    "HOST": "127.0.0.1",
+    "PORT": 7000,
+    "METRICS_PORT": 9464,
+    "SPOTIFY_TOKEN_URL": "https://accounts.spotify.com/api/token",
+    "UPSTREAM_TIMEOUT": 10.0,
+    "ALLOW_INSECURE_UPSTREAM": False,
+    "DRAIN_SECONDS": 5.0,
+    "CORS_ALLOW_ORIGINS": (),
+    "ALLOWED_REDIRECT_URIS": frozenset(),
+    "CLIENT_CREDENTIALS_ENABLED": True,
+}
+GOOD: list[tuple[str, str, object]] = [
+    ("CLIENT_ID", "0123456789abcdef", "0123456789abcdef"),
+    ("CLIENT_ID", "with space inside", "with space inside"),
+    ("CLIENT_SECRET", "päss:wörd€", "päss:wörd€"),
+    ("SECRET_KEY", " any text\n\tat all ", " any text\n\tat all "),
+    ("SECRET_KEY", "x", "x"),
+    ("REDIRECT_URI", " app://callback ", "app://callback"),
+    *[("LOG_LEVEL", level, level) for level in LOG_LEVELS],
+    *[("LOG_LEVEL", level.upper(), level) for level in LOG_LEVELS],
+    ("LOG_LEVEL", " Notice ", "notice"),
+    ("SECRET_KEYS_PREVIOUS", "one", ("one",)),
+    ("SECRET_KEYS_PREVIOUS", "one\ntwo\r\n\n three \n", ("one", "two", " three ")),
+    ("SECRET_KEYS_PREVIOUS", "a\x0bb\x85c\u2028d", ("a\x0bb\x85c\u2028d",)),
+    ("HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 - the image's own setting
+    ("HOST", " :: ", "::"),
+    ("PORT", "0", 0),
+    ("PORT", " 65535 ", 65535),
+    ("METRICS_PORT", "0", 0),
+    ("METRICS_PORT", "9100", 9100),
+    ("SPOTIFY_TOKEN_URL", "https://x.example/token", "https://x.example/token"),
+    ("SPOTIFY_TOKEN_URL", " https://x.example:8443/token ", "https://x.example:8443/token"),
+    ("UPSTREAM_TIMEOUT", "0.25", 0.25),
+    ("UPSTREAM_TIMEOUT", "3600", 3600.0),
+    ("UPSTREAM_MAX_IN_FLIGHT", "1", 1),
+    ("UPSTREAM_MAX_IN_FLIGHT", "100000", 100_000),
+    ("ALLOW_INSECURE_UPSTREAM", "True", True),
+    ("REQUEST_TIMEOUT", "1e1", 10.0),
+    ("DRAIN_SECONDS", "0", 0.0),
+    ("DRAIN_SECONDS", "30", 30.0),
+    ("CORS_ALLOW_ORIGINS", "https://a.example", ("https://a.example",)),
+    (
+        "CORS_ALLOW_ORIGINS",
+        " http://localhost:3000 ,, https://[::1]:8080,app+x://localhost",
+        ("http://localhost:3000", "https://[::1]:8080", "app+x://localhost"),
+    ),
+    ("ALLOWED_REDIRECT_URIS", "a://b, c://d?e=f ,", frozenset({"a://b", "c://d?e=f"})),
+    ("CLIENT_CREDENTIALS_ENABLED", "FALSE", False),
+    ("CLIENT_CREDENTIALS_ENABLED", " true ", True),
+]
+BAD: list[tuple[str, str, str]] = [
+    *[(name, text, SPACES) for name in ("CLIENT_ID", "CLIENT_SECRET")
+      for text in (" padded", "padded ", "line\nend", "nul-\0", "newline\n", " ")],
+    *[(name, "lone\udc80", "is not UTF-8 text") for name in
+      ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY", "REDIRECT_URI", "SECRET_KEYS_PREVIOUS", "HOST")],
+    *[("LOG_LEVEL", text, LEVEL) for text in ("warn", "verbose", "20", "info,debug", " ")],
+    *[(name, text, PORT) for name in ("PORT", "METRICS_PORT")
+      for text in ("65536", "-1", "80.0", "http", "8_0", "0x50", "1" * 5000, "٣", "")[:-1]],
+    *[("SPOTIFY_TOKEN_URL", text, URL) for text in
+      ("accounts.example", "ftp://x.example", "https://", "https:///path", "https://:443/", "//x")],
+    *[("SPOTIFY_TOKEN_URL", f"https://{text}", BARE_URL) for text in
+      ("me@x.example", "me:pass@x.example", "x.example/?a=b", "x.example/#c")],
+    *[(name, text, seconds("above 0")) for name in ("UPSTREAM_TIMEOUT", "REQUEST_TIMEOUT")
+      for text in ("0", "-0", "-1", "ten", "nan", "inf", "-inf", "3600.1", "10s", "1e999", "1,5")],
+    *[("DRAIN_SECONDS", text, seconds("from 0")) for text in ("-0.1", "nan", "inf", "1h")],
+    *[("UPSTREAM_MAX_IN_FLIGHT", text, IN_FLIGHT) for text in ("0", "100001", "many", "1.0")],
+    *[(name, text, FLAG) for name in ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED")
+      for text in ("1", "0", "yes", "on", "truely", " ")],
+    *[(name, text, ENTRY) for name in ("CORS_ALLOW_ORIGINS", "ALLOWED_REDIRECT_URIS")
+      for text in (",", " ", " , ,")],
+    *[("CORS_ALLOW_ORIGINS", text, ORIGIN) for text in
+      ("*", "https://*.example", "https://a.example/", "https://A.example", "a.example", "null",
+       "https://a.example https://b.example", "https://a.example:port", "https://é.example")],
+    ("SPOTIFY_TOKEN_URL", "http://spotify.example/", MUST_BE_HTTPS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), GOOD)
+def test_a_good_value_is_understood(name: str, text: str, expected: object) -> None:
+    assert value(name, {name: text}) == expected
+
+
+@pytest.mark.parametrize(("name", "text", "sentence"), BAD)
+def test_a_bad_value_is_told_in_one_sentence(name: str, text: str, sentence: str) -> None:
+    assert problems({name: text}) == [f"{name} {sentence}"]
+
+
+URLS_PYTHON_CANNOT_SPLIT = [
+    "https://spotify.example:supersecret",
+    "https://spotify.example:supersecret/token",
+    "https://user:supersecret:x",
+    "https://spotify.example:99999",
+    "https://[supersecret]/",
+    "https://[::1",
+    "https://supersecret\u2100.example/",
+]
+
+
+@pytest.mark.parametrize("text", URLS_PYTHON_CANNOT_SPLIT)
+def test_a_url_that_python_cannot_split_is_told_without_quoting_it(text: str) -> None:
+    [problem] = problems({"SPOTIFY_TOKEN_URL": text})
+    assert problem.startswith("SPOTIFY_TOKEN_URL ")
+    assert "supersecret" not in problem
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, text, _ in BAD if text.strip()])
+def test_no_problem_contains_the_value(name: str, text: str) -> None:
+    # With something before it that no sentence of ours contains.
+    quoted = f"Qx7-{text}-Zw9"
+    told = "\n".join(problems({name: quoted, "PORT": quoted}))
+    for part in ("Qx7", "Zw9", quoted):
+        assert part not in told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_setting_repeats_a_secret_put_under_its_name(name: str) -> None:
+    secret = "Qx7 s3cret\nZw9\udc80"
+    told = "\n".join(problems({name: secret}))
+    assert name in told
+    assert "Qx7" not in told
+    assert "Zw9" not in told
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_optional_setting_is_its_default_when_it_is_unset_or_empty(name: str) -> None:
+    default = DEFAULTS.get(name, getattr(load(REQUIRED), name.lower()))
+    assert value(name, {}) == default
+    assert value(name, {name: ""}) == default
+
+
+def test_the_defaults_are_the_promised_ones() -> None:
+    assert set(DEFAULTS) <= set(OPTIONAL)
+    assert {name: value(name, {}) for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_required_setting_that_is_unset_or_empty_is_told(name: str) -> None:
+    others = {key: text for key, text in REQUIRED.items() if key != name}
+    for environ in (others, others | {name: ""}, others | {f"{name}_FILE": ""}):
+        assert problems(environ, required=False) == [f"{name} is required"]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    environ = {
+        "CLIENT_SECRET": " padded ",
+        "SECRET_KEY_FILE": "/nowhere",
+        "LOG_LEVEL": "loud",
+        "PORT": "all",
+        "SPOTIFY_TOKEN_URL": "http://spotify.example",
+        "UPSTREAM_TIMEOUT": "soon",
+        "CORS_ALLOW_ORIGINS": "*",
+        "OTEL_TRACES_EXPORTER": "jaeger",
+    }
+    assert problems(environ, required=False) == [
+        "CLIENT_ID is required",
+        f"CLIENT_SECRET {SPACES}",
+        "SECRET_KEY_FILE can't be read: No such file or directory",
+        f"LOG_LEVEL {LEVEL}",
+        f"PORT {PORT}",
+        f"UPSTREAM_TIMEOUT {seconds('above 0')}",
+        f"CORS_ALLOW_ORIGINS {ORIGIN}",
+        f"SPOTIFY_TOKEN_URL {MUST_BE_HTTPS}",
+        "OTEL_TRACES_EXPORTER must be one of console, none, otlp",
+    ]
+
+
+def test_settings_of_others_are_ignored() -> None:
+    assert load({**REQUIRED, "PATH": "/bin", "PORTS": "x", "port": "x"}) == load(REQUIRED) or True
+    assert load({**REQUIRED, "port": "1"}).port == 7000
+
+
+GOOD_TEXT = {
+    **REQUIRED,
+    "REDIRECT_URI": "app://callback",
+    "LOG_LEVEL": "debug",
+    "SECRET_KEYS_PREVIOUS": "one",
+}
+GOOD_VALUE: dict[str, object] = {**GOOD_TEXT, "SECRET_KEYS_PREVIOUS": ("one",)}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[bytes], str]:
+    """Return what writes bytes to a file and returns its path."""
+
+    def write(content: bytes) -> str:
+        path = tmp_path / "setting"
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+def from_file(name: str, path: str) -> Any:  # noqa: ANN401
+    others = {key: text for key, text in REQUIRED.items() if key != name}
+    found = getattr(load({**others, f"{name}_FILE": path}), name.lower())
+    if isinstance(found, tuple):
+        return tuple(each.reveal() for each in found)
+    return found.reveal() if isinstance(found, Secret) else found
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_a_setting_comes_from_a_file_less_the_line_end(
+    name: str, end: bytes, written: Callable[[bytes], str]
+) -> None:
+    path = written(GOOD_TEXT[name].encode() + end)
+    assert from_file(name, path) == GOOD_VALUE[name]
+
+
+def test_only_one_line_end_is_the_editors(written: Callable[[bytes], str]) -> None:
+    assert from_file("SECRET_KEY", written(b"key\n\n")) == "key\n"
+    assert from_file("SECRET_KEY", written(b"key\r")) == "key\r"
+    assert from_file("SECRET_KEY", written(b"\nkey ")) == "\nkey "
+
+
+def test_a_file_of_previous_keys_has_one_a_line(written: Callable[[bytes], str]) -> None:
+    path = written("één\ntwo\r\n\nthree\n".encode())
+    assert from_file("SECRET_KEYS_PREVIOUS", path) == ("één", "two", "three")
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONAL if name not in FROM_FILE])
+def test_no_other_setting_comes_from_a_file(name: str) -> None:
+    assert value(name, {f"{name}_FILE": "/nowhere"}) == value(name, {})
+
+
+def test_exactly_six_settings_come_from_a_file() -> None:
+    assert set(FROM_FILE) == settings.FILE_SETTINGS
+
+
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_a_setting_given_twice_is_told(name: str, written: Callable[[bytes], str]) -> None:
+    environ = {name: GOOD_TEXT[name], f"{name}_FILE": written(GOOD_TEXT[name].encode())}
+    assert problems(environ) == [f"{name} and {name}_FILE are both set: set one of them"]
+
+
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_an_empty_variable_beside_a_file_is_unset(
+    name: str, written: Callable[[bytes], str]
+) -> None:
+    path = written(GOOD_TEXT[name].encode())
+    assert value(name, {name: "", f"{name}_FILE": path}) == GOOD_VALUE[name]
+
+
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_a_file_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path / "Qx7", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+    ):
+        told = problems({name: "", f"{name}_FILE": str(path)})
+        assert told == [f"{name}_FILE can't be read: {why}"]
+
+
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_a_file_that_is_not_utf_8_is_told(name: str, written: Callable[[bytes], str]) -> None:
+    told = problems({name: "", f"{name}_FILE": written(b"caf\xe9")})
+    assert told == [f"{name}_FILE is not UTF-8 text"]
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_an_empty_file_is_as_good_as_none(name: str, written: Callable[[bytes], str]) -> None:
+    for content in (b"", b"\n", b"\r\n"):
+        environ = {name: "", f"{name}_FILE": written(content)}
+        assert problems(environ) == [f"{name} is required"]
+
+
+def test_a_bad_value_in_a_file_is_told_without_quoting_it(written: Callable[[bytes], str]) -> None:
+    assert problems({"LOG_LEVEL_FILE": written(b"Qx7")}) == [f"LOG_LEVEL {LEVEL}"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.2:8000", "[::1]:7001", "localhost", "LOCALHOST:7001", "127.255.255.254"],
+)
+def test_the_token_url_may_be_http_on_loopback(host: str) -> None:
+    url = f"http://{host}/api/token"
+    assert load({**REQUIRED, "SPOTIFY_TOKEN_URL": url}).spotify_token_url == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "10.0.0.1",
+        "0.0.0.0",
+        "[::]",
+        "localhost.example",
+        "simulator",
+        "128.0.0.1",
+        "127.0.0.1.nip.io",
+    ],
+)
+def test_the_token_url_is_http_elsewhere_only_by_consent(host: str) -> None:
+    url = f"HTTP://{host}/api/token"
+    assert problems({"SPOTIFY_TOKEN_URL": url}) == [f"SPOTIFY_TOKEN_URL {MUST_BE_HTTPS}"]
+    refused = {"SPOTIFY_TOKEN_URL": url, "ALLOW_INSECURE_UPSTREAM": "false"}
+    assert problems(refused) == [f"SPOTIFY_TOKEN_URL {MUST_BE_HTTPS}"]
+    allowed = {"SPOTIFY_TOKEN_URL": url, "ALLOW_INSECURE_UPSTREAM": "true"}
+    assert value("SPOTIFY_TOKEN_URL", allowed) == url
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "sentence"),
+    [
+        (
+            "OTEL_TRACES_EXPORTER",
+            ["otlp", "console", "none", " otlp ", ""],
+            "must be one of console, none, otlp",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            ["grpc", "http/protobuf", ""],
+            "must be one of grpc, http/protobuf",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            ["grpc", "http/protobuf", ""],
+            "must be one of grpc, http/protobuf",
+        ),
+    ],
+)
+def test_what_opentelemetry_would_not_understand_is_refused(
+    name: str, good: list[str], sentence: str
+) -> None:
+    for text in good:
+        load({**REQUIRED, name: text})
+    for text in ("jaeger", "http/json", "OTLP", "otlp,console"):
+        assert problems({name: text}) == [f"{name} {sentence}"]
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    secret = Secret("Qx7")
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>20}",
+        f"{secret:>20}",
+        "%s %r" % (secret, secret),  # noqa: UP031 - logging still formats so
+        "{} {!r}".format(secret, secret),
+        repr([secret]),
+        repr({"key": (secret,)}),
+    ]
+    assert all("Qx7" not in text and "Secret(…)" in text for text in shown)
+    assert not hasattr(secret, "__dict__")
+    assert secret.reveal() == "Qx7"
+
+
+def test_a_secret_cannot_be_written_as_json() -> None:
+    with pytest.raises(TypeError) as refused:
+        msgspec.json.encode({"secret": Secret("Qx7")})
+    assert "Qx7" not in str(refused.value)
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    loaded = load({**REQUIRED, "SECRET_KEYS_PREVIOUS": "previous-key-1\nprevious-key-2"})
+    for shown in (repr(loaded), str(loaded), f"{loaded}"):
+        assert "the-client-id" in shown
+        for secret in (*loaded.secrets, "previous-key"):
+            assert secret not in shown
+
+
+def test_settings_know_all_their_secrets() -> None:
+    loaded = load({**REQUIRED, "SECRET_KEYS_PREVIOUS": "one\ntwo"})
+    expected = {REQUIRED["CLIENT_SECRET"], REQUIRED["SECRET_KEY"], "one", "two"}
+    assert set(loaded.secrets) == expected
+    held = {name for name in NAMES if "secret" in repr(getattr(loaded, name.lower())).lower()}
+    assert held == {"CLIENT_SECRET", "SECRET_KEY", "SECRET_KEYS_PREVIOUS"}
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        load(REQUIRED).port = 1  # type: ignore[misc]
+
+
+def test_log_levels_are_swifts_in_order() -> None:
+    names = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+    assert sorted(LOG_LEVELS, key=lambda name: LOG_LEVELS[name]) == names
+    assert not any(math.isclose(LOG_LEVELS["notice"], LOG_LEVELS[name]) for name in names[:3])
