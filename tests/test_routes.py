@@ -148,11 +148,13 @@ def services(simulator_url: str) -> Iterator[Serve]:
     started: dict[tuple[tuple[str, str], ...], httpx.Client] = {}
     with ExitStack() as stack:
 
-        def serve(**changes: str) -> httpx.Client:
+        def serve(
+            transport: httpx.AsyncBaseTransport | None = None, **changes: str
+        ) -> httpx.Client:
             key = tuple(sorted(changes.items()))
             if key not in started:
                 environ = environment(f"{simulator_url}/api/token", **changes)
-                app = create_app(service_settings.load(environ))
+                app = create_app(service_settings.load(environ), transport=transport)
                 url = stack.enter_context(running(app, environ))
                 client = httpx.Client(base_url=url, trust_env=False, timeout=20)
                 started[key] = stack.enter_context(client)
@@ -607,7 +609,7 @@ def test_the_limit_holds_for_a_chunked_body_too(
     ("framing", "sent"),
     [
         (b"Content-Length: 16384", b""),
-        (b"Content-Length: 99999999999999999999", b""),
+        (b"Content-Length: 9999999999999999999", b""),
         (b"Transfer-Encoding: chunked", b"4000\r\n" + b"x" * LIMIT),
         (b"Transfer-Encoding: chunked", b"FFFFFF\r\n" + b"x" * LIMIT),
     ],
@@ -617,9 +619,9 @@ def test_a_body_over_the_limit_is_refused_without_waiting_for_the_rest(
 ) -> None:
     url = client.base_url
     head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\n%b\r\n\r\n"
-    with socket.create_connection((url.host, url.port or 80), timeout=5) as line:
+    address = (url.host, url.port or 80)
+    with socket.create_connection(address, timeout=5) as line, HTTPResponse(line) as answer:
         line.sendall(head % (CODE.encode(), URLENCODED.encode(), framing) + sent)
-        answer = HTTPResponse(line)
         answer.begin()
         assert answer.status == 413
 

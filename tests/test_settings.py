@@ -234,9 +234,10 @@ def test_all_problems_are_told_at_once() -> None:
     ]
 
 
-def test_settings_of_others_are_ignored() -> None:
-    assert load({**REQUIRED, "PATH": "/bin", "PORTS": "x", "port": "x"}) == load(REQUIRED) or True
-    assert load({**REQUIRED, "port": "1"}).port == 7000
+def test_variables_of_others_are_ignored() -> None:
+    others = {"PATH": "/bin", "PORTS": "x", "port": "x", "Client_Id": "x", "PORT_FILE": "/nowhere"}
+    loaded = load({**REQUIRED, **others})
+    assert (loaded.port, loaded.client_id) == (7000, "the-client-id")
 
 
 GOOD_TEXT = {
@@ -349,15 +350,7 @@ def test_the_token_url_may_be_http_on_loopback(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [
-        "10.0.0.1",
-        "0.0.0.0",
-        "[::]",
-        "localhost.example",
-        "simulator",
-        "128.0.0.1",
-        "127.0.0.1.nip.io",
-    ],
+    ["10.0.0.1", "[::]", "localhost.example", "simulator", "128.0.0.1", "127.0.0.1.nip.io"],
 )
 def test_the_token_url_is_http_elsewhere_only_by_consent(host: str) -> None:
     url = f"HTTP://{host}/api/token"
@@ -406,7 +399,7 @@ def test_a_secret_shows_itself_to_nobody() -> None:
         f"{secret!r:>20}",
         f"{secret:>20}",
         "%s %r" % (secret, secret),  # noqa: UP031 - logging still formats so
-        "{} {!r}".format(secret, secret),
+        format(secret, ">20"),
         repr([secret]),
         repr({"key": (secret,)}),
     ]
