@@ -4,6 +4,7 @@ A success is Spotify's JSON object with one field sealed and one added. An error
 byte for byte. Nothing that might be an unsealed refresh token gets through.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
@@ -59,8 +60,15 @@ class Answer(NamedTuple):
 
 
 def _documented(kind: str) -> Any:  # noqa: ANN401 - a type form has no type yet
-    """Return a field that documents as `kind` and passes whatever Spotify sends."""
-    return Annotated[Any, Meta(extra_json_schema={"type": kind})]
+    """Return a field that documents as `kind` and passes whatever Spotify sends, unread."""
+    return Annotated[msgspec.Raw, Meta(extra_json_schema={"type": kind})]
+
+
+def _absent() -> Any:  # noqa: ANN401 - a default of any field
+    return msgspec.field(default_factory=msgspec.Raw)
+
+
+_WHOLE_NUMBER = re.compile(rb"-?[0-9]{1,12}")
 
 
 class TokenAnswer(msgspec.Struct, frozen=True):
@@ -69,12 +77,12 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     Fields that Spotify adds pass too: see `success`.
     """
 
-    access_token: _documented("string") = None  # type: ignore[valid-type]
-    token_type: _documented("string") = None  # type: ignore[valid-type]
-    scope: _documented("string") = None  # type: ignore[valid-type]
-    expires_in: _documented("integer") = None  # type: ignore[valid-type]
+    access_token: _documented("string") = _absent()  # type: ignore[valid-type]
+    token_type: _documented("string") = _absent()  # type: ignore[valid-type]
+    scope: _documented("string") = _absent()  # type: ignore[valid-type]
+    expires_in: _documented("integer") = _absent()  # type: ignore[valid-type]
     refresh_token: str | None = None
-    expiration_date: _documented("string") = None  # type: ignore[valid-type]
+    expiration_date: _documented("string") = _absent()  # type: ignore[valid-type]
 
 
 class SpotifyError(msgspec.Struct, frozen=True):
@@ -84,6 +92,7 @@ class SpotifyError(msgspec.Struct, frozen=True):
     error_description: str = ""
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _tokens = msgspec.json.Decoder(TokenAnswer)
 _spotify_error = msgspec.json.Decoder(SpotifyError)
@@ -116,7 +125,7 @@ def success(upstream: Upstream, sealer: Sealer, fallback: Opened | None, now: da
     try:
         tokens = _tokens.decode(upstream.body)
         members = _members.decode(upstream.body)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         # NOTE: `from None` is intentional: the error may quote the body, and so a token.
         raise UpstreamFailed("Spotify's answer could not be understood") from None
     token = tokens.refresh_token or (fallback.token if fallback else None)
@@ -146,7 +155,7 @@ def error_code(upstream: Upstream) -> str | None:
     """
     try:
         code = _spotify_error.decode(upstream.body).error
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return None
     return code if code in _ERROR_CODES else "other"
 
@@ -165,11 +174,11 @@ def _raw(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(text))
 
 
-def _expiration_date(expires_in: object, now: datetime) -> str | None:
-    if type(expires_in) is not int:  # True is an int too
+def _expiration_date(expires_in: msgspec.Raw, now: datetime) -> str | None:
+    if not _WHOLE_NUMBER.fullmatch(expires_in):
         return None
     try:
-        expiry = now + timedelta(seconds=expires_in)
+        expiry = now + timedelta(seconds=int(bytes(expires_in)))
     except OverflowError:
         return None
     return expiry.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

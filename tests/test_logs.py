@@ -1,0 +1,542 @@
+import asyncio
+import gc
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+
+from service import logs
+from service import settings as service_settings
+from service.logs import log
+from service.sealing import Sealer
+from service.settings import LOG_LEVELS
+from simulator import pkce
+from tests.conftest import LogLines, Start
+from tests.running import CLIENT_SECRET, SECRET_KEY, environment
+
+LEVELS = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+TOLD = "Qx7-a-text-that-only-an-exception-holds-Zw9"
+PREVIOUS_KEY = f"{SECRET_KEY}-which-holds-the-other"
+
+
+@pytest.fixture
+def configure(log_lines: LogLines) -> Callable[..., None]:
+    """Return what configures the logs as the service does."""
+    assert log_lines.text == ""
+
+    def configured(**changes: str) -> None:
+        environ = environment("http://127.0.0.1:1/", **changes)
+        logs.configure(service_settings.load(environ))
+
+    return configured
+
+
+def of_requests(log_lines: LogLines) -> list[dict[str, Any]]:
+    """Return the lines of requests to the service (its clients log to the same root)."""
+    return [line for line in log_lines.lines if "request_id" in line]
+
+
+@pytest.mark.parametrize("threshold", LEVELS)
+def test_a_line_is_written_at_its_level_and_above(
+    configure: Callable[..., None], log_lines: LogLines, threshold: str
+) -> None:
+    configure(LOG_LEVEL=threshold)
+    for level in LEVELS:
+        log.emit(level, "test.happened")
+    assert [line["level"] for line in log_lines.lines] == LEVELS[LEVELS.index(threshold) :]
+
+
+def test_each_method_writes_its_own_level(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure(LOG_LEVEL="trace")
+    log.debug("a")
+    log.notice("b")
+    log.warning("c")
+    log.error("d")
+    assert [line["level"] for line in log_lines.lines] == ["debug", "notice", "warning", "error"]
+
+
+def test_the_level_is_info_until_settings_are_there(log_lines: LogLines) -> None:
+    logs.configure()
+    for level in LEVELS:
+        log.emit(level, "test.happened")
+    assert [line["level"] for line in log_lines.lines] == LEVELS[2:]
+
+
+def test_a_line_begins_with_time_level_and_event(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+    before = datetime.now(UTC)
+    log.notice("test.happened", number=1, text="é\n")
+    assert list(log_lines.lines[0]) == ["timestamp", "level", "event", "number", "text"]
+    [line] = log_lines.lines
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])
+    written = datetime.fromisoformat(line["timestamp"])
+    assert before - timedelta(milliseconds=1) <= written <= datetime.now(UTC)
+    assert (line["number"], line["text"]) == (1, "é\n")
+    assert log_lines.text.count("\n") == 1
+
+
+def test_lines_of_many_threads_stay_whole(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+
+    def write() -> None:
+        for _ in range(50):
+            log.error("test.happened", x="x" * 99)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(log_lines.of("test.happened")) == 400
+
+
+LINE = ["timestamp", "level", "event", "flow", "method", "route", "status", "duration_ms"]
+
+
+def asked(simulator: httpx.Client, flow: str) -> tuple[str, dict[str, str]]:
+    """Return the path of a flow and a form with which it answers 200."""
+    by_pkce = flow.startswith("pkce")
+    path = f"/authorization-code-flow{'-pkce' if by_pkce else ''}"
+    if flow == "client_credentials":
+        return "/client-credentials-flow/retrieve-tokens", {"grant_type": flow}
+    if flow.endswith("refresh"):
+        minted = simulator.post("/admin/refresh-tokens", json={"pkce": by_pkce}).json()
+        sealed = Sealer(SECRET_KEY).seal(minted["refresh_token"])
+        return f"{path}/refresh-tokens", {"refresh_token": sealed}
+    order = {"redirect_uri": "https://app.example/"}
+    verifier = {"code_verifier": "v" * 43} if by_pkce else {}
+    challenge = {"code_challenge": pkce.challenge_of("v" * 43)} if by_pkce else {}
+    code = simulator.post("/admin/codes", json=order | challenge).json()["code"]
+    return f"{path}/retrieve-tokens", order | verifier | {"code": code}
+
+
+@pytest.mark.parametrize(
+    "flow",
+    ["client_credentials", "authorization_code", "pkce_authorization_code", "refresh",
+     "pkce_refresh"],
+)  # fmt: skip
+def test_a_success_is_one_line_with_the_promised_fields(
+    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines, flow: str
+) -> None:
+    path, form = asked(simulator, flow)
+    began = time.perf_counter()
+    assert client.post(path, data=form, headers={"X-Request-ID": "my-id.1"}).status_code == 200
+    took = (time.perf_counter() - began) * 1000
+    [line] = of_requests(log_lines)
+    assert list(line) == [*LINE, "request_id"]
+    duration = line.pop("duration_ms")
+    assert 0 < duration <= took
+    assert duration == round(duration, 2)
+    del line["timestamp"]
+    assert line == {
+        "level": "info",
+        "event": "token.refreshed" if "refresh" in flow else "token.retrieved",
+        "flow": flow,
+        "method": "POST",
+        "route": path,
+        "status": 200,
+        "request_id": "my-id.1",
+    }
+
+
+def test_spotifys_refusal_is_one_line_with_its_code_and_never_its_description(
+    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
+) -> None:
+    path, form = asked(simulator, "refresh")
+    body = json.dumps({"error": "invalid_grant", "error_description": TOLD})
+    simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
+    assert client.post(path, data=form).status_code == 400
+    [line] = of_requests(log_lines)
+    assert list(line) == [*LINE, "error", "request_id"]
+    assert (line["level"], line["event"], line["error"]) == (
+        "info",
+        "token.refused",
+        "invalid_grant",
+    )
+    assert TOLD not in log_lines.text
+
+
+def test_a_code_of_spotifys_that_is_not_known_is_other(
+    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
+) -> None:
+    path, form = asked(simulator, "refresh")
+    body = json.dumps({"error": TOLD})
+    simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
+    client.post(path, data=form)
+    [line] = of_requests(log_lines)
+    assert line["error"] == "other"
+
+
+FAILURES = {
+    "close": (502, "Spotify could not be reached"),
+    "garbage": (502, "Spotify's answer could not be understood"),
+    "silence": (504, "Spotify did not answer in time"),
+}
+
+
+@pytest.mark.parametrize("fault", FAILURES)
+def test_a_spotify_that_fails_is_a_warning_with_our_reason(
+    start: Start, simulator: httpx.Client, log_lines: LogLines, fault: str
+) -> None:
+    client = start(UPSTREAM_TIMEOUT="0.2")
+    path, form = asked(simulator, "pkce_refresh")
+    simulator.post("/admin/faults", json={"kind": fault})
+    client.post(path, data=form)
+    [line] = of_requests(log_lines)
+    assert list(line) == [*LINE, "reason", "request_id"]
+    assert (line["level"], line["event"]) == ("warning", "upstream.failed")
+    assert (line["status"], line["reason"]) == FAILURES[fault]
+
+
+def test_a_spotify_that_answers_5xx_is_a_warning(
+    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
+) -> None:
+    path, form = asked(simulator, "pkce_refresh")
+    simulator.post("/admin/faults", json={"kind": "status", "status": 503, "body": TOLD})
+    client.post(path, data=form)
+    [line] = of_requests(log_lines)
+    assert (line["level"], line["event"], line["status"]) == ("warning", "upstream.failed", 503)
+    assert "error" not in line
+    assert TOLD not in log_lines.text
+
+
+def test_a_refusal_of_ours_is_one_line_with_its_reason(
+    client: httpx.Client, log_lines: LogLines
+) -> None:
+    client.post("/authorization-code-flow/refresh-tokens", data={"refresh_token": TOLD})
+    [line] = of_requests(log_lines)
+    assert list(line) == [*LINE, "reason", "request_id"]
+    assert (line["level"], line["event"]) == ("info", "request.refused")
+    assert line["reason"] == "could not decrypt refresh token"
+    assert log_lines.text.count(TOLD) == 0
+
+
+def test_a_path_that_is_not_there_is_one_line_without_the_path(
+    client: httpx.Client, log_lines: LogLines
+) -> None:
+    client.get(f"/{TOLD}", params={"code": TOLD})
+    [line] = of_requests(log_lines)
+    assert (line["route"], line["status"], line["event"]) == (None, 404, "request.refused")
+    assert TOLD not in json.dumps(line)
+
+
+def test_a_defect_is_an_error_line_with_types_and_places_only(
+    start: Start, log_lines: LogLines
+) -> None:
+    class Defect(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            local = TOLD
+            raise RuntimeError(local) from KeyError(f"{request} {local}")
+
+    form = {"grant_type": "x"}
+    answer = start(Defect()).post("/client-credentials-flow/retrieve-tokens", data=form)
+    assert answer.json() == {"error": True, "reason": "Internal Server Error"}
+    [line] = of_requests(log_lines)
+    assert list(line) == [*LINE, "error_type", "caused_by", "stack", "reason", "request_id"]
+    assert (line["level"], line["event"]) == ("error", "request.failed")
+    assert (line["error_type"], line["caused_by"]) == ("RuntimeError", "KeyError")
+    assert re.search(r"test_logs\.py:\d+ handle_async_request$", line["stack"][-1])
+    assert TOLD not in log_lines.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_are_logged_at_debug_alone(start: Start, log_lines: LogLines, path: str) -> None:
+    quiet = start(LOG_LEVEL="info")
+    assert quiet.get(path).status_code == 200
+    assert of_requests(log_lines) == []
+    loud = start(LOG_LEVEL="debug")
+    assert loud.get(path).status_code == 200
+    [line] = of_requests(log_lines)
+    assert (line["level"], line["event"], line["route"]) == ("debug", "probe.answered", path)
+
+
+def test_the_root_is_served_at_info(client: httpx.Client, log_lines: LogLines) -> None:
+    client.get("/")
+    [line] = of_requests(log_lines)
+    assert (line["level"], line["event"], line["route"]) == ("info", "request.served", "/")
+    assert "flow" not in line
+
+
+@pytest.mark.parametrize("level", ["notice", "critical"])
+def test_requests_that_go_well_are_silent_above_info(
+    start: Start, log_lines: LogLines, level: str
+) -> None:
+    client = start(LOG_LEVEL=level)
+    client.get("/")
+    client.get("/nowhere")
+    assert of_requests(log_lines) == []
+
+
+def test_start_is_a_notice_that_says_where(start: Start, log_lines: LogLines) -> None:
+    client = start(LOG_LEVEL="notice")
+    client.get("/healthz")
+    [line] = log_lines.of("server.started")
+    assert line["level"] == "notice"
+    assert client.base_url == f"http://{line['host']}:{line['port']}"
+
+
+def test_a_library_line_of_a_request_carries_its_id(start: Start, log_lines: LogLines) -> None:
+    class Talkative(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            logging.getLogger("talkative").warning("asking %s", request.method)
+            return httpx.Response(200, json={})
+
+    start(Talkative()).post(
+        "/client-credentials-flow/retrieve-tokens", data={"x": "y"}, headers={"X-Request-ID": "id7"}
+    )
+    [line] = [line for line in log_lines.of("library.logged") if line["logger"] == "talkative"]
+    assert (line["message"], line["request_id"]) == ("asking POST", "id7")
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [(1, "trace"), (5, "trace"), (9, "trace"), (10, "debug"), (20, "info"), (24, "info"),
+     (25, "notice"), (30, "warning"), (40, "error"), (50, "critical"), (99, "critical")],
+)  # fmt: skip
+def test_a_library_line_has_our_level_names(
+    configure: Callable[..., None], log_lines: LogLines, number: int, level: str
+) -> None:
+    configure(LOG_LEVEL="trace")
+    library = logging.getLogger("library.of.somebody")
+    library.setLevel(1)
+    logging.getLogger().setLevel(1)
+    logging.getLogger().handlers[0].handle(
+        library.makeRecord(library.name, number, "f", 1, "said %s", ("this",), None)
+    )
+    expected = {"level": level, "event": "library.logged", "logger": "library.of.somebody"}
+    # Nothing is below trace: such lines are written at the level that lets everything through.
+    lines = [{**line, "timestamp": None} for line in log_lines.lines]
+    assert lines == [{"timestamp": None, **expected, "message": "said this"}]
+    library.setLevel(logging.NOTSET)
+
+
+def test_a_library_line_below_the_level_is_dropped(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure(LOG_LEVEL="warning")
+    logging.getLogger("library").info("said this")
+    logging.getLogger("library").warning("said that")
+    assert [line["message"] for line in log_lines.lines] == ["said that"]
+
+
+def test_static_secrets_are_redacted_in_what_libraries_say(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure(SECRET_KEYS_PREVIOUS=PREVIOUS_KEY)
+    said = f"{CLIENT_SECRET} {SECRET_KEY}, {PREVIOUS_KEY}; {CLIENT_SECRET}"
+    logging.getLogger("library").error("told %s", said)
+    logging.getLogger("library").error(f"told {said}")  # noqa: G004 - as libraries do
+    redacted = "told [redacted] [redacted], [redacted]; [redacted]"
+    assert [line["message"] for line in log_lines.lines] == [redacted] * 2
+    assert "which-holds-the-other" not in log_lines.text
+
+
+def test_a_library_line_whose_arguments_do_not_fit_is_still_a_line(
+    configure: Callable[..., None], log_lines: LogLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure()
+    logging.getLogger("library").error("%d things", TOLD)
+    out, err = capsys.readouterr()
+    line = json.loads(out)
+    assert (line["logger"], line["error_type"]) == ("library", "TypeError")
+    assert TOLD not in out + err
+    assert err == ""
+    assert log_lines.text == ""
+
+
+def test_a_library_line_tells_an_exception_by_type_and_place(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+    _log_exception(logging.getLogger("library"))
+    [line] = log_lines.lines
+    assert (line["message"], line["error_type"]) == ("it failed", "ValueError")
+    assert re.search(r"test_logs\.py:\d+ fail$", line["stack"][-1])
+    assert TOLD not in log_lines.text
+
+
+def _log_exception(logger: logging.Logger) -> None:
+    try:
+        fail()
+    except ValueError:
+        logger.exception("it failed")
+
+
+def fail() -> NoReturn:
+    local = TOLD
+    raise ValueError(local)
+
+
+def test_a_warning_is_a_line(configure: Callable[..., None], log_lines: LogLines) -> None:
+    configure()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(f"mind {CLIENT_SECRET}", UserWarning, stacklevel=1)
+    [line] = log_lines.lines
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "UserWarning: mind [redacted]" in line["message"]
+
+
+def assert_told_by_type(log_lines: LogLines, event: str, level: str) -> None:
+    [line] = log_lines.lines
+    assert (line["event"], line["level"], line["error_type"]) == (event, level, "ValueError")
+    assert re.search(r"test_logs\.py:\d+ fail$", line["stack"][-1])
+    assert TOLD not in log_lines.text
+
+
+def test_an_exception_that_ends_a_thread_is_a_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    assert_told_by_type(log_lines, "thread.failed", "error")
+
+
+class Unfinished:
+    def __del__(self) -> None:
+        fail()
+
+
+def test_an_exception_in_a_finalizer_is_a_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+    Unfinished()
+    gc.collect()
+    assert_told_by_type(log_lines, "finalizer.failed", "error")
+
+
+def test_an_exception_in_a_callback_of_the_loop_is_a_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+
+    async def forget() -> None:
+        logs.watch(asyncio.get_running_loop())
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0)
+
+    asyncio.run(forget())
+    assert_told_by_type(log_lines, "task.failed", "error")
+
+
+def test_an_exception_of_a_forgotten_task_is_a_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+
+    async def failing() -> None:
+        fail()
+
+    async def forget() -> None:
+        logs.watch(asyncio.get_running_loop())
+        task = asyncio.ensure_future(failing())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+
+    asyncio.run(forget())
+    assert_told_by_type(log_lines, "task.failed", "error")
+
+
+def test_trouble_of_the_loop_without_an_exception_is_a_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure()
+
+    async def trouble() -> None:
+        loop = asyncio.get_running_loop()
+        logs.watch(loop)
+        loop.call_exception_handler({"message": TOLD})
+
+    asyncio.run(trouble())
+    [line] = log_lines.lines
+    assert (line["event"], list(line)) == ("task.failed", ["timestamp", "level", "event"])
+
+
+def test_an_exception_that_ends_the_process_is_a_line_and_nothing_on_stderr() -> None:
+    program = f"from service import logs\nlogs.configure()\nraise ValueError({TOLD!r})"
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    line = json.loads(done.stdout)
+    assert (line["level"], line["event"]) == ("critical", "process.failed")
+    assert line["error_type"] == "ValueError"
+    assert done.stderr == ""
+    assert TOLD not in done.stdout
+
+
+def closed() -> io.TextIOWrapper:
+    stream = io.TextIOWrapper(io.BytesIO())
+    stream.close()
+    return stream
+
+
+def broken() -> io.TextIOWrapper:
+    """Return a pipe whose reader is gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return io.TextIOWrapper(io.FileIO(writing, "w"), write_through=True)
+
+
+def none() -> None:
+    """Return what Python has for a stdout that was closed before its start (`>&-`)."""
+
+
+@pytest.mark.parametrize("stdout", [closed, broken, none])
+def test_requests_are_answered_while_stdout_is_gone(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, stdout: Callable[[], Any]
+) -> None:
+    # The lines are to be lost by the service, not by the client that asks it.
+    monkeypatch.setattr(logging.getLogger("httpx"), "disabled", True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout())
+        for path, status in (("/", 200), ("/nowhere", 404)):
+            assert client.get(path).status_code == status
+
+
+@pytest.mark.parametrize("stdout", [closed, broken, none])
+def test_a_line_that_nobody_can_read_is_lost_without_an_exception(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, stdout: Callable[[], Any]
+) -> None:
+    configure()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout())
+        assert log.emit("error", "test.happened") is None  # type: ignore[func-returns-value]
+
+
+def test_lines_appear_again_on_a_new_stdout(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed())
+        client.get("/", headers={"X-Request-ID": "lost"})
+    client.get("/", headers={"X-Request-ID": "seen"})
+    assert [line["request_id"] for line in of_requests(log_lines)] == ["seen"]
+
+
+def test_every_level_of_the_settings_has_a_name_in_the_log() -> None:
+    assert list(LOG_LEVELS) == LEVELS
+    assert sorted(LOG_LEVELS.values()) == list(LOG_LEVELS.values())
