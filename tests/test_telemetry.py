@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +19,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    SimpleSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -28,7 +33,7 @@ from service import settings as service_settings
 from service.app import create_app
 from service.routes import CLIENT_FLOW, CODE_FLOW
 from service.tracing import FLUSH_SECONDS, Tracing
-from tests.conftest import LogLines, Start
+from tests.conftest import LogLines
 from tests.running import environment, running
 
 PATH = f"{CLIENT_FLOW}/retrieve-tokens"
@@ -60,14 +65,18 @@ def serve(
     """Return what serves the service as `python -m service` does: by the process's environment."""
 
     @contextmanager
-    def served(tracing: Tracing | None = None, **changes: str) -> Iterator[httpx.Client]:
+    def served(
+        tracing: Tracing | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        **changes: str,
+    ) -> Iterator[httpx.Client]:
         environ = environment(f"{simulator.base_url}/api/token", **changes)
         for name, text in environ.items():
             monkeypatch.setenv(name, text)
         settings = service_settings.load(environ)
         logs.configure(settings)
         made = tracing or telemetry.create(os.environ, "1.2.3")
-        app = create_app(settings, tracing=made)
+        app = create_app(settings, transport=transport, tracing=made)
         with (
             running(app, environ) as url,
             httpx.Client(base_url=url, trust_env=False, timeout=20) as client,
@@ -85,13 +94,18 @@ def exporter() -> InMemorySpanExporter:
 @pytest.fixture
 def tracing(exporter: InMemorySpanExporter) -> Tracing:
     """Return tracing into memory, under the names that the service sets."""
-    telemetry.create(os.environ | {"OTEL_TRACES_EXPORTER": "console"}, "test")
     environ = {"OTEL_TRACES_EXPORTER": "console"}
     telemetry.create(environ, "test")
     os.environ.update({key: text for key, text in environ.items() if "EXPORTER" not in key})
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return Tracing(provider, "test")
+
+
+def fault_next(kind: str) -> None:
+    """Have the simulator of the service under test fail the next call."""
+    url = httpx.URL(os.environ["SPOTIFY_TOKEN_URL"]).join("/admin/faults")
+    httpx.post(url, json={"kind": kind}, trust_env=False).raise_for_status()
 
 
 def spans(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, ReadableSpan]:
@@ -171,27 +185,17 @@ def test_a_path_that_is_not_there_has_no_route_and_is_not_told(
     assert span.status.status_code is StatusCode.UNSET
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "error_type"),
-    [({"kind": "close"}, 502, "502"), ({"kind": "status", "status": 503}, 503, "503")],
-)
+@pytest.mark.parametrize(("fault", "status"), [("close", 502), ("status", 503)])
 def test_a_5xx_is_an_error_of_its_status(
-    serve: Serve,
-    tracing: Tracing,
-    exporter: InMemorySpanExporter,
-    simulator: httpx.Client,
-    *,
-    fault: Mapping[str, object],
-    status: int,
-    error_type: str,
+    serve: Serve, tracing: Tracing, exporter: InMemorySpanExporter, fault: str, status: int
 ) -> None:
-    simulator.post("/admin/faults", json=fault)
-    with serve(tracing) as client:
+    with serve(tracing, UPSTREAM_TIMEOUT="5") as client:
+        fault_next(fault)
         assert client.post(PATH, data=FORM).status_code == status
     _, server = spans(exporter)
     assert server.status.status_code is StatusCode.ERROR
     assert not server.status.description
-    assert attributes(server)["error.type"] == error_type
+    assert attributes(server)["error.type"] == str(status)
 
 
 def test_a_refusal_of_the_client_is_no_error(
@@ -205,23 +209,20 @@ def test_a_refusal_of_the_client_is_no_error(
 
 
 def test_an_exception_of_the_transport_is_told_by_type_alone(
-    exporter: InMemorySpanExporter, tracing: Tracing, serve: Serve, simulator: httpx.Client
+    serve: Serve, tracing: Tracing, exporter: InMemorySpanExporter
 ) -> None:
-    """A client span names the exception, without its text, its notes or its stack."""
+    """A span names the exception, without its text, its notes or its stack."""
 
     class Exploding(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise RuntimeError(f"{request.method} {SECRET}")
 
-    environ = environment(f"{simulator.base_url}/api/token")
-    with serve(tracing):
-        pass
-    app = create_app(service_settings.load(environ), transport=Exploding(), tracing=tracing)
-    with running(app, environ) as url:
-        assert httpx.post(url + PATH, data=FORM, trust_env=False).status_code == 500
+    with serve(tracing, Exploding()) as client:
+        assert client.post(PATH, data=FORM).status_code == 500
     child, server = spans(exporter)
     assert attributes(server)["error.type"] == "RuntimeError"
     assert attributes(child)["error.type"] == "RuntimeError"
+    assert child.status.status_code is StatusCode.ERROR
     assert SECRET not in server.to_json()
     assert SECRET not in child.to_json()
 
@@ -317,7 +318,7 @@ def test_no_header_is_captured_even_if_an_operator_asks_for_all(
         client.post(PATH, data=FORM, headers={"Authorization": SECRET, "Cookie": SECRET})
     child, server = spans(exporter)
     [request] = simulator.get("/admin/requests").json()
-    basic = dict(request["headers"])["authorization"]
+    basic = next(text for name, text in request["headers"] if name.lower() == "authorization")
     captured = {name: v for name, v in attributes(child).items() if ".header." in name}
     assert "http.request.header.authorization" in captured
     assert {str(each) for v in captured.values() for each in v} == {"[REDACTED]"}
@@ -392,7 +393,7 @@ def receiving_grpc() -> Iterator[tuple[str, Receiver]]:
 
     def export(body: bytes, _context: object) -> bytes:
         receiver.take(body)
-        return ExportTraceServiceResponse().SerializeToString()
+        return bytes(ExportTraceServiceResponse().SerializeToString())
 
     name = "opentelemetry.proto.collector.trace.v1.TraceService"
     method = grpc.unary_unary_rpc_method_handler(export)
@@ -460,9 +461,11 @@ def test_spans_are_exported_to_an_endpoint_of_traces(serve: Serve) -> None:
 def test_the_service_has_the_name_that_an_operator_gives_it(
     serve: Serve, named: dict[str, str]
 ) -> None:
-    with receiving() as (endpoint, receiver):
-        with serve(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **named) as client:
-            client.get("/")
+    with (
+        receiving() as (endpoint, receiver),
+        serve(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **named) as client,
+    ):
+        client.get("/")
     assert receiver.resource["service.name"] == "mine"
 
 
@@ -474,31 +477,67 @@ def test_a_sampler_of_opentelemetrys_own_is_obeyed(serve: Serve) -> None:
     assert receiver.requests == []
 
 
-def test_spans_on_the_console_are_lines_of_json(
-    start: Start, log_lines: LogLines, capsys: pytest.CaptureFixture[str]
+def test_spans_on_the_console_are_lines_of_json_between_those_of_the_log(
+    simulator: httpx.Client,
 ) -> None:
-    client = start(OTEL_TRACES_EXPORTER="console")
-    client.post(PATH, data=FORM)
-    out, err = capsys.readouterr()
+    environ = environment(
+        f"{simulator.base_url}/api/token",
+        PATH=os.environ["PATH"],
+        PORT="0",
+        OTEL_TRACES_EXPORTER="console",
+    )
+    command = [sys.executable, "-m", "service"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        started = json.loads(process.stdout.readline())
+        url = f"http://127.0.0.1:{started['port']}{PATH}"
+        answer = httpx.post(url, data=FORM, trust_env=False)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
     lines = [json.loads(line) for line in out.splitlines()]
-    assert f"POST {PATH}" in {line.get("name") for line in lines}
-    assert err == ""
-    assert log_lines.of("request.failed") == []
+    assert answer.status_code == 200
+    assert [line["name"] for line in lines if "name" in line] == ["POST", f"POST {PATH}"]
+    assert "token.retrieved" in {line.get("event") for line in lines}
+    assert (process.returncode, err) == (0, "")
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_a_receiver_that_is_down_changes_no_answer_and_delays_no_stop_for_long(
-    serve: Serve, protocol: str
-) -> None:
-    down = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_BSP_SCHEDULE_DELAY": "20"}
-    with serve(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **down) as client:
-        for _ in range(3):
+def test_a_receiver_that_is_down_changes_no_answer(serve: Serve, protocol: str) -> None:
+    down = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        "OTEL_BSP_SCHEDULE_DELAY": "20",
+    }
+    with serve(**down) as client:
+        for _ in range(5):
             began = time.monotonic()
             assert client.post(PATH, data=FORM).status_code == 200
             assert time.monotonic() - began < 1
-            time.sleep(0.05)
-        stopping = time.monotonic()
-    assert time.monotonic() - stopping < FLUSH_SECONDS + 2
+            time.sleep(0.03)
+
+
+def test_an_exporter_that_hangs_does_not_keep_the_service_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Hanging(SpanExporter):
+        released = threading.Event()
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            self.released.wait(10)
+            return SpanExportResult.FAILURE if spans else SpanExportResult.SUCCESS
+
+    monkeypatch.setattr("service.tracing.FLUSH_SECONDS", 0.1)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Hanging()))
+    provider.get_tracer("test").start_span("unsent").end()
+    began = time.monotonic()
+    Tracing(provider, "test").flush()
+    assert 0.1 <= time.monotonic() - began < 2
+    Hanging.released.set()
+    assert 0 < FLUSH_SECONDS <= 5
 
 
 PROGRAM = """

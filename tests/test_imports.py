@@ -1,0 +1,51 @@
+"""The rooms keep to themselves: who may import what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SERVICE = Path("service")
+FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
+PURE = ("forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi")
+# Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
+KNOW_HTTPX = {"spotify", "app", "tracing"}
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return the top-level packages that a module imports, wherever it does so."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_pure_rooms_know_no_framework(room: str) -> None:
+    assert not imported_by(SERVICE / f"{room}.py") & FRAMEWORKS
+
+
+def test_only_spotify_and_those_who_hand_it_a_transport_know_httpx() -> None:
+    knowing = {path.stem for path in SERVICE.glob("*.py") if "httpx" in imported_by(path)}
+    assert knowing == KNOW_HTTPX
+
+
+def test_the_service_knows_nothing_around_it() -> None:
+    for path in SERVICE.glob("*.py"):
+        assert not imported_by(path) & {"simulator", "tests", "bench"}, path
+
+
+def test_the_simulator_does_not_know_the_service() -> None:
+    for path in Path("simulator").glob("*.py"):
+        assert "service" not in imported_by(path), path
+
+
+def test_telemetry_that_is_off_is_not_even_loaded() -> None:
+    code = "import sys, service.__main__; print('opentelemetry' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

@@ -1,0 +1,177 @@
+"""`python -m service`, as an operator starts and stops it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running import environment
+
+Process = "subprocess.Popen[str]"
+FLOW = "/client-credentials-flow/retrieve-tokens"
+COMMAND = (sys.executable, "-m", "service")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def plain(environ: dict[str, str]) -> dict[str, str]:
+    """Return `environ` with what a process needs to start, and nothing else of ours."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
+    return kept | environ
+
+
+def run(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        COMMAND, env=plain(environ), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@contextmanager
+def started(simulator_url: str, **changes: str) -> Iterator[tuple[Any, str]]:
+    """Start the service as a process; yields it and its URL once it is ready."""
+    port = free_port()
+    environ = environment(f"{simulator_url}/api/token", PORT=str(port), **changes)
+    with subprocess.Popen(
+        COMMAND, env=plain(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            while status(url, "/readyz") != 200:
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield process, url
+        finally:
+            process.kill()
+
+
+def status(url: str, path: str) -> int | None:
+    try:
+        return httpx.get(url + path, trust_env=False).status_code
+    except httpx.TransportError:
+        return None
+
+
+def test_all_bad_settings_are_told_at_once_with_status_78() -> None:
+    ended = run({"PORT": "nonsense", "UPSTREAM_TIMEOUT": "0", "CLIENT_SECRET": "hush-hush"})
+    assert ended.returncode == 78
+    told = json.loads(ended.stdout)
+    assert told["event"] == "settings.invalid"
+    for name in ("CLIENT_ID", "SECRET_KEY", "PORT", "UPSTREAM_TIMEOUT"):
+        assert any(problem.startswith(name) for problem in told["problems"])
+        assert name in ended.stderr
+    assert "hush-hush" not in ended.stdout + ended.stderr
+
+
+def test_a_taken_port_is_told_with_status_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(environment("http://127.0.0.1:1/", PORT=str(port)))
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["problem"] == "Address already in use"
+    assert ended.stderr == ""
+
+
+def test_a_weak_key_is_warned_about(simulator_url: str) -> None:
+    with started(simulator_url, SECRET_KEY="short") as (process, _url):
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+    assert "settings.weak_secret_key" in output
+    assert "short" not in output
+
+
+def test_sigterm_drains_and_then_ends_with_0(simulator_url: str, simulator: httpx.Client) -> None:
+    """Not ready at once, alive and swapping until the end, every line of the log JSON."""
+    assert simulator.get("/healthz").is_success
+    with started(simulator_url, DRAIN_SECONDS="1.5", LOG_LEVEL="trace") as (process, url):
+        process.terminate()
+        while status(url, "/readyz") == 200:
+            time.sleep(0.01)
+        assert status(url, "/readyz") == 503
+        assert status(url, "/healthz") == 200
+        answer = httpx.post(url + FLOW, data={"grant_type": "x"}, trust_env=False)
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+    events = [json.loads(line)["event"] for line in output.splitlines()]
+    assert events[-1] == "server.stopped"
+    assert {"server.started", "server.draining", "token.retrieved"} <= set(events)
+
+
+def test_a_request_in_flight_outlives_the_drain(
+    simulator_url: str, simulator: httpx.Client
+) -> None:
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 1}).raise_for_status()
+    answers: list[int] = []
+    with started(simulator_url, DRAIN_SECONDS="0") as (process, url):
+
+        def ask() -> None:
+            answer = httpx.post(url + FLOW, data={"grant_type": "x"}, trust_env=False, timeout=20)
+            answers.append(answer.status_code)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while not simulator.get("/admin/requests").json():
+            time.sleep(0.01)
+        process.terminate()
+        asking.join()
+        process.communicate(timeout=20)
+    assert answers == [200]
+
+
+def test_a_drain_under_load_loses_nothing(simulator_url: str, simulator: httpx.Client) -> None:
+    """Clients with kept-alive connections swap all the while; each stops when told to go."""
+    assert simulator.get("/healthz").is_success
+    lost: list[object] = []
+    served: list[int] = []
+
+    def ask_until_told(url: str) -> None:
+        with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+            while True:
+                try:
+                    answer = client.post(FLOW, data={"grant_type": "x"})
+                except httpx.TransportError as error:
+                    lost.append(error)
+                    return
+                served.append(answer.status_code)
+                if answer.headers.get("connection") == "close":
+                    return
+
+    with started(simulator_url, DRAIN_SECONDS="1") as (process, url):
+        asking = [threading.Thread(target=ask_until_told, args=(url,)) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        while len(served) < 50:
+            time.sleep(0.01)
+        process.terminate()
+        for thread in asking:
+            thread.join()
+        process.communicate(timeout=20)
+    assert lost == []
+    assert set(served) == {200}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(simulator_url: str, number: signal.Signals) -> None:
+    with started(simulator_url, DRAIN_SECONDS="60") as (process, url):
+        process.send_signal(number)
+        while status(url, "/readyz") == 200:
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.communicate(timeout=5)
+    assert process.returncode == -number

@@ -1,0 +1,85 @@
+"""The README says what the code does."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from litestar import Litestar
+
+from service import probes, routes
+from service import settings as service_settings
+from service.flows import Context
+from service.sealing import Sealer
+from service.settings import Settings
+
+README = Path("README.md").read_text()
+DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
+
+
+def rows(title: str) -> list[list[str]]:
+    """Return the cells of the table below a heading."""
+    section = README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def documented_settings() -> dict[str, str]:
+    return {
+        name: row[-1] for row in rows("Settings") for name in re.findall(r"`([A-Z_]+)`", row[0])
+    }
+
+
+def test_the_table_of_settings_has_every_setting_and_no_other() -> None:
+    fields = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert set(documented_settings()) == fields
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
+def test_a_settings_default_is_the_documented_one(field: msgspec.structs.FieldInfo) -> None:
+    cell = documented_settings()[field.name.upper()]
+    if field.required:
+        assert cell == "required"
+    elif cell == "none":
+        assert not field.default
+    else:
+        shown = re.fullmatch(r"`(.+)`", cell)
+        assert shown
+        assert service_settings._CONVERTERS[field.name](shown[1]) == field.default  # noqa: SLF001
+
+
+def test_the_settings_that_can_be_files_are_named() -> None:
+    paragraph = README.partition("\n## Settings\n")[2].partition("\n| name")[0]
+    named = set(re.findall(r"`([A-Z_]+)`", paragraph))
+    assert named == service_settings.FILE_SETTINGS
+
+
+def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
+    async def nobody(_grant: object) -> None: ...
+
+    environ = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
+    context = Context(service_settings.load(environ), Sealer("c"))
+    swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
+    handlers = [*routes.handlers(swap, client_credentials=True), *probes.handlers]
+    app = Litestar(handlers, openapi_config=None)
+    served = {
+        f"{method} {route.path}"
+        for route in app.routes
+        for method in getattr(route, "methods", ())
+        if method in {"GET", "POST"}
+    }
+    documented = {row[0].strip("`") for row in rows("Endpoints")}
+    assert documented == served
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_makefile_is_short_and_begins_with_help() -> None:
+    text = Path("Makefile").read_text()
+    assert len(text.splitlines()) <= 60
+    targets = re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE)
+    assert targets[0] == "help"
