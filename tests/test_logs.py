@@ -477,7 +477,7 @@ def test_trouble_of_the_loop_without_an_exception_is_a_line(
 
 def test_an_exception_that_ends_the_process_is_a_line_and_nothing_on_stderr() -> None:
     program = f"from service import logs\nlogs.configure()\nraise ValueError({TOLD!r})"
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1

@@ -469,7 +469,7 @@ def test_a_repeated_field_is_named(
 @in_every_media_type
 @for_every_known_field
 @pytest.mark.parametrize("value", [b"caf\xe9", b"\xed\xa0\x80"], ids=["latin-1", "surrogate"])
-def test_a_field_that_is_not_utf8_is_named(  # noqa: PLR0913
+def test_a_field_that_is_not_utf8_is_named(
     client: httpx.Client, path: str, field: str, media_type: str, value: bytes
 ) -> None:
     fields = [*others(path, field), (field, value)]
@@ -682,7 +682,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @on_every_refresh
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["ciphertext"][:8])
-def test_tokens_of_the_original_server_reach_spotify_opened(  # noqa: PLR0913
+def test_tokens_of_the_original_server_reach_spotify_opened(
     serve: Serve, simulator: httpx.Client, path: str, spelling: str, vector: dict[str, str]
 ) -> None:
     client = serve(SECRET_KEY=vector["secret_key"])
@@ -779,7 +779,7 @@ def redirect_uri_sent(client: httpx.Client, simulator: httpx.Client, path: str, 
 @with_a_redirect_uri
 @in_every_media_type
 @pytest.mark.parametrize("sent", [[], [("redirect_uri", b"")]], ids=["missing", "empty"])
-def test_without_any_redirect_uri_the_reason_is_the_one_clients_match_on(  # noqa: PLR0913
+def test_without_any_redirect_uri_the_reason_is_the_one_clients_match_on(
     client: httpx.Client, simulator: httpx.Client, path: str, media_type: str, sent: Pairs
 ) -> None:
     fields = others(path, "redirect_uri") + sent

@@ -487,7 +487,7 @@ def test_spans_on_the_console_are_lines_of_json_between_those_of_the_log(
         OTEL_TRACES_EXPORTER="console",
     )
     command = [sys.executable, "-m", "service"]
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -556,7 +556,7 @@ sys.stderr.write(json.dumps([tracing is None, bool(imported)]))
 def built(**otel: str) -> tuple[str, list[bool]]:
     """Build the app in a process of its own; return its log, and what it found."""
     environ = {"PATH": os.environ["PATH"], **environment("https://127.0.0.1:1/"), **otel}
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, check=True
     )
     return done.stdout, json.loads(done.stderr)

@@ -20,7 +20,7 @@ ROOM = Path(simulator.__file__).parent
 @contextmanager
 def command(*flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run ``python -m simulator`` on a free port; yields the process and its URL."""
-    with subprocess.Popen(  # noqa: S603 - the flags are those of the tests below
+    with subprocess.Popen(
         [sys.executable, "-m", "simulator", "--port", "0", *flags],
         cwd=ROOM.parent,
         env=os.environ | variables,
