@@ -74,7 +74,7 @@ class _Stdout:
         try:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-        except (OSError, ValueError):
+        except (AttributeError, OSError, ValueError):
             # Whoever read our logs is gone; that is no reason to fail a request.
             return
 

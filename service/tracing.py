@@ -22,6 +22,10 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
 )
 
+from service.errors import ServiceError
+
+# Free texts of the client's, which the SDK would put into spans and warnings.
+_UNREAD = frozenset({b"tracestate", b"baggage"})
 FLUSH_SECONDS: Final = 5.0
 
 _METHODS = frozenset(
@@ -67,11 +71,15 @@ class Tracing:
 
     def instrument(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
         """Return `transport` with a client span around every call."""
-        return AsyncOpenTelemetryTransport(transport, tracer_provider=self._provider)
+        return AsyncOpenTelemetryTransport(_Discreet(transport), tracer_provider=self._provider)
 
     def start(self, scope: Mapping[str, Any]) -> "ServerSpan":
         """Start the server span of the request in `scope`, below the trace it came with."""
-        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name not in _UNREAD
+        }
         parent = propagate.extract(headers, context=context.Context())
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {
@@ -91,6 +99,26 @@ class Tracing:
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
         thread.join(FLUSH_SECONDS)
+
+
+class _Discreet(httpx.AsyncBaseTransport):
+    """A transport whose errors have no text: the client span records what they say."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._transport.handle_async_request(request)
+        except ServiceError:
+            raise
+        except httpx.RequestError as error:
+            raise type(error)(type(error).__name__) from None
+        except Exception as error:
+            raise RuntimeError(type(error).__name__) from None
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 class ServerSpan:
