@@ -139,12 +139,19 @@ class _Members(tuple[tuple[str, object], ...]):
     __slots__ = ()
 
 
+def _number(_digits: str) -> int:
+    """Leave a number unread: no field of ours is one, and Python refuses very long ones."""
+    return 0
+
+
 def _json(_content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
     # surrogateescape carries bytes that aren't UTF-8 to _text(), which knows their field.
     text = body.decode(errors="surrogateescape")
     try:
-        members = json.loads(text, object_pairs_hook=_Members)
-    except (ValueError, RecursionError):
+        members = json.loads(text, object_pairs_hook=_Members, parse_int=_number)
+    except RecursionError:
+        raise MalformedBody("The body is not valid JSON, or nested too deeply.") from None
+    except ValueError:
         raise MalformedBody("The body is not valid JSON.") from None
     if not isinstance(members, _Members):
         raise MalformedBody("The body is not a JSON object.")

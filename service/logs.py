@@ -24,8 +24,6 @@ from structlog.typing import EventDict, WrappedLogger
 from service.settings import LOG_LEVELS, Settings
 
 _LEVEL_NAMES: Final = sorted(((number, name) for name, number in LOG_LEVELS.items()), reverse=True)
-_UVICORN_TRACE: Final = 5
-"""At this level uvicorn logs every ASGI message, paths and queries included: never let it."""
 
 
 class Correlated(Protocol):
@@ -108,9 +106,10 @@ def configure(settings: Settings | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [_Foreign(settings.secrets if settings else ())]
     root.setLevel(level)
-    # uvicorn's own lines say what ours say; they are kept for whoever looks for a cause.
-    quiet = level <= LOG_LEVELS["debug"]
-    logging.getLogger("uvicorn").setLevel(logging.DEBUG if quiet else logging.WARNING)
+    # uvicorn's own lines say what ours say; they are kept for whoever looks for a cause. Never at
+    # its trace level, where it logs every ASGI message, paths and queries included.
+    curious = level <= LOG_LEVELS["debug"]
+    logging.getLogger("uvicorn").setLevel(logging.DEBUG if curious else logging.ERROR)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

@@ -67,11 +67,13 @@ def _cipher(key: str) -> AESGCM:
 
 def _decode(sealed: str) -> bytes:
     """Take base64 in either alphabet, padded or not, and nothing else: no white space."""
-    text = sealed.replace("-", "+").replace("_", "/")
-    if not text.endswith("="):
-        text += "=" * (-len(text) % 4)
+    bare = sealed.replace("-", "+").replace("_", "/").rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    if len(sealed) not in {len(bare), len(padded)}:
+        # The decoder lets some wrong paddings pass, even in its strict mode.
+        raise UndecryptableToken
     try:
-        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        raw = binascii.a2b_base64(padded.encode("ascii"), strict_mode=True)
     except ValueError:  # binascii.Error and UnicodeEncodeError are both ValueErrors
         raise UndecryptableToken from None
     if len(raw) < NONCE_BYTES + TAG_BYTES:

@@ -84,6 +84,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what isn't HTTP in our own form."""
+        log.emit("info", "request.malformed", status=MalformedBody.status)
         body = answers.own_error(MalformedBody(msg)).body
         head = (
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"

@@ -233,17 +233,23 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text.strip())
-    if parts.scheme not in {"http", "https"} or not _has_host(parts):
+    parts = _split(text.strip())
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https URL with a host")
     if "@" in parts.netloc or parts.fragment or parts.query:
         raise ValueError("must not have a user name, a query or a fragment")
     return text.strip()
 
 
-def _has_host(parts: SplitResult) -> bool:
-    """Tell whether there is a host, and a port that is one; raises ValueError if not a port."""
-    return bool(parts.hostname) and parts.port != 0
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of `url`; None if it can't be split, or has a port that is none."""
+    try:
+        parts = urlsplit(url)
+        known = parts.port != 0
+    except ValueError:
+        # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
+        return None
+    return parts if known else None
 
 
 def _client_id(text: str) -> str:

@@ -110,7 +110,7 @@ async def _read(response: httpx.Response) -> Upstream:
         if len(body) > ANSWER_LIMIT:
             raise UpstreamFailed("Spotify's answer was too long")
     coding = response.headers.get("content-encoding", "identity").lower()
-    if coding not in {"identity", ""}:
+    if body and coding not in {"identity", ""}:
         body = _decoded(coding, body)
     return Upstream(response.status_code, response.headers.raw, body)
 

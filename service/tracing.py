@@ -114,7 +114,7 @@ class _Discreet(httpx.AsyncBaseTransport):
             raise
         except httpx.RequestError as error:
             raise type(error)(type(error).__name__) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not pass
             raise RuntimeError(type(error).__name__) from None
 
     async def aclose(self) -> None:

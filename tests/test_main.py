@@ -30,8 +30,8 @@ def free_port() -> int:
 
 def plain(environ: dict[str, str]) -> dict[str, str]:
     """Return `environ` with what a process needs to start, and nothing else of ours."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
-    return kept | environ
+    names = ("PATH", "LANG", "HOME", "COVERAGE_PROCESS_CONFIG")
+    return {name: os.environ[name] for name in names if name in os.environ} | environ
 
 
 def run(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:

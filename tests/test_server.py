@@ -2,14 +2,14 @@
 
 import json
 import socket
-from collections.abc import Callable
 
 import httpx
 import pytest
 
+from tests.conftest import LogLines, Start
+
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 PATH = "/client-credentials-flow/retrieve-tokens"
-Start = Callable[..., httpx.Client]
 
 
 def connect(client: httpx.Client) -> socket.socket:
@@ -69,10 +69,13 @@ def test_a_body_refused_by_its_length_is_not_waited_for(hasty: httpx.Client) -> 
 @pytest.mark.parametrize(
     "sent", ["SSH-2.0-x\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x00\x01\r\n\r\n"]
 )
-def test_what_is_not_http_is_a_400_of_ours(client: httpx.Client, sent: str) -> None:
-    head, body = talk(client, sent)
+def test_what_is_not_http_is_a_400_of_ours_and_a_line_in_the_log(
+    start: Start, log_lines: LogLines, sent: str
+) -> None:
+    head, body = talk(start(), sent)
     assert head.startswith("HTTP/1.1 400 ")
     assert json.loads(body) == {"error": True, "reason": "Invalid HTTP request received."}
+    assert [line["status"] for line in log_lines.of("request.malformed")] == [400]
 
 
 def test_a_head_over_the_limit_is_a_400_of_ours(client: httpx.Client) -> None:

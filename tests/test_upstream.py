@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -93,8 +93,9 @@ def expected_form(path: str, form: dict[str, str]) -> list[list[str]]:
     client = {"client_id": CLIENT_ID}
     code = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI} | client
     sealed = form.get("refresh_token")
-    refresh = {"grant_type": "refresh_token", "refresh_token": sealed and SEALER.open(sealed).token}
-    forms: dict[str, dict[str, str | None]] = {
+    opened = SEALER.open(sealed).token if sealed else None
+    refresh = {"grant_type": "refresh_token", "refresh_token": opened}
+    forms: dict[str, Mapping[str, str | None]] = {
         CREDENTIALS: {"grant_type": "client_credentials"},
         CODE: {**code, "code": form.get("code"), "client_secret": CLIENT_SECRET},
         PKCE_CODE: {**code, "code": form.get("code"), "code_verifier": VERIFIER},
