@@ -24,6 +24,7 @@ run: $(READY) ## Run the service, with a simulator of Spotify unless CLIENT_ID a
 	@$(BIN)/python -m simulator.demo
 
 test: $(READY) ## Run the tests, with branch coverage of service/
+	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
