@@ -33,7 +33,7 @@ def _serve(settings: Settings) -> int:
     if len(settings.secret_key.reveal()) < WEAK_SECRET_KEY:
         log.warning("settings.weak_secret_key", characters_wanted=WEAK_SECRET_KEY)
     try:
-        listening = listen(settings)
+        listening = listen(settings.host, settings.port)
     except OSError as error:
         log.error("server.failed", host=settings.host, port=settings.port, problem=error.strerror)
         return 1

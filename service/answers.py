@@ -97,7 +97,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _tokens = msgspec.json.Decoder(TokenAnswer)
 _spotify_error = msgspec.json.Decoder(SpotifyError)
 
-_ERROR_CODES = frozenset(
+ERROR_CODES: Final = frozenset(
     [
         "invalid_request",
         "invalid_client",
@@ -157,7 +157,7 @@ def error_code(upstream: Upstream) -> str | None:
         code = _spotify_error.decode(upstream.body).error
     except _UNREADABLE:
         return None
-    return code if code in _ERROR_CODES else "other"
+    return code if code in ERROR_CODES else "other"
 
 
 def is_success(status: int) -> bool:

@@ -14,6 +14,7 @@ from service import __version__, answers, errors, logs, observation, probes, rou
 from service.asgi import Receive, Scope, Send
 from service.errors import ServiceError
 from service.flows import Context
+from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
 from service.sealing import Sealer
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class App:
-    """The service as an ASGI application; `readiness` is what a server tells it."""
+    """The service as an ASGI application.
+
+    `readiness` is what a server tells it; `metrics` are served by an application of their own.
+    """
 
     def __init__(
         self,
@@ -34,8 +38,10 @@ class App:
         tracing: "Tracing | None",
     ) -> None:
         self.readiness = Readiness()
+        self.metrics = Metrics(__version__)
         traced = tracing.instrument(transport) if tracing else transport
         accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
+        self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
         swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
@@ -50,6 +56,7 @@ class App:
                 state=State({"readiness": self.readiness}),
             ),
             self.readiness,
+            self.metrics,
             tracing,
         )
 

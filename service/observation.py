@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from service import probes
 from service.answers import is_error
 from service.asgi import App, Message, Receive, Scope, Send
-from service.errors import ClientGone, InternalError
+from service.errors import ClientGone, InternalError, Overloaded
 from service.logs import current, log
+from service.metrics import Metrics
 from service.probes import Readiness
 
 if TYPE_CHECKING:
@@ -22,12 +23,27 @@ if TYPE_CHECKING:
 REQUEST_ID: Final = b"x-request-id"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LOGGED_METHODS = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
+_OUTCOMES: Final = {
+    InternalError.status: "failed",
+    ClientGone.status: "abandoned",
+    Overloaded.status: "overloaded",
+}
 
 
 class Observation:
     """What is known of a request; rooms on its way add what they find out."""
 
-    __slots__ = ("details", "event", "flow", "request_id", "span", "started", "status")
+    __slots__ = (
+        "details",
+        "error",
+        "event",
+        "flow",
+        "request_id",
+        "span",
+        "started",
+        "status",
+        "upstream_seconds",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.request_id = _request_id(scope)
@@ -35,6 +51,8 @@ class Observation:
         self.status = ClientGone.status
         self.flow: str | None = None
         self.event: str | None = None
+        self.error: str | None = None
+        self.upstream_seconds: float | None = None
         self.details: dict[str, object] = {}
         self.span: ServerSpan | None = None
 
@@ -54,8 +72,20 @@ class Observation:
             route=route,
             status=self.status,
             duration_ms=round((time.perf_counter() - self.started) * 1000, 2),
+            **({"error": self.error} if self.error else {}),
             **self.details,
         )
+
+    @property
+    def outcome(self) -> str:
+        """What the request came to, one of metrics.OUTCOMES."""
+        if self.event == "upstream.failed":
+            return "upstream_error"
+        if self.event == "token.refused":
+            return "refused"
+        if not is_error(self.status):
+            return "success"
+        return _OUTCOMES.get(self.status, "rejected")
 
     def _level(self, route: str | None) -> str:
         if route in probes.PATHS:
@@ -87,10 +117,15 @@ def of(scope: Scope) -> Observation:
 class Observer:
     """The application around the application: observes each request of `app`."""
 
-    def __init__(self, app: App, readiness: Readiness, tracing: "Tracing | None") -> None:
+    def __init__(
+        self, app: App, readiness: Readiness, metrics: Metrics, tracing: "Tracing | None"
+    ) -> None:
         self._app = app
         self._readiness = readiness
+        self._metrics = metrics
         self._tracing = tracing
+        self._in_flight = 0
+        metrics.gauge("requests_in_flight", "Requests under way.", lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -100,11 +135,13 @@ class Observer:
         observation = Observation(scope)
         scope["state"]["observation"] = observation
         token = current.set(observation)
+        self._in_flight += 1
         if self._tracing and scope["path"].rstrip("/") not in probes.PATHS:
             observation.span = self._tracing.start(scope)
         try:
             await self._app(scope, receive, self._stamped(observation, send))
         finally:
+            self._in_flight -= 1
             self._finish(observation, scope)
             current.reset(token)
 
@@ -126,6 +163,13 @@ class Observer:
     def _finish(self, observation: Observation, scope: Scope) -> None:
         route: str | None = scope.get("path_template")
         observation.log(scope, route)
+        if observation.flow is not None:
+            self._metrics.count(
+                observation.flow,
+                observation.outcome,
+                observation.error,
+                observation.upstream_seconds,
+            )
         if observation.span is not None:
             error_type = observation.details.get("error_type")
             observation.span.end(

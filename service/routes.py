@@ -3,8 +3,10 @@
 Handlers return the Answer itself, which is an ASGI application: Litestar sends it as it is.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +25,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.flows import Grant
+from service.observation import Observation
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 AnyRequest = Request[Any, Any, Any]
@@ -52,14 +55,22 @@ class Swap:
         observed.flow = grant.__name__
         body_type, body = await _body(request.scope, request.receive)
         asked = grant(forms.decode(body_type, body, form), self._context)
-        upstream, answer = await flows.exchange(asked, self._ask, self._context.sealer, _now)
+        ask = partial(self._timed, observed)
+        upstream, answer = await flows.exchange(asked, ask, self._context.sealer, _now)
         if answers.is_success(upstream.status):
             observed.event = event
         else:
             observed.event = "token.refused" if upstream.status < 500 else "upstream.failed"  # noqa: PLR2004
-            if code := answers.error_code(upstream):
-                observed.details["error"] = code
+            observed.error = answers.error_code(upstream)
         return answer  # type: ignore[return-value]  # ASGI by any other types
+
+    async def _timed(self, observed: Observation, grant: Grant) -> Upstream:
+        """Ask Spotify, and note how long it takes, however it ends."""
+        started = time.perf_counter()
+        try:
+            return await self._ask(grant)
+        finally:
+            observed.upstream_seconds = time.perf_counter() - started
 
 
 def handlers(swap: Swap, *, client_credentials: bool) -> list[HTTPRouteHandler]:

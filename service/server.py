@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from service import __version__, answers, logs
 from service.app import App
@@ -150,15 +151,15 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=_grace(settings),
         )
         super().__init__(config)
-        self._readiness = app.readiness
-        self._drain_seconds = settings.drain_seconds
+        self._app = app
+        self._settings = settings
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to drain; the second time, die as the signal would have it."""
-        if self._readiness.draining:
+        if self._app.readiness.draining:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
-        self._readiness.draining = True
+        self._app.readiness.draining = True
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -171,14 +172,38 @@ class Server(uvicorn.Server):
         for listening in sockets or ():
             host, port = listening.getsockname()[:2]
             log.notice("server.started", version=__version__, host=host, port=port)
+        await self._serve_metrics()
+
+    async def _serve_metrics(self) -> None:
+        """Serve /metrics on a port of its own, which an ingress doesn't reach.
+
+        NOTE: going on without it is intentional: tokens are what this is for, and a second service
+        on one host, or a port that is taken, is no reason to refuse them.
+        """
+        host, port = self._settings.host, self._settings.metrics_port
+        if not port:
+            return
+        try:
+            listening = listen(host, port)
+        except OSError as error:
+            log.error("metrics.failed", host=host, port=port, problem=error.strerror)
+            return
+        config = uvicorn.Config(
+            self._app.metrics.app(), ws="none", log_config=None, access_log=False
+        )
+        config.load()
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Protocol(config, state, {}), sock=listening)
+        self.servers.append(server)
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and DRAIN_SECONDS longer."""
         await super().main_loop()
-        self._readiness.draining = True
-        log.notice("server.draining", seconds=self._drain_seconds)
+        self._app.readiness.draining = True
+        log.notice("server.draining", seconds=self._settings.drain_seconds)
         loop = asyncio.get_running_loop()
-        end, tick = loop.time() + self._drain_seconds, 0
+        end, tick = loop.time() + self._settings.drain_seconds, 0
         while loop.time() < end:
             await self.on_tick(tick := tick + 1)  # keeps the Date header right
             await asyncio.sleep(0.1)
@@ -189,10 +214,10 @@ def _grace(settings: Settings) -> int:
     return int(settings.request_timeout + settings.upstream_timeout) + 2
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Return a listening socket, or raise OSError."""
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket to listen with, or raise OSError."""
     family, *_, address = socket.getaddrinfo(
-        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -30,7 +30,7 @@ _SENT: Final = frozenset(
 
 
 class SpotifyAccounts:
-    """Spotify's token endpoint as seen through `transport`."""
+    """Spotify's token endpoint as seen through `transport`; `in_flight` counts calls under way."""
 
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport, user_agent: str
@@ -38,7 +38,8 @@ class SpotifyAccounts:
         self._transport = transport
         self._url = httpx.URL(settings.spotify_token_url)
         self._timeout = settings.upstream_timeout
-        self._slots = settings.upstream_max_in_flight
+        self._limit = settings.upstream_max_in_flight
+        self.in_flight = 0
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # an answer is a few hundred bytes long
@@ -55,9 +56,9 @@ class SpotifyAccounts:
         Raises Overloaded, UpstreamFailed or UpstreamTimeout. UPSTREAM_TIMEOUT bounds all of it:
         connecting, the retry, waiting and reading.
         """
-        if self._slots == 0:
+        if self.in_flight == self._limit:
             raise Overloaded
-        self._slots -= 1
+        self.in_flight += 1
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(grant)
@@ -66,7 +67,7 @@ class SpotifyAccounts:
         except httpx.HTTPError as error:
             raise UpstreamFailed from error
         finally:
-            self._slots += 1
+            self.in_flight -= 1
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -28,6 +28,12 @@ def environment(token_url: str, **changes: str) -> dict[str, str]:
     }
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
 @contextmanager
 def running(app: App, environ: dict[str, str]) -> Iterator[str]:
     """Serve `app` for as long as the block lasts; yields its base URL."""

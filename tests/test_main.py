@@ -15,17 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import environment
+from tests.running import environment, free_port
 
 Process = "subprocess.Popen[str]"
 FLOW = "/client-credentials-flow/retrieve-tokens"
 COMMAND = (sys.executable, "-m", "service")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def plain(environ: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,165 @@
+"""What /metrics tells, on a port of its own."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from service import __version__
+from service.metrics import FLOWS, OUTCOMES
+from tests.conftest import LogLines, Start
+from tests.running import free_port
+from tests.test_routes import (
+    CODE,
+    CREDENTIALS,
+    PKCE_CODE,
+    PKCE_REFRESH,
+    REFRESH,
+    good_form,
+    order,
+    well_formed,
+)
+
+PATHS = {
+    "client_credentials": CREDENTIALS,
+    "authorization_code": CODE,
+    "refresh": REFRESH,
+    "pkce_authorization_code": PKCE_CODE,
+    "pkce_refresh": PKCE_REFRESH,
+}
+
+
+class Service(NamedTuple):
+    """A running service and where its metrics are."""
+
+    client: httpx.Client
+    url: str
+
+    def scrape(self) -> dict[str, float]:
+        answer = httpx.get(f"{self.url}/metrics", trust_env=False).raise_for_status()
+        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    def requests(self) -> dict[str, float]:
+        """Return the counts of requests that aren't zero, by `flow outcome`."""
+        found = {}
+        for name, value in self.scrape().items():
+            labels = re.fullmatch(
+                r'spotify_api_server_requests_total\{flow="(.*)",outcome="(.*)"\}', name
+            )
+            if labels and value:
+                found[" ".join(labels.groups())] = value
+        return found
+
+
+@pytest.fixture
+def service(start: Start) -> Service:
+    port = free_port()
+    client = start(METRICS_PORT=str(port), UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
+    return Service(client, f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_success_is_counted_by_flow_and_spotifys_time_observed(
+    service: Service, simulator: httpx.Client, flow: str
+) -> None:
+    service.client.post(PATHS[flow], data=good_form(simulator, PATHS[flow])).raise_for_status()
+    assert service.requests() == {f"{flow} success": 1}
+    samples = service.scrape()
+    duration = "spotify_api_server_upstream_duration_seconds"
+    assert samples[f'{duration}_count{{flow="{flow}"}}'] == 1
+    assert 0 < samples[f'{duration}_sum{{flow="{flow}"}}'] < 5
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_refusal_of_spotifys_is_counted_by_its_code(
+    service: Service, simulator: httpx.Client, flow: str
+) -> None:
+    body = {"error": "invalid_grant", "error_description": "secret-description"}
+    order(simulator, {"kind": "answer", "status": 400, "body": httpx.Response(200, json=body).text})
+    service.client.post(PATHS[flow], data=well_formed(PATHS[flow]))
+    assert service.requests() == {f"{flow} refused": 1}
+    errors = f'spotify_api_server_spotify_errors_total{{error="invalid_grant",flow="{flow}"}}'
+    assert service.scrape()[errors] == 1
+
+
+def test_a_code_that_rfc_6749_does_not_know_is_counted_as_other(
+    service: Service, simulator: httpx.Client
+) -> None:
+    order(simulator, {"kind": "answer", "status": 400, "body": '{"error":"code-of-the-client"}'})
+    service.client.post(CREDENTIALS, data=well_formed(CREDENTIALS))
+    text = httpx.get(f"{service.url}/metrics", trust_env=False).text
+    assert 'error="other"' in text
+    assert "code-of-the-client" not in text
+
+
+def test_what_we_reject_is_counted_without_a_call_to_spotify(service: Service) -> None:
+    service.client.post(REFRESH, data={"refresh_token": "tampered"})
+    service.client.post(CODE, content=b"code=x")
+    assert service.requests() == {"refresh rejected": 1, "authorization_code rejected": 1}
+    counts = [value for name, value in service.scrape().items() if "duration_seconds_count" in name]
+    assert counts == [0] * len(FLOWS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 503}, {"kind": "reset"}, {"kind": "silence"}],
+    ids=["503", "reset", "silence"],
+)
+def test_spotifys_failures_are_counted_as_upstream_errors(
+    service: Service, simulator: httpx.Client, fault: dict[str, object]
+) -> None:
+    order(simulator, fault)
+    service.client.post(CREDENTIALS, data=well_formed(CREDENTIALS))
+    assert service.requests() == {"client_credentials upstream_error": 1}
+
+
+def test_paths_and_probes_are_not_counted(service: Service) -> None:
+    for path in ("/", "/healthz", "/readyz", "/nowhere"):
+        service.client.get(path)
+    assert service.requests() == {}
+
+
+def test_every_series_of_a_flow_is_there_from_the_start(service: Service) -> None:
+    samples = service.scrape()
+    for flow in FLOWS:
+        for outcome in OUTCOMES:
+            name = f'spotify_api_server_requests_total{{flow="{flow}",outcome="{outcome}"}}'
+            assert samples[name] == 0
+
+
+def test_gauges_tell_version_and_what_is_under_way(service: Service) -> None:
+    samples = service.scrape()
+    assert samples[f'spotify_api_server_build_info{{version="{__version__}"}}'] == 1
+    assert samples["spotify_api_server_requests_in_flight"] == 0
+    assert samples["spotify_api_server_upstream_in_flight"] == 0
+    assert samples["process_resident_memory_bytes"] > 1e7
+
+
+def test_only_metrics_are_on_the_metrics_port_and_none_on_the_other(service: Service) -> None:
+    assert service.client.get("/metrics").status_code == 404
+    for path in ("/", "/healthz", CREDENTIALS):
+        assert httpx.get(service.url + path, trust_env=False).status_code == 404
+
+
+def test_a_metrics_port_that_is_taken_is_logged_and_tokens_are_served(
+    start: Start, service: Service, log_lines: LogLines
+) -> None:
+    second = start(METRICS_PORT=service.url.rpartition(":")[2])
+    assert second.get("/readyz").status_code == 200
+    [line] = log_lines.of("metrics.failed")
+    assert (line["level"], line["problem"]) == ("error", "Address already in use")
+
+
+def test_zero_turns_metrics_off(start: Start, log_lines: LogLines) -> None:
+    assert start(METRICS_PORT="0").get("/readyz").status_code == 200
+    assert log_lines.of("metrics.failed") == []
+
+
+def test_the_names_are_those_that_operations_knows(service: Service) -> None:
+    text = httpx.get(f"{service.url}/metrics", trust_env=False).text
+    own = set(re.findall(r"^# TYPE (spotify_api_server_\w+)", text, re.MULTILINE))
+    told = set(re.findall(r"`(spotify_api_server_\w+)", Path("docs/operations.md").read_text()))
+    assert own == told
