@@ -1,0 +1,23 @@
+# shellcheck shell=bash
+# What the scripts beside this one share: names, places outside the tree, addresses.
+export cluster=spotify-api-server
+export cache=${XDG_CACHE_HOME:-$HOME/.cache}/$cluster
+export state=${XDG_STATE_HOME:-$HOME/.local/state}/$cluster/cluster
+
+# A network of two, and what is behind the node: pods and services.
+export host_address=172.31.255.1
+export node_address=172.31.255.2
+export pod_network=10.244.0.0/16
+export service_network=10.96.0.0/16
+export containerd=$state/containerd/containerd.sock
+
+die() {
+  printf '%s\n' "$0: $*" >&2
+  exit 1
+}
+
+require() {
+  local program missing=()
+  for program; do command -v "$program" >/dev/null || missing+=("$program"); done
+  ((${#missing[@]} == 0)) || die "not installed: ${missing[*]}"
+}
