@@ -1,0 +1,54 @@
+# Two images: `runtime`, and `dev`, which is runtime with the simulator of Spotify beside it.
+# Any image with Python 3.11 or newer and Debian's apt will do as the base.
+# No RUN --mount and no here-documents: hosts that build by themselves may lack BuildKit.
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
+# The base's newest is right for a tool that leaves nothing behind.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends binutils \
+ && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt /tmp/
+# What goes again is never loaded: Litestar's command line and its made-up examples (19 MB),
+# symbols for debuggers (23 MB), and what extensions were compiled from.
+RUN python3 -m venv --without-pip /opt/venv \
+ && python3 -m pip --python /opt/venv install --no-cache-dir --no-compile --no-deps \
+      --only-binary :all: --require-hashes --requirement /tmp/requirements.txt \
+ && python3 -m pip --python /opt/venv uninstall --yes \
+      faker markdown-it-py mdurl polyfactory pygments rich rich-click \
+ && find /opt/venv -type f -name '*.so*' -exec strip --strip-unneeded {} + \
+ && find /opt/venv -type f -regex '.*\.\(c\|h\|proto\|pxd\|pyi\|pyx\)' -delete
+
+FROM ${PYTHON_IMAGE} AS service
+RUN find / -xdev '(' -name ensurepip -o -name pip -o -name 'pip[0-9-]*' ')' -prune \
+      -exec rm -r {} +
+COPY --from=build /opt/venv /opt/venv
+COPY service /app/service
+WORKDIR /app
+# Bytecode, which user 10001 couldn't write: of what is imported, in Python's own library too (the
+# official image has none), for all of it would weigh more than the service.
+RUN ["/opt/venv/bin/python", "-c", \
+     "import service.__main__, service.tracing, opentelemetry.exporter.otlp.proto.grpc.trace_exporter"]
+ENV HOST=0.0.0.0 PORT=8080
+EXPOSE 8080 9464
+USER 10001:10001
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
+ARG PYTHON_IMAGE
+ARG VERSION
+ARG REVISION
+ARG CREATED
+ARG SOURCE
+LABEL org.opencontainers.image.title="spotify-api-server" \
+      org.opencontainers.image.description="Token-swap backend that keeps a Spotify app's client secret off its users' devices" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}"
+
+FROM service AS dev
+COPY simulator /app/simulator
+
+FROM service AS runtime
