@@ -26,6 +26,12 @@ RUN find / -xdev '(' -name ensurepip -o -name pip -o -name 'pip[0-9-]*' ')' -pru
 COPY --from=build /opt/venv /opt/venv
 COPY service /app/service
 WORKDIR /app
+# These stand before a RUN because buildah would take a LABEL from its cache whatever they are.
+ARG PYTHON_IMAGE
+ARG VERSION
+ARG REVISION
+ARG CREATED
+ARG SOURCE
 # Bytecode, which user 10001 couldn't write: of what is imported, in Python's own library too (the
 # official image has none), for all of it would weigh more than the service.
 RUN ["/opt/venv/bin/python", "-c", \
@@ -34,11 +40,6 @@ ENV HOST=0.0.0.0 PORT=8080
 EXPOSE 8080 9464
 USER 10001:10001
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
-ARG PYTHON_IMAGE
-ARG VERSION
-ARG REVISION
-ARG CREATED
-ARG SOURCE
 LABEL org.opencontainers.image.title="spotify-api-server" \
       org.opencontainers.image.description="Token-swap backend that keeps a Spotify app's client secret off its users' devices" \
       org.opencontainers.image.licenses="MIT" \
