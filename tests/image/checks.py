@@ -220,10 +220,13 @@ def test_what_it_adds_to_the_base_stays_under_60_mb(config: dict[str, Any], tell
 
 def layers(image: str) -> list[float]:
     """Return the bytes of an image's steps, the newest first, from what is said for people."""
-    units = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+    units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
     sizes = engine("history", "--format={{.Size}}", image).splitlines()
-    parts = [re.fullmatch(r"([\d.]+) ?([kMG]?)B", size) for size in sizes]
-    return [float(part[1]) * units[part[2]] for part in parts if part]
+    numbers = [size.rstrip("kMGB ") for size in sizes]
+    return [
+        float(number) * units[size.removeprefix(number).strip()]
+        for size, number in zip(sizes, numbers, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("python", ["python3", PYTHON])
