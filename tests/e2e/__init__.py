@@ -1,0 +1,1 @@
+"""What tests/e2e/run runs in the client pod of a cluster."""

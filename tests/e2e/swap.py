@@ -1,0 +1,59 @@
+"""Log in and refresh through the Service, as apps do; run in the cluster's client pod.
+
+`swap.py login` keeps what must stay secret in TOKENS, `swap.py refresh` uses what it kept.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+import sys
+from pathlib import Path
+
+import httpx
+
+SERVICE = "http://spotify-api-server"
+SIMULATOR = "http://simulator:7001"
+TOKENS = Path("/tmp/tokens.json")  # noqa: S108 - the client pod's own volume
+REDIRECT_URI = "app://callback"
+
+
+def login() -> None:
+    """Swap a code for tokens, with PKCE and without."""
+    verifier = secrets.token_urlsafe(48)
+    digest = hashlib.sha256(verifier.encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    tokens = {
+        "authorization-code-flow": _swap("authorization-code-flow", None, {}),
+        "authorization-code-flow-pkce": _swap(
+            "authorization-code-flow-pkce", challenge, {"code_verifier": verifier}
+        ),
+    }
+    TOKENS.write_text(json.dumps(tokens))
+
+
+def refresh() -> None:
+    """Refresh both: sealed tokens have to open, whatever key seals now."""
+    kept = json.loads(TOKENS.read_text())
+    for flow, tokens in kept.items():
+        form = {"refresh_token": tokens["refresh_token"]}
+        kept[flow] = tokens | _answer(f"{SERVICE}/{flow}/refresh-tokens", form)
+    TOKENS.write_text(json.dumps(kept))
+
+
+def _swap(flow: str, challenge: str | None, fields: dict[str, str]) -> dict[str, object]:
+    order = {"redirect_uri": REDIRECT_URI, "code_challenge": challenge}
+    code = httpx.post(f"{SIMULATOR}/admin/codes", json=order).json()["code"]
+    form = {"code": code, "redirect_uri": REDIRECT_URI} | fields
+    return _answer(f"{SERVICE}/{flow}/retrieve-tokens", form)
+
+
+def _answer(url: str, form: dict[str, str]) -> dict[str, object]:
+    response = httpx.post(url, data=form)
+    response.raise_for_status()
+    answer: dict[str, object] = response.json()
+    return answer
+
+
+if __name__ == "__main__":
+    {"login": login, "refresh": refresh}[sys.argv[1]]()
