@@ -21,6 +21,7 @@ RUN python3 -m venv --without-pip /opt/venv \
  && find /opt/venv -type f -regex '.*\.\(c\|h\|proto\|pxd\|pyi\|pyx\)' -delete
 
 FROM ${PYTHON_IMAGE} AS service
+# Nothing can be installed in it: the base's pip goes, and what could bring it back.
 RUN find / -xdev '(' -name ensurepip -o -name pip -o -name 'pip[0-9-]*' ')' -prune \
       -exec rm -r {} +
 COPY --from=build /opt/venv /opt/venv
