@@ -19,6 +19,7 @@ _CLIENTS: Final = (
     "httpx-aiohttp",
     "pyreqwest-transport",
     "pyreqwest",
+    "ours-transport",
     "ours",
 )
 _EXTRA_MODULES: Final = ("granian", "httpx_aiohttp", "pyreqwest")

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from litestar import Litestar, Request, Response
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
 from service import __version__, answers, errors, logs, observation, probes, routes
+from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
+from service.cors import Cors
 from service.errors import ServiceError
 from service.flows import Context
 from service.metrics import Metrics
@@ -45,20 +47,16 @@ class App:
         swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
-        self._app = Observer(
-            Litestar(
-                [routes.options(handlers), *handlers],
-                cors_config=_cors(settings),
-                exception_handlers={Exception: _answer_exception},
-                lifespan=[_lifespan(self.readiness, accounts, tracing)],
-                logging_config=None,
-                openapi_config=None,
-                state=State({"readiness": self.readiness}),
-            ),
-            self.readiness,
-            self.metrics,
-            tracing,
+        app = Litestar(
+            [routes.options(handlers), *handlers],
+            exception_handlers={Exception: _answer_exception},
+            lifespan=[_lifespan(self.readiness, accounts, tracing)],
+            logging_config=None,
+            openapi_config=None,
+            state=State({"readiness": self.readiness}),
         )
+        crossing = _crossing(app, settings, handlers)
+        self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -80,16 +78,12 @@ def _sealer(settings: Settings) -> Sealer:
     return Sealer(settings.secret_key.reveal(), previous)
 
 
-def _cors(settings: Settings) -> CORSConfig | None:
+def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:
     """Let pages of the named origins call us; without origins there is no CORS at all."""
     if not settings.cors_allow_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_allow_origins),
-        allow_methods=["POST", "GET"],
-        allow_headers=["content-type", "x-request-id", "traceparent", "tracestate"],
-        expose_headers=["x-request-id", "retry-after"],
-    )
+        return app
+    methods = {path: handler.http_methods for handler in handlers for path in handler.paths}
+    return Cors(app, settings.cors_allow_origins, methods)
 
 
 def _lifespan(

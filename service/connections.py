@@ -5,7 +5,9 @@ who waits for what. Why not a whole client: docs/decisions/0001-http-client.md.
 """
 
 import asyncio
+import select
 import ssl
+from collections import deque
 from typing import Final, NamedTuple, cast
 from urllib.parse import SplitResult
 
@@ -13,6 +15,9 @@ import httptools
 
 IDLE_SECONDS: Final = 30.0
 """A connection unused for longer is not used again: the other side may be closing it."""
+
+HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of an answer's headers."""
 
 _INFORMATIONAL: Final = range(100, 200)
 
@@ -45,7 +50,7 @@ class Connections:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = _verifying() if url.scheme == "https" else None
         self._limit = limit
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
 
     async def request(self, message: bytes) -> Answered:
         """Send `message`, a whole request, and return the answer.
@@ -63,6 +68,8 @@ class Connections:
             self._idle.append(connection)
         else:
             connection.drop()
+        if self._idle and self._idle[0].is_stale():
+            self._idle.popleft().drop()  # the one unused for longest; one each time is enough
         return answered
 
     def close(self) -> None:
@@ -74,7 +81,7 @@ class Connections:
         """Return the connection used last, which is the least likely to be closed meanwhile."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_fresh():
+            if connection.is_usable():
                 return connection
             connection.drop()
         return None
@@ -98,12 +105,13 @@ class _Connection(asyncio.Protocol):
         self._limit = limit
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Answered] | None = None
+        self._poll = select.poll()
         self._last_used = 0.0
         self._reusable = False
         self._in_body = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
-        self._received = 0
+        self._received = self._head_bytes = 0
 
     async def exchange(self, message: bytes) -> Answered:
         if self._transport.is_closing():
@@ -118,15 +126,23 @@ class _Connection(asyncio.Protocol):
         """Tell whether the answer left the connection open, and nothing behind it."""
         return self._reusable and not self._transport.is_closing()
 
-    def is_fresh(self) -> bool:
-        unused = self._loop.time() - self._last_used
-        return unused < IDLE_SECONDS and not self._transport.is_closing()
+    def is_stale(self) -> bool:
+        return self._loop.time() - self._last_used >= IDLE_SECONDS
+
+    def is_usable(self) -> bool:
+        """Tell whether a request can be sent: nothing, not even the end, came since the answer.
+
+        The kernel is asked too: what came may not have been read yet.
+        """
+        unread = self._poll.poll(0)
+        return not (unread or self.is_stale() or self._transport.is_closing())
 
     def drop(self) -> None:
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
@@ -150,10 +166,16 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._waiter is None:
             self.drop()  # a second answer behind the first
-        self._headers, self._body = [], bytearray()
+        self._headers, self._body, self._head_bytes = [], bytearray(), 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._in_body:
+            return  # a trailer is no header (RFC 9110, section 6.5.1)
+        self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
+        if self._head_bytes > HEAD_LIMIT:
+            self._fail(AnswerTooLong("too long"))
+            return
+        self._headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._in_body = True

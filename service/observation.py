@@ -136,7 +136,7 @@ class Observer:
         scope["state"]["observation"] = observation
         token = current.set(observation)
         self._in_flight += 1
-        if self._tracing and scope["path"].rstrip("/") not in probes.PATHS:
+        if self._tracing and not probes.is_probe(scope["path"]):
             observation.span = self._tracing.start(scope)
         try:
             await self._app(scope, receive, self._stamped(observation, send))
@@ -181,6 +181,11 @@ class Observer:
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == REQUEST_ID and _SANE_REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
+        if name == REQUEST_ID and _SANE_REQUEST_ID.fullmatch(sent := value.strip(b" \t")):
+            return str(sent, "ascii")
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id for a request that came without a sane one."""
     return os.urandom(16).hex()

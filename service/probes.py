@@ -10,6 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 PATHS = frozenset({"/healthz", "/readyz"})
 
 
+def is_probe(path: str) -> bool:
+    """Tell whether `path` leads to a probe; as for Litestar, slashes around it don't matter."""
+    return f"/{path.strip('/')}" in PATHS
+
+
 class Readiness:
     """Whether the service wants traffic: from its start until it is told to stop."""
 

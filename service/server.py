@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service import __version__, answers, logs
+from service import __version__, answers, logs, observation
 from service.app import App
 from service.asgi import LATE
 from service.errors import MalformedBody
@@ -23,25 +23,37 @@ from service.settings import Settings
 
 HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
+MESSAGE_LIMIT = 128 * 1024
+"""Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
 UPGRADE_HINT = b"pgrade:"
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 """Longer than common load balancers keep a connection, so that they close it, not we."""
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 that doesn't wait for ever: head and body each have REQUEST_TIMEOUT to arrive.
+class _Refused(Exception):
+    """Raised in a callback of the parser, which then reads no further."""
 
-    A connection has one timer, which is looked at rather than rearmed: `_deadline` moves, and the
-    timer finds out whether it has passed.
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with bounds: on a request's bytes, on its time, and on an answer nobody takes.
+
+    Head and body each have REQUEST_TIMEOUT to arrive. A connection has one timer, which is looked
+    at rather than rearmed: `_deadline` moves, and the timer finds out whether it has passed.
+
+    One request at a time: what is sent before an answer is complete isn't read, and the connection
+    closes after that answer (RFC 9112, section 9.3.2, leaves it to the client to send it again).
     """
 
     request_timeout = 10.0
 
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _in_head = True
+    _deaf = False
     _head_bytes = 0
+    _message_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time: it has to come soon."""
@@ -49,30 +61,54 @@ class Protocol(HttpToolsProtocol):
         self._expect(self.request_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer."""
+        """Let go of the timers."""
         self._deadline = None
         if self._timer is not None:
             self._timer.cancel()
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # resumes writing
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has only closed its own direction."""
+        if not self._is_answering() or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse, unless the head has become too long."""
-        if self._in_head:
-            self._head_bytes += len(data)
-            if UPGRADE_HINT in data:
-                data = _without_upgrade(data)
+        """Parse, within the limits."""
+        if self._deaf:
+            return
+        self._message_bytes += len(data)
+        if self._in_head and UPGRADE_HINT in data:
+            data = _without_upgrade(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_LIMIT and not self.transport.is_closing():
-            self.send_400_response("Request header fields are too long.")
+        if self._message_bytes > (HEAD_LIMIT if self._in_head else MESSAGE_LIMIT):
+            self.send_400_response("The request is too long.")
+        elif self._in_head and self._deadline is None and not self._is_answering():
+            self._expect(self.request_timeout)  # line ends between requests are no request
 
     def on_message_begin(self) -> None:
         """Start the head's time, if it isn't running since the connection was made."""
+        if self._is_answering():
+            raise _Refused
         super().on_message_begin()
         if self._deadline is None:
             self._expect(self.request_timeout)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. A trailer is none (RFC 9110, section 6.5.1)."""
+        if not self._in_head:
+            return
+        self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
+        if self._head_bytes > HEAD_LIMIT:
+            raise _Refused
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Start the body's time."""
+        if self.parser.should_upgrade():
+            # _without_upgrade() missed it, and the parser takes the body for another protocol.
+            raise _Refused
         self._in_head = False
         self._expect(self.request_timeout)
         super().on_headers_complete()
@@ -80,19 +116,49 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Stop the time."""
         self._deadline = None
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._message_bytes = True, 0, 0
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Give the client time to take what it asked for."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.request_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
     def send_400_response(self, msg: str) -> None:
-        """Refuse what isn't HTTP in our own form."""
-        log.emit("info", "request.malformed", status=MalformedBody.status)
+        """Refuse what isn't HTTP in our own form, and read no further."""
+        if self._deaf or self.transport.is_closing():
+            return
+        self._deaf = True
+        if self._is_answering() and not self.cycle.more_body:
+            # The request before it is a good one, whose answer must not be overtaken.
+            self.cycle.keep_alive = False
+        elif self._is_answering() or self._in_head:
+            self._write_400(msg)
+            self.transport.close()
+        else:
+            self.transport.close()  # what is left of a body that was answered already
+
+    def _write_400(self, msg: str) -> None:
+        request_id = observation.new_request_id()
+        log.emit("info", "request.malformed", request_id=request_id, status=MalformedBody.status)
         body = answers.own_error(MalformedBody(msg)).body
         head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            b"cache-control: no-store\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"cache-control: no-store\r\nx-request-id: {request_id}\r\nconnection: close\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
         )
-        self.transport.write(head % len(body) + body)
-        self.transport.close()
+        self.transport.write(head.encode() + body)
+
+    def _is_answering(self) -> bool:
+        if self.cycle is None:  # before the first request
+            return False
+        return not self.cycle.response_complete
 
     def _expect(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
@@ -106,10 +172,10 @@ class Protocol(HttpToolsProtocol):
             return
         if self.loop.time() < self._deadline:
             self._timer = self.loop.call_at(self._deadline, self._check)
-        elif self._in_head or self.cycle.response_complete:
-            self.transport.close()
-        else:
+        elif self._is_answering():
             self._end_body()
+        else:
+            self.transport.close()
 
     def _end_body(self) -> None:
         """Give the app what there is of the body; it answers 408 and closes the connection."""

@@ -38,6 +38,9 @@ FILE_SETTINGS: Final = frozenset(
 WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
 
+_HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+# W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
+_HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
 _EXPORTERS = frozenset({"otlp", "console", "none"})
 _PROTOCOLS = frozenset({"grpc", "http/protobuf"})
 
@@ -232,9 +235,24 @@ def _origins(text: str) -> tuple[str, ...]:
     return tuple(origins)
 
 
+def _host(text: str) -> str:
+    if not _is_host(text.strip()):
+        raise ValueError("must be an IP address or a host name")
+    return text.strip()
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether `text` is an IP address or a name that DNS could hold (RFC 1123)."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) < 254 and bool(_HOST_NAME.fullmatch(text))  # noqa: PLR2004 - RFC 1035
+    return True
+
+
 def _url(text: str) -> str:
     parts = _split(text.strip())
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts is None or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
         raise ValueError("must be an http or https URL with a host")
     if "@" in parts.netloc or parts.fragment or parts.query:
         raise ValueError("must not have a user name, a query or a fragment")
@@ -245,7 +263,7 @@ def _split(url: str) -> SplitResult | None:
     """Return the parts of `url`; None if it can't be split, or has a port that is none."""
     try:
         parts = urlsplit(url)
-        known = parts.port != 0
+        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url)
     except ValueError:
         # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
         return None
@@ -265,7 +283,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "redirect_uri": str.strip,
     "log_level": _level,
     "secret_keys_previous": _lines,
-    "host": str.strip,
+    "host": _host,
     "port": _whole(0, 65535),
     "metrics_port": _whole(0, 65535),
     "spotify_token_url": _url,
@@ -308,3 +326,7 @@ def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> No
     ):
         if (value := environ.get(name)) and value.strip() not in known:
             problems[name] = f"{name} must be one of {', '.join(sorted(known))}"
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        if not all(map(_HEADER.fullmatch, filter(None, environ.get(name, "").split(",")))):
+            # NOTE: the SDK would quote them in a warning, and they hold API keys.
+            problems[name] = f"{name} must be name=value, separated by commas, blanks as %20"

@@ -111,7 +111,7 @@ async def _read(response: httpx.Response) -> Upstream:
         if len(body) > ANSWER_LIMIT:
             raise UpstreamFailed("Spotify's answer was too long")
     coding = response.headers.get("content-encoding", "identity").lower()
-    if body and coding not in {"identity", ""}:
+    if coding not in {"identity", ""}:
         body = _decoded(coding, body)
     return Upstream(response.status_code, response.headers.raw, body)
 
@@ -120,13 +120,16 @@ def _decoded(coding: str, body: bytes) -> bytes:
     """Undo a Content-Encoding (RFC 9110, section 8.4.1) that came though none was asked for."""
     if coding not in {"gzip", "x-gzip", "deflate"}:
         raise UpstreamFailed("Spotify's answer had an unknown content coding")
-    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out gzip or zlib itself
-    try:
-        decoded = decompressor.decompress(body, ANSWER_LIMIT + 1)
-    except zlib.error:
-        raise UpstreamFailed("Spotify's answer could not be decoded") from None
-    if len(decoded) > ANSWER_LIMIT or not decompressor.eof:
-        raise UpstreamFailed("Spotify's answer was too long or cut off")
+    decoded = b""
+    while body:  # gzip may have several members (RFC 1952, section 2.2)
+        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out gzip or zlib
+        try:
+            decoded += decompressor.decompress(body, ANSWER_LIMIT + 1 - len(decoded))
+        except zlib.error:
+            raise UpstreamFailed("Spotify's answer could not be decoded") from None
+        if len(decoded) > ANSWER_LIMIT or not decompressor.eof:
+            raise UpstreamFailed("Spotify's answer was too long or cut off")
+        body = decompressor.unused_data
     return decoded
 
 

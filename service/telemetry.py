@@ -8,6 +8,8 @@ The spans are in `tracing`.
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
+from service.settings import SettingsError
+
 if TYPE_CHECKING:
     from service.tracing import Tracing
 
@@ -24,13 +26,20 @@ def is_enabled(environ: Mapping[str, str]) -> bool:
 
 
 def create(environ: MutableMapping[str, str], version: str) -> "Tracing | None":
-    """Return tracing as the environment asks for it, or None if it asks for none."""
+    """Return tracing as the environment asks for it, or None if it asks for none.
+
+    Raises SettingsError if the SDK can't make sense of it.
+    """
     if not is_enabled(environ):
         return None
     # Read by the instrumentation: the stable names, and no secret even if somebody captures
     # headers.
     environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
     environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
-    from service import tracing  # noqa: PLC0415 - not paid for when it is off
+    try:
+        from service import tracing  # noqa: PLC0415 - not paid for when it is off
 
-    return tracing.Tracing(tracing.provider(environ, version), version)
+        return tracing.Tracing(tracing.provider(environ, version), version)
+    except Exception as error:  # noqa: BLE001 - whatever the SDK raises; its text may quote a value
+        problem = f"OTEL_… can't be used as it is: {type(error).__name__}"
+        raise SettingsError([problem]) from None

@@ -1,9 +1,11 @@
 """Our connections, against a server that answers with bytes of the test's choice."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -225,3 +227,76 @@ def test_a_connection_closed_while_idle_is_not_used() -> None:
 
     assert asyncio.run(ask()) == [b"ok", b"ok"]
     assert upstream.connections == 2
+
+
+def test_what_came_unasked_is_not_the_next_answer_even_if_nobody_has_read_it_yet() -> None:
+    """The loop is busy while it comes: only the kernel knows of it."""
+
+    class Poisoned(Upstream):
+        async def __call__(
+            self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            self.sockets.append(writer.get_extra_info("socket"))
+            await super().__call__(reader, writer)
+
+        sockets: ClassVar[list[socket.socket]] = []
+
+    upstream = Poisoned(OK, OK)
+
+    async def ask() -> Answered:
+        async with connected(upstream) as made:
+            await made.request(REQUEST)
+            os.write(upstream.sockets[0].fileno(), OK.replace(b"ok", b"no"))
+            return await made.request(REQUEST)
+
+    assert asyncio.run(ask()).body == b"ok"
+    assert upstream.connections == 2
+
+
+def test_a_trailer_is_no_header() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n"
+    [answered] = answers_of(Upstream(chunked), 1)
+    assert answered.headers == [(b"Transfer-Encoding", b"chunked")]
+
+
+def test_blanks_behind_a_value_are_not_part_of_it() -> None:
+    answer = OK.replace(b"\r\n\r\n", b"\r\nX:  y \t\r\n\r\n")
+    assert answers_of(Upstream(answer), 1)[0].headers[-1] == (b"X", b"y")
+
+
+def test_headers_have_a_bound() -> None:
+    many = b"X: y\r\n" * 20_000
+    with pytest.raises(AnswerTooLong):
+        asyncio.run(_ask_once(b"HTTP/1.1 200 OK\r\n" + many + b"Content-Length: 0\r\n\r\n"))
+
+
+async def _ask_once(answer: bytes) -> Answered:
+    upstream = Upstream(answer)
+    server = await asyncio.start_server(upstream, "127.0.0.1", 0)
+    made = Connections(urlsplit(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), 10**6)
+    try:
+        return await made.request(REQUEST)
+    finally:
+        made.close()
+        server.close()
+        await asyncio.sleep(0.05)
+
+
+def test_connections_that_nobody_needs_any_more_are_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upstream = Upstream(*[OK] * 20)
+
+    async def ask() -> int:
+        async with connected(upstream) as made:
+            await asyncio.gather(*(made.request(REQUEST) for _ in range(5)))
+            for _ in range(5):
+                monkeypatch.setattr(connections, "IDLE_SECONDS", 0.05)
+                await asyncio.sleep(0.1)
+                monkeypatch.setattr(connections, "IDLE_SECONDS", 30.0)
+                await made.request(REQUEST)
+                monkeypatch.setattr(connections, "IDLE_SECONDS", 0.05)
+                await made.request(REQUEST)
+            return len(made._idle)  # noqa: SLF001 - what is open is seen nowhere else
+
+    assert asyncio.run(ask()) <= 2

@@ -9,7 +9,7 @@ import pytest
 
 SERVICE = Path("service")
 FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
-PURE = ("forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi")
+PURE = ("forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi", "cors")
 # Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
 KNOW_HTTPX = {"spotify", "app", "tracing"}
 

@@ -70,6 +70,23 @@ def test_all_bad_settings_are_told_at_once_with_status_78() -> None:
     assert "hush-hush" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"OTEL_PROPAGATORS": "secret-value"},
+        {"OTEL_ATTRIBUTE_COUNT_LIMIT": "secret-value"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "-1"},
+    ],
+    ids=str,
+)
+def test_telemetry_that_cannot_be_made_is_told_with_status_78(broken: dict[str, str]) -> None:
+    environ = environment("https://accounts.spotify.com/api/token", PORT="0", **broken)
+    ended = run(environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    assert ended.returncode == 78
+    assert "OTEL_… can't be used as it is" in ended.stderr
+    assert "secret-value" not in ended.stderr + ended.stdout
+
+
 def test_a_taken_port_is_told_with_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -902,6 +902,30 @@ def test_another_origin_may_not(cors_client: httpx.Client, path: str, origin: st
         assert "access-control-allow-origin" not in cors(response)
 
 
+def test_a_preflight_for_what_is_not_there_is_refused_as_anything_else(
+    cors_client: httpx.Client,
+) -> None:
+    headers = {"Origin": ORIGIN}
+    unknown = cors_client.options("/nope", headers=headers | PREFLIGHT)
+    method = {"Access-Control-Request-Method": "DELETE"}
+    wrong = cors_client.options(CREDENTIALS, headers=headers | method)
+    plain = cors_client.options(CREDENTIALS, headers=headers)
+    assert [answer.status_code for answer in (unknown, wrong, plain)] == [404, 405, 405]
+    for answer in (unknown, wrong, plain):
+        assert answer.json()["error"] is True
+        assert cors(answer)["access-control-allow-origin"] == ORIGIN
+
+
+def test_spotifys_vary_stays_beside_ours(
+    cors_client: httpx.Client, simulator: httpx.Client
+) -> None:
+    order(simulator, {"kind": "answer", "status": 400, "headers": [["Vary", "Accept"]]})
+    answer = cors_client.post(
+        CREDENTIALS, data={}, headers={"Origin": ORIGIN, "Content-Type": URLENCODED}
+    )
+    assert answer.headers.get_list("vary") == ["Accept", "Origin"]
+
+
 def test_spotifys_own_cors_headers_do_not_mix_with_ours(
     cors_client: httpx.Client, simulator: httpx.Client
 ) -> None:

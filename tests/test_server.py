@@ -1,7 +1,9 @@
 """What uvicorn lacks and service.server adds, seen over raw sockets."""
 
+import contextlib
 import json
 import socket
+import time
 
 import httpx
 import pytest
@@ -106,9 +108,116 @@ def test_a_client_that_waits_for_100_gets_it(client: httpx.Client) -> None:
         assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_pipelined_requests_are_answered_in_order(client: httpx.Client) -> None:
-    one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    two = "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    head, rest = talk(client, one + two)
+NEXT = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GOOD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 3\r\n\r\na=b"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [NEXT, NEXT[:8], "GARBAGE\0\r\n\r\n", NEXT * 9999],
+    ids=["request", "half", "garbage", "flood"],
+)
+def test_what_is_sent_before_an_answer_neither_overtakes_it_nor_is_read(
+    client: httpx.Client, log_lines: LogLines, behind: str
+) -> None:
+    head, body = talk(client, GOOD + behind)
     assert head.startswith("HTTP/1.1 200 ")
-    assert "HTTP/1.1 404 " in rest
+    assert "connection: close" in head
+    assert json.loads(body)["access_token"]
+    assert [line["event"] for line in log_lines.lines if "method" in line] == ["token.retrieved"]
+
+
+def test_a_client_that_closes_its_own_direction_gets_its_answer(
+    client: httpx.Client, simulator: httpx.Client
+) -> None:
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 0.2}).raise_for_status()
+    with connect(client) as raw:
+        raw.sendall(GOOD.encode())
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert raw.recv(65536) == b""
+
+
+def test_a_trailer_is_no_header(client: httpx.Client) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    trailer = f"{FORM}X-Request-ID: from-trailer\r\nConnection: close\r\n"
+    answer, _ = talk(client, f"{head}Connection: close\r\n\r\n3\r\na=b\r\n0\r\n{trailer}\r\n")
+    assert answer.startswith("HTTP/1.1 415 ")
+    assert "from-trailer" not in answer
+
+
+@pytest.mark.parametrize("endless", [b"a: b\r\n", b"1\r\nx\r\n"], ids=["trailers", "chunks"])
+def test_a_body_without_an_end_is_not_read_for_ever(client: httpx.Client, endless: bytes) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Transfer-Encoding: chunked\r\n\r\n"
+    if endless.startswith(b"a"):
+        head += "0\r\n"
+    sent, received = 0, b""
+    with connect(client) as raw:
+        raw.sendall(head.encode())
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 * 1024 * 1024:
+                raw.sendall(endless * 1000)
+                sent += len(endless) * 1000
+        with contextlib.suppress(ConnectionError):
+            while data := raw.recv(65536):
+                received += data
+    assert sent < 8 * 1024 * 1024  # what the kernels' buffers take
+    assert received.count(b"HTTP/1.1 ") <= 1
+
+
+def test_a_long_header_is_refused_however_it_is_cut(client: httpx.Client) -> None:
+    head, _ = talk(client, f"GET / HTTP/1.1\r\nHost: x\r\nX: {'x' * 40_000}\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("cut", ["Upgr|ade: h2c\r\n", "|Upgrade: h2c\r\n"])
+def test_an_offer_to_upgrade_that_comes_in_pieces_smuggles_nothing(
+    client: httpx.Client, simulator: httpx.Client, cut: str
+) -> None:
+    """Its body must not be read as another request."""
+    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {len(GOOD)}\r\n"
+    head += "Connection: Upgrade\r\n"
+    with connect(client) as raw:
+        for piece in [*(head + cut + "\r\n").split("|"), GOOD]:
+            raw.sendall(piece.encode())
+            time.sleep(0.05)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while data := raw.recv(65536):
+                received += data
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert simulator.get("/admin/requests").json() == []
+
+
+def test_line_ends_alone_do_not_hold_a_connection(start: Start) -> None:
+    with connect(start(REQUEST_TIMEOUT="0.3")) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+        raw.sendall(b"\r\n")
+        assert raw.recv(65536) == b""
+
+
+def test_a_client_that_takes_no_answer_is_left(start: Start, simulator: httpx.Client) -> None:
+    body = "x" * 1_000_000
+    order = {"kind": "answer", "status": 400, "body": body, "times": 0}
+    simulator.post("/admin/faults", json=order).raise_for_status()
+    with connect(start(REQUEST_TIMEOUT="0.3")) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        received = 0
+        for _ in range(8):
+            raw.sendall(GOOD.encode())
+            time.sleep(0.1)
+        time.sleep(0.5)
+        with contextlib.suppress(ConnectionError):
+            while data := raw.recv(1 << 20):
+                received += len(data)
+    assert received < 8 * len(body)
+
+
+def test_what_is_not_http_is_answered_with_the_id_that_is_logged(
+    start: Start, log_lines: LogLines
+) -> None:
+    head, _ = talk(start(), "SSH-2.0-x\r\n\r\n")
+    [line] = log_lines.of("request.malformed")
+    assert f"x-request-id: {line['request_id']}\r\n" in head

@@ -57,6 +57,7 @@ ORIGIN = (
     "in lower case, without a path or *, separated by commas"
 )
 URL = "must be an http or https URL with a host"
+HOST = "must be an IP address or a host name"
 BARE_URL = "must not have a user name, a query or a fragment"
 MUST_BE_HTTPS = (
     "must be https: it gets the client secret; ALLOW_INSECURE_UPSTREAM=true lifts this "
@@ -128,6 +129,10 @@ BAD: list[tuple[str, str, str]] = [
       for text in ("65536", "-1", "80.0", "http", "8_0", "0x50", "1" * 5000, "٣", "")[:-1]],
     *[("SPOTIFY_TOKEN_URL", text, URL) for text in
       ("accounts.example", "ftp://x.example", "https://", "https:///path", "https://:443/", "//x")],
+    *[("SPOTIFY_TOKEN_URL", f"https://{text}", URL) for text in
+      ("a b.example", "x..example", f"{'a' * 64}.example", "%zz", "h\u00f6st.example", "x/a b",
+       "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
+    *[("HOST", text, HOST) for text in ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]")],
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", BARE_URL) for text in
       ("me@x.example", "me:pass@x.example", "x.example/?a=b", "x.example/#c")],
     *[(name, text, seconds("above 0")) for name in ("UPSTREAM_TIMEOUT", "REQUEST_TIMEOUT")
@@ -439,3 +444,21 @@ def test_log_levels_are_swifts_in_order() -> None:
     names = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
     assert sorted(LOG_LEVELS, key=lambda name: LOG_LEVELS[name]) == names
     assert not any(math.isclose(LOG_LEVELS["notice"], LOG_LEVELS[name]) for name in names[:3])
+
+
+OTLP_HEADERS = "must be name=value, separated by commas, blanks as %20"
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"]
+)
+@pytest.mark.parametrize("text", ["authorization SECRETX", "Bad Key=SECRETX", "a=b,SECRETX", "a=é"])
+def test_headers_for_otlp_that_the_sdk_would_quote_in_a_warning_are_told(
+    name: str, text: str
+) -> None:
+    assert problems({name: text}) == [f"{name} {OTLP_HEADERS}"]
+
+
+@pytest.mark.parametrize("text", ["api-key=abc", "a=b, c=d", "authorization=Basic%20eDp5", ""])
+def test_headers_for_otlp_as_the_specification_writes_them_are_taken(text: str) -> None:
+    assert value("PORT", {"OTEL_EXPORTER_OTLP_HEADERS": text}) == 7000

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import msgspec
@@ -24,7 +24,8 @@ from litestar import Litestar, Request, Response, post
 from litestar.status_codes import HTTP_200_OK
 
 from bench.tokens import opened, sealed
-from service.spotify import Transport
+from service.connections import Connections
+from service.spotify import ANSWER_LIMIT, Transport
 
 TOKEN_URL = os.environ["SPOTIFY_TOKEN_URL"]
 PORT = int(os.environ["PORT"])
@@ -109,9 +110,22 @@ def pyreqwest_direct() -> Call:
     return call
 
 
-def ours() -> Call:
+def ours_transport() -> Call:
     """Call our own connections through httpx's interface."""
     return _by_transport(Transport(TOKEN_URL))
+
+
+def ours_direct() -> Call:
+    """Call our own connections by their own interface."""
+    connections = Connections(urlsplit(TOKEN_URL), ANSWER_LIMIT)
+    lines = [f"POST {urlsplit(TOKEN_URL).path} HTTP/1.1", *map(": ".join, HEADERS.items())]
+    head = "\r\n".join([*lines, "content-length: "]).encode()
+
+    async def call(body: bytes) -> bytes:
+        message = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        return (await connections.request(message)).body
+
+    return call
 
 
 async def on_uvicorn(app: Litestar) -> None:
@@ -146,7 +160,8 @@ CLIENTS: Mapping[str, Callable[[], Call]] = {
     "httpx-aiohttp": aiohttp_transport,
     "pyreqwest-transport": pyreqwest_transport,
     "pyreqwest": pyreqwest_direct,
-    "ours": ours,
+    "ours-transport": ours_transport,
+    "ours": ours_direct,
 }
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
