@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,7 @@ PAUSE_SECONDS = 0.05
 LIMIT_SECONDS = 900
 
 
-def requests() -> itertools.cycle[tuple[str, dict[str, str]]]:
+def requests() -> Iterator[tuple[str, dict[str, str]]]:
     """Return URLs and forms: a refresh of a user's token, then the app's own token."""
     token = json.loads(TOKENS.read_text())["authorization-code-flow"]["refresh_token"]
     refresh = f"{SERVICE}/authorization-code-flow/refresh-tokens", {"refresh_token": token}
