@@ -63,9 +63,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timers."""
         self._deadline = None
-        if self._timer is not None:
-            self._timer.cancel()
-        super().connection_lost(exc)  # resumes writing
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has only closed its own direction."""

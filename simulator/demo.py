@@ -8,6 +8,7 @@ into any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,10 +81,13 @@ def lines(service: str, simulator: str, client_id: str) -> str:
 
 
 def _serve(environ: Mapping[str, str], simulator: str = "", client_id: str = "") -> int:
+    host, port = _reachable(environ.get("HOST", "")), environ.get("PORT") or "7000"
+    # Else it is somebody else who would answer there, until the service finds out.
+    free = _is_free(host, port)
     with subprocess.Popen(SERVICE, env=dict(environ)) as service:  # noqa: S603 - ourselves
         _pass_signals(service)
-        if simulator:
-            url = f"http://{_reachable(environ.get('HOST', ''))}:{environ.get('PORT') or 7000}"
+        if simulator and free:
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             if _is_up(service, url):
                 sys.stdout.write(lines(url, simulator, client_id))
                 sys.stdout.flush()
@@ -94,7 +98,17 @@ def _reachable(host: str) -> str:
     """Return where a service that listens on `host` can be asked from here."""
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
+    return host
+
+
+def _is_free(host: str, port: str) -> bool:
+    """Tell whether nobody listens there yet."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, int(port)), family=family).close()
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
 
 
 def _pass_signals(service: "subprocess.Popen[bytes]") -> None:

@@ -215,6 +215,39 @@ def test_a_client_that_takes_no_answer_is_left(start: Start, simulator: httpx.Cl
     assert received < 8 * len(body)
 
 
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
+    start: Start, simulator: httpx.Client
+) -> None:
+    body = "x" * 1_000_000
+    simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
+    with connect(start(REQUEST_TIMEOUT="1")) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        raw.sendall(GOOD.replace("Host: x", "Host: x\r\nConnection: close").encode())
+        time.sleep(0.3)
+        received = b""
+        while data := raw.recv(65536):
+            received += data
+    assert received.endswith(b"\r\n\r\n" + body.encode())
+
+
+def test_what_is_left_of_a_body_that_was_refused_is_not_read_for_ever(
+    client: httpx.Client,
+) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 99999999\r\n\r\n"
+    sent, received = 0, b""
+    with connect(client) as raw:
+        raw.sendall(head.encode())
+        received += raw.recv(65536)
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 * 1024 * 1024:
+                sent += raw.send(b"x" * 65536)
+        with contextlib.suppress(ConnectionError):
+            received += raw.recv(65536)
+    assert sent < 8 * 1024 * 1024  # what the kernels' buffers take
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
 def test_what_is_not_http_is_answered_with_the_id_that_is_logged(
     start: Start, log_lines: LogLines
 ) -> None:

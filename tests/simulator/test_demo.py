@@ -1,0 +1,71 @@
+"""`make run` as a person meets it: lines to paste, and plain words when something is wrong."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.test_main import free_port
+
+COMMAND = (sys.executable, "-m", "simulator.demo")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "DRAIN_SECONDS": "0", "METRICS_PORT": "0", **changes}
+
+
+@contextmanager
+def printed_lines(port: int) -> Iterator[list[str]]:
+    """Run it; yields the shell lines that it prints once it is ready."""
+    with subprocess.Popen(
+        COMMAND, env=environment(PORT=str(port)), stdout=subprocess.PIPE, text=True
+    ) as demo:
+        lines: list[str] = []
+        assert demo.stdout is not None
+        while len(lines) < 3:
+            line = demo.stdout.readline()
+            assert line, "it ended"
+            if line.startswith("curl "):
+                lines.append(line)
+        yield lines
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
+        assert demo.wait(20) == 0
+
+
+def paste(line: str) -> dict[str, object]:
+    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+    answer: dict[str, object] = json.loads(ran.stdout)
+    return answer
+
+
+def test_each_printed_line_works_as_it_is_and_can_be_pasted_again() -> None:
+    with printed_lines(free_port()) as (login, refresh, app):
+        first, again = paste(login), paste(login)
+        refreshed = [paste(refresh), paste(refresh)]
+        assert "access_token" in paste(app)
+    tokens = [answer["refresh_token"] for answer in (first, again, *refreshed)]
+    assert len(set(tokens)) == 4
+    assert all("access_token" in answer for answer in refreshed)
+
+
+def test_a_taken_port_is_told_and_no_lines_for_somebody_elses_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = subprocess.run(
+            COMMAND, env=environment(PORT=port), capture_output=True, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert [json.loads(line)["event"] for line in ran.stdout.splitlines()] == ["server.failed"]
+
+
+def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> None:
+    ran = subprocess.run(
+        COMMAND, env=environment(CLIENT_ID="x"), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 78
+    assert "CLIENT_SECRET is required" in ran.stderr
