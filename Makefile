@@ -6,55 +6,54 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types format check bench bench-candidates lock clean
-
+.PHONY: help install run test lint types format check bench bench-candidates image image-test \
+	cluster e2e lock clean
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## Set up .venv from the locked dependencies
-
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
-
 run: $(READY) ## Run the service, with a simulator of Spotify unless CLIENT_ID and the rest are set
 	@$(BIN)/python -m simulator.demo
-
 test: $(READY) ## Run the tests, with branch coverage of service/
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-
 types: $(READY) ## Check types
 	$(BIN)/mypy $(SOURCES)
-
 format: $(READY) ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
-
 check: lint types ## Check everything that needs no run
 
 bench: $(READY) ## Measure CPU per request against the peers (needs nginx, wrk and Node.js)
 	$(BIN)/python -m bench $(BENCH)
-
 bench-candidates: $(READY) ## Measure ASGI servers and HTTP clients against each other
 	$(BIN)/python -m bench.candidates $(BENCH)
 
+image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
+	tests/image/build
+image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
+	tests/image/test
+cluster: ## Make a cluster of one node, with kind or without; prints how to point kubectl at it
+	@tests/cluster/up
+e2e: ## Take the chart through its life in the cluster of KUBECONFIG
+	tests/e2e/run
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml $(LOCK)
 lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header pyproject.toml -o requirements.txt $(LOCK)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --group dev pyproject.toml -c requirements.txt \
-		-o requirements-dev.txt $(LOCK)
-
+	$(COMPILE) -o requirements.txt
+	$(COMPILE) -o requirements-dev.txt --group dev -c requirements.txt
 clean: ## Remove what make made
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
