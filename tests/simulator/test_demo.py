@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.test_main import free_port
+from tests.running import free_port
 
 COMMAND = (sys.executable, "-m", "simulator.demo")
 
