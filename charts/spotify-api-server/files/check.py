@@ -1,0 +1,68 @@
+"""`helm test`: ask the service what apps and Kubernetes ask it, over the cluster's network."""
+
+import base64
+import hashlib
+import os
+import secrets
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+CODE = "/authorization-code-flow-pkce/retrieve-tokens"
+REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
+
+
+def main() -> None:
+    """Check the service; swap tokens too where Spotify is a simulator."""
+    service = httpx.Client(base_url=os.environ["SERVICE_URL"], timeout=30, trust_env=False)
+    for path in ("/", "/healthz", "/readyz"):
+        expect(service.get(path).status_code == httpx.codes.OK, f"GET {path} is answered 200")
+    refuse_a_tampered_token(service)
+    if simulator := os.environ.get("SIMULATOR_URL"):
+        swap(service, simulator)
+
+
+def refuse_a_tampered_token(service: httpx.Client) -> None:
+    """Check that a token that doesn't open is refused in the words that apps know."""
+    answer = service.post(REFRESH, data={"refresh_token": "tampered"})
+    error = {"error": True, "reason": "could not decrypt refresh token"}
+    refused = answer.status_code == httpx.codes.BAD_REQUEST and answer.json() == error
+    expect(refused, "a tampered refresh token is refused")
+
+
+def swap(service: httpx.Client, simulator: str) -> None:
+    """Log in at the simulator as a person would, and swap and refresh with PKCE."""
+    verifier = secrets.token_urlsafe(48)
+    redirect_uri = os.environ["REDIRECT_URI"]
+    query = {
+        "client_id": os.environ["CLIENT_ID"],
+        "response_type": "code",
+        "redirect_uri": redirect_uri,
+        "code_challenge_method": "S256",
+        "code_challenge": base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+        .decode()
+        .rstrip("="),
+    }
+    with httpx.Client(base_url=simulator, timeout=30, trust_env=False) as person:
+        sent_back = person.post("/authorize", params=query, data={"decision": "allow"})
+    code = parse_qs(urlsplit(sent_back.headers.get("Location", "")).query).get("code", [""])[0]
+    expect(bool(code), "the simulator gives a code")
+    form = {"code": code, "code_verifier": verifier, "redirect_uri": redirect_uri}
+    tokens = service.post(CODE, data=form)
+    expect(tokens.status_code == httpx.codes.OK, "the code is swapped for tokens")
+    token = tokens.json()["refresh_token"]
+    refreshed = service.post(REFRESH, data={"refresh_token": token})
+    expect(refreshed.status_code == httpx.codes.OK, "the sealed refresh token is good")
+    expect(bool(refreshed.json().get("refresh_token")), "a refresh answers the next one")
+
+
+def expect(truth: bool, sentence: str) -> None:  # noqa: FBT001 - read aloud, it is a sentence
+    """Print what was seen; end the test at the first thing that isn't so."""
+    sys.stdout.write(f"{'ok' if truth else 'NOT OK'}: {sentence}\n")
+    if not truth:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+{{- define "spotify-api-server.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 52 characters, so that there is room for what is added to it. */}}
+{{- define "spotify-api-server.fullname" -}}
+{{- $name := include "spotify-api-server.name" . -}}
+{{- $joined := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{ default $joined .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "spotify-api-server.serviceAccountName" -}}
+{{ default (.Values.serviceAccount.create | ternary (include "spotify-api-server.fullname" .) "default") .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "spotify-api-server.secretName" -}}
+{{ default (include "spotify-api-server.fullname" .) .Values.spotify.existingSecret }}
+{{- end }}
+
+{{- define "spotify-api-server.image" -}}
+{{- with .Values.image -}}
+{{ with .registry }}{{ . }}/{{ end }}{{ .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "spotify-api-server.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "spotify-api-server.instanceLabels" . }}
+{{- end }}
+
+{{- define "spotify-api-server.instanceLabels" -}}
+app.kubernetes.io/name: {{ include "spotify-api-server.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The component keeps the pod of `helm test` out of the Service. */}}
+{{- define "spotify-api-server.selectorLabels" -}}
+{{ include "spotify-api-server.instanceLabels" . }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{/* The number of replicas that are there at least. */}}
+{{- define "spotify-api-server.minReplicas" -}}
+{{ .Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicaCount | int }}
+{{- end }}
+
+{{/* The port of a URL. */}}
+{{- define "spotify-api-server.port" -}}
+{{- $parts := urlParse . -}}
+{{ regexFind ":[0-9]+$" $parts.host | trimPrefix ":" | default (eq $parts.scheme "https" | ternary 443 80) }}
+{{- end }}
+
+{{/* The base URL as clients see it; inside the cluster, if nothing leads there from outside. */}}
+{{- define "spotify-api-server.url" -}}
+{{- if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
+https://{{ first .Values.httpRoute.hostnames }}
+{{- else if .Values.ingress.enabled -}}
+{{ empty .Values.ingress.tls | ternary "http" "https" }}://{{ first .Values.ingress.hosts }}
+{{- else -}}
+http://{{ include "spotify-api-server.fullname" . }}.{{ .Release.Namespace }}:{{ .Values.service.port }}
+{{- end }}
+{{- end }}

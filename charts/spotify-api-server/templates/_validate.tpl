@@ -1,0 +1,62 @@
+{{/* What the schema can't say, or can't say in a sentence. */}}
+{{- define "spotify-api-server.validate" -}}
+{{- include "spotify-api-server.validateCredentials" . -}}
+{{- include "spotify-api-server.validateExternalSecret" . -}}
+{{- with .Values.autoscaling }}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
+{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas." }}
+{{- end }}
+{{- end }}
+{{- if and .Values.otel.enabled (not .Values.otel.endpoint) }}
+{{- fail "otel.enabled needs otel.endpoint, such as http://jaeger-collector:4318." }}
+{{- end }}
+{{- if and (hasPrefix "http:" .Values.config.spotifyTokenUrl) (not .Values.config.allowInsecureUpstream) }}
+{{- fail "config.spotifyTokenUrl must be https: it gets the client secret; config.allowInsecureUpstream lifts this for a simulator." }}
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs, the Gateways that it belongs to." }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
+{{- fail "ingress.enabled needs ingress.hosts." }}
+{{- end }}
+{{- range $name := list "serviceMonitor" "prometheusRule" }}
+{{- if and (get $.Values.metrics $name).enabled (not $.Values.metrics.enabled) }}
+{{- fail (printf "metrics.%s.enabled needs metrics.enabled." $name) }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if has .name (list "CLIENT_ID" "CLIENT_SECRET" "SECRET_KEY" "REDIRECT_URI" "SECRET_KEYS_PREVIOUS") }}
+{{- fail (printf "extraEnv must not have %s: it comes from the Secret, see spotify." .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "spotify-api-server.validateCredentials" -}}
+{{- $given := list -}}
+{{- $missing := list -}}
+{{- range $name := list "clientId" "clientSecret" "secretKey" -}}
+{{- if get $.Values.spotify $name }}{{ $given = append $given $name }}{{ else }}{{ $missing = append $missing $name }}{{ end -}}
+{{- end -}}
+{{- $sources := compact (list .Values.spotify.existingSecret (join " " $given) (.Values.externalSecret.enabled | ternary "externalSecret" "")) -}}
+{{- if not $sources }}
+{{- fail "The Spotify app's credentials are missing: set spotify.existingSecret to the name of a Secret that has them, or set spotify.clientId, spotify.clientSecret and spotify.secretKey, or externalSecret.enabled." }}
+{{- else if gt (len $sources) 1 }}
+{{- fail "The Spotify app's credentials have more than one source: set one of spotify.existingSecret, spotify.clientId with its companions, and externalSecret.enabled." }}
+{{- else if and $given $missing }}
+{{- fail (printf "The Spotify app's credentials are incomplete: spotify.%s is missing." (first $missing)) }}
+{{- else if and (not $given) (or .Values.spotify.redirectUri .Values.spotify.secretKeysPrevious) }}
+{{- fail "spotify.redirectUri and spotify.secretKeysPrevious go into the Secret that the chart makes: put them into yours instead." }}
+{{- end }}
+{{- end }}
+
+{{- define "spotify-api-server.validateExternalSecret" -}}
+{{- with .Values.externalSecret }}
+{{- if .enabled }}
+{{- if not .secretStoreRef.name }}
+{{- fail "externalSecret.enabled needs externalSecret.secretStoreRef.name." }}
+{{- else if eq (empty .remoteKey) (empty .data) }}
+{{- fail "externalSecret.enabled needs either externalSecret.remoteKey or externalSecret.data." }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
