@@ -42,6 +42,9 @@ class Upstream(NamedTuple):
     headers: Headers
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Upstream(status={self.status}, …)"
+
 
 class Answer(NamedTuple):
     """What we answer; also the ASGI application that sends it, so that nothing copies it again."""
@@ -49,6 +52,9 @@ class Answer(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status}, …)"
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send this answer over ASGI."""
@@ -89,7 +95,7 @@ class SpotifyError(msgspec.Struct, frozen=True):
     """Spotify's error (RFC 6749, section 5.2), as it is forwarded."""
 
     error: str
-    error_description: str = ""
+    error_description: _documented("string") = _absent()  # type: ignore[valid-type]
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

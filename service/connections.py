@@ -23,7 +23,7 @@ _INFORMATIONAL: Final = range(100, 200)
 
 
 class ConnectionNotMade(OSError):
-    """No connection: nothing of the request has left."""
+    """No connection: nothing of the request has left. The text is the cause's type, or "closed"."""
 
 
 class ConnectionBroke(OSError):

@@ -24,13 +24,20 @@ Ignored = Annotated[
 ]
 
 
-class ClientCredentialsForm(msgspec.Struct, frozen=True):
+class _Fields(msgspec.Struct, frozen=True):
+    """Fields that don't show what they hold."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class ClientCredentialsForm(_Fields, frozen=True):
     """A request for the app's own access token (RFC 6749, section 4.4)."""
 
     grant_type: Ignored = None
 
 
-class AuthorizationCodeForm(msgspec.Struct, frozen=True):
+class AuthorizationCodeForm(_Fields, frozen=True):
     """A code for tokens (RFC 6749, section 4.1.3)."""
 
     code: Required
@@ -38,7 +45,7 @@ class AuthorizationCodeForm(msgspec.Struct, frozen=True):
     grant_type: Ignored = None
 
 
-class PKCEAuthorizationCodeForm(msgspec.Struct, frozen=True):
+class PKCEAuthorizationCodeForm(_Fields, frozen=True):
     """A code with its verifier for tokens (RFC 7636, section 4.5)."""
 
     code: Required
@@ -47,14 +54,14 @@ class PKCEAuthorizationCodeForm(msgspec.Struct, frozen=True):
     grant_type: Ignored = None
 
 
-class RefreshForm(msgspec.Struct, frozen=True):
+class RefreshForm(_Fields, frozen=True):
     """A sealed refresh token for a new access token (RFC 6749, section 6)."""
 
     refresh_token: Required
     grant_type: Ignored = None
 
 
-class PKCERefreshForm(msgspec.Struct, frozen=True):
+class PKCERefreshForm(_Fields, frozen=True):
     """The same for a token that was retrieved with PKCE."""
 
     refresh_token: Required

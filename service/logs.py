@@ -152,7 +152,7 @@ class _Foreign(logging.Handler):
     def _redact(self, message: str) -> str:
         for secret in self._secrets:
             message = message.replace(secret, "[redacted]")
-        return message
+        return message.encode(errors="backslashreplace").decode()  # JSON has no lone surrogates
 
 
 def _level_name(number: int) -> str:

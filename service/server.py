@@ -27,6 +27,8 @@ MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
 UPGRADE_HINT = b"pgrade:"
 BACKLOG = 2048
+LAST_REQUEST_SECONDS = 1.0
+"""How long a new connection's request is awaited when accepting has ended."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than common load balancers keep a connection, so that they close it, not we."""
 
@@ -52,6 +54,7 @@ class Protocol(HttpToolsProtocol):
     _stalled: asyncio.TimerHandle | None = None
     _in_head = True
     _deaf = False
+    _is_new = True
     _head_bytes = 0
     _message_bytes = 0
 
@@ -118,7 +121,21 @@ class Protocol(HttpToolsProtocol):
         """Stop the time."""
         self._deadline = None
         self._in_head, self._head_bytes, self._message_bytes = True, 0, 0
+        self._is_new = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close after the request that is under way; one that has been sent already is served."""
+        if self._is_answering():
+            self.cycle.keep_alive = False
+        elif self._is_new or self._message_bytes:
+            self.loop.call_later(LAST_REQUEST_SECONDS, self._close_unless_answering)
+        else:
+            self.transport.close()
+
+    def _close_unless_answering(self) -> None:
+        if not self._is_answering():
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Give the client time to take what it asked for."""
@@ -274,6 +291,9 @@ class Server(uvicorn.Server):
         while loop.time() < end:
             await self.on_tick(tick := tick + 1)  # keeps the Date header right
             await asyncio.sleep(0.1)
+        if under_way := set(self.server_state.tasks):
+            # The port stays open for them, so that the liveness probe finds a process that lives.
+            await asyncio.wait(under_way, timeout=_grace(self._settings))
 
 
 def _grace(settings: Settings) -> int:

@@ -198,7 +198,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 def _seconds(*, zero: bool, most: float = 3600) -> Callable[[str], float]:
     def convert(text: str) -> float:
         try:
-            seconds = float(text)
+            seconds = float(text.replace("_", "?"))  # Python's own spelling of numbers
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds <= most or (seconds == 0 and not zero):
@@ -271,6 +271,12 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _client_id(text: str) -> str:
+    if ":" in text:
+        raise ValueError("must not have a colon in it: Basic authentication ends there")
+    return _credential(text)
+
+
+def _credential(text: str) -> str:
     if not text.isprintable() or text != text.strip():
         raise ValueError("must not have white space around it or control characters in it")
     return text
@@ -278,7 +284,7 @@ def _client_id(text: str) -> str:
 
 _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "client_id": _client_id,
-    "client_secret": lambda text: Secret(_client_id(text)),
+    "client_secret": lambda text: Secret(_credential(text)),
     "secret_key": Secret,
     "redirect_uri": str.strip,
     "log_level": _level,

@@ -1,6 +1,6 @@
 """Spotify's token endpoint: posts a Grant, bounded in time, number and size.
 
-The only importer of httpx. Requests and responses are httpx's, so that everything made for it
+The only user of httpx. Requests and responses are httpx's, so that everything made for it
 (OpenTelemetry's instrumentation, a transport of one's own in a test) fits; the connections are
 ours, below httpx's transport interface: docs/decisions/0001-http-client.md has the figures.
 """
@@ -93,7 +93,8 @@ class SpotifyAccounts:
         try:
             return await self._transport.handle_async_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            log.notice("upstream.retried", error_type=type(error).__name__)
+            cause = error.__cause__ if isinstance(error.__cause__, ConnectionNotMade) else None
+            log.notice("upstream.retried", error_type=str(cause or type(error).__name__))
             return await self._transport.handle_async_request(request)
 
 
@@ -152,7 +153,7 @@ class Transport(httpx.AsyncBaseTransport):
         try:
             answered = await self._connections.request(b"\r\n".join(lines))
         except ConnectionNotMade as error:
-            raise httpx.ConnectError(str(error)) from None
+            raise httpx.ConnectError(str(error)) from error
         except AnswerTooLong:
             raise UpstreamFailed("Spotify's answer was too long") from None
         except ConnectionBroke as error:

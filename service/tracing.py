@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
 )
 
+from service.connections import ConnectionNotMade
 from service.errors import ServiceError
 
 # Free texts of the client's, which the SDK would put into spans and warnings.
@@ -113,7 +114,8 @@ class _Discreet(httpx.AsyncBaseTransport):
         except ServiceError:
             raise
         except httpx.RequestError as error:
-            raise type(error)(type(error).__name__) from None
+            cause = error.__cause__ if isinstance(error.__cause__, ConnectionNotMade) else None
+            raise type(error)(type(error).__name__) from cause
         except Exception as error:  # noqa: BLE001 - whatever it is, its text must not pass
             raise RuntimeError(type(error).__name__) from None
 

@@ -540,3 +540,13 @@ def test_lines_appear_again_on_a_new_stdout(
 def test_every_level_of_the_settings_has_a_name_in_the_log() -> None:
     assert list(LOG_LEVELS) == LEVELS
     assert sorted(LOG_LEVELS.values()) == list(LOG_LEVELS.values())
+
+
+def test_a_librarys_line_that_is_no_utf_8_is_written_with_escapes(
+    start: Start, log_lines: LogLines
+) -> None:
+    start()
+    logging.getLogger("lib").warning("bad %s", "\udcff")
+    assert [line["message"] for line in log_lines.lines if line.get("logger") == "lib"] == [
+        "bad \\udcff"
+    ]

@@ -177,6 +177,59 @@ def test_a_drain_under_load_loses_nothing(simulator_url: str, simulator: httpx.C
     assert set(served) == {200}
 
 
+def test_a_connection_that_was_accepted_gets_its_answer_even_as_the_drain_ends(
+    simulator_url: str,
+) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with started(simulator_url, DRAIN_SECONDS="0.3") as (process, url):
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with socket.create_connection(address) as fresh, socket.create_connection(address) as half:
+            half.sendall(request[:10])
+            time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            while _is_listening(address):
+                time.sleep(0.02)
+            time.sleep(0.2)
+            fresh.sendall(request)
+            half.sendall(request[10:])
+            answers = [raw.recv(65536) for raw in (fresh, half)]
+        assert process.wait(20) == 0
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer
+
+
+def _is_listening(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_liveness_answers_while_a_request_is_under_way(
+    simulator_url: str, simulator: httpx.Client
+) -> None:
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 1.5}).raise_for_status()
+    with started(simulator_url) as (process, url):
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            form = {"grant_type": "x"}
+            answers.append(httpx.post(url + FLOW, data=form, trust_env=False, timeout=20))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert status(url, "/healthz") == 200
+        assert status(url, "/readyz") == 503
+        asking.join()
+        assert process.wait(20) == 0
+    assert [answer.status_code for answer in answers] == [200]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once(simulator_url: str, number: signal.Signals) -> None:
     with started(simulator_url, DRAIN_SECONDS="60") as (process, url):
