@@ -104,7 +104,8 @@ class Coalescing:
         """Return Spotify's answer to `grant`, marked if it was another's call that got it."""
         if grant.flow not in REFRESHES:
             return await self._ask(grant)
-        key = grant.flow, grant.fields
+        # Without the fallback, which is each caller's own; and a Grant shows itself to nobody.
+        key = Grant(grant.flow, grant.fields, grant.basic)
         upstream, joined = await self._calls.join(key, partial(self._ask, grant))
         return upstream._replace(spared=SHARED) if joined else upstream
 

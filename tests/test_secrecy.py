@@ -66,6 +66,10 @@ FAULTS: list[dict[str, object]] = [
 ]
 
 
+def _is_rate_limit(fault: dict[str, object]) -> bool:
+    return fault["kind"] == "ratelimit"
+
+
 def shapes(secret: str) -> set[str]:
     """Return the texts that give `secret` away: as it is, a part of it, and encoded."""
     raw = secret.encode()
@@ -125,6 +129,7 @@ class Run:
         simulator_url: str,
         level: str,
         transport: httpx.AsyncBaseTransport | None = None,
+        **changes: str,
     ) -> None:
         self._capsys = capsys
         self._environ = environment(
@@ -135,6 +140,7 @@ class Run:
             LOG_LEVEL=level,
             UPSTREAM_TIMEOUT="0.15",
             REQUEST_TIMEOUT="0.3",
+            **changes,
         )
         self._transport = transport
         self._stack = ExitStack()
@@ -246,8 +252,10 @@ def start_run(
 ) -> StartRun:
     accounts.post("/admin/reset").raise_for_status()
 
-    def started(level: str, transport: httpx.AsyncBaseTransport | None = None) -> Run:
-        return Run(capsys, str(accounts.base_url), level, transport)
+    def started(
+        level: str, transport: httpx.AsyncBaseTransport | None = None, **changes: str
+    ) -> Run:
+        return Run(capsys, str(accounts.base_url), level, transport, **changes)
 
     return started
 
@@ -438,7 +446,7 @@ def test_nothing_secret_is_seen_of_successes_and_refusals(
         send_broken_tokens(run)
         send_in_wrong_places(run)
         send_what_is_not_http(run)
-    assert_kept(run, at_least=150)
+    assert_kept(run, at_least=145)
     assert bool(run.lines) == (LOG_LEVELS[level] <= LOG_LEVELS["notice"])
 
 
@@ -446,11 +454,12 @@ def test_nothing_secret_is_seen_of_successes_and_refusals(
 def test_nothing_secret_is_seen_of_a_spotify_that_fails(
     start_run: StartRun, accounts: httpx.Client, level: str
 ) -> None:
-    faults = FAULTS + telltale_answers()
+    # A 429 with Retry-After comes last: after it Spotify isn't asked any more.
+    faults = sorted(FAULTS + telltale_answers(), key=_is_rate_limit)
     # Every fault meets every route at the level that says most, and one route at the others.
     paths = ROUTES if level == "trace" else (REFRESH_PKCE,)
     statuses = set()
-    with start_run(level) as run:
+    with start_run(level, CLIENT_CREDENTIALS_CACHE="false") as run:
         for path in paths:
             for fault in faults:
                 form = form_for(path, run, accounts)
@@ -460,6 +469,8 @@ def test_nothing_secret_is_seen_of_a_spotify_that_fails(
                 if response.is_success and "access_token" in response.text:
                     note_tokens(run, response)
                 assert accounts.delete("/admin/faults").is_success
+            throttled = run.post(path, form_for(path, run, accounts))
+            assert 0 < int(throttled.headers["retry-after"]) <= 7
     assert statuses >= {200, 400, 401, 429, 502, 503, 504}
     assert_kept(run, at_least=2 * len(paths) * len(faults))
 
