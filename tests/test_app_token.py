@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import httpx
 import pytest
@@ -261,6 +262,28 @@ def test_it_is_renewed_in_the_background_by_one_request() -> None:
     play(scene)
 
 
+def test_a_renewal_belongs_to_no_request() -> None:
+    """It begins in none of their contexts, so that no trace and no line of theirs has it."""
+    request: ContextVar[str | None] = ContextVar("request", default=None)
+    seen: list[str | None] = []
+
+    async def scene(spotify: Spotify) -> None:
+        async def ask(grant: Grant) -> Upstream:
+            seen.append(request.get())
+            return await spotify.ask(grant)
+
+        spotify.behind(Backoff(ask))
+        request.set("the first")
+        await spotify.get()
+        request.set("the second")
+        spotify.time += 3600 - RENEWAL_SECONDS
+        await spotify.get()
+        await spotify.settle()
+        assert seen == ["the first", None]
+
+    play(scene)
+
+
 def test_nobody_gets_one_that_ends_in_less_than_a_minute() -> None:
     async def scene(spotify: Spotify) -> None:
         await spotify.get()
@@ -401,7 +424,7 @@ def test_no_cache_is_one_call_a_second_and_joins_what_is_under_way() -> None:
         assert await spotify.get() == (1, 3599, CACHED)
         await spotify.settle()
         spotify.go.set()
-        assert await asyncio.gather(first, second) == [(2, 3600, None), (2, 3600, SHARED)]
+        assert (await first, await second) == ((2, 3600, None), (2, 3600, SHARED))
         assert await spotify.get(fresh=True) == (2, 3600, CACHED)
         assert spotify.calls == 2
 

@@ -4,6 +4,7 @@ Every test here drives the service with secrets made up to be found, keeps all t
 looks for each of them in each of the shapes in which a text gets around.
 """
 
+import asyncio
 import base64
 import json
 import logging
@@ -40,6 +41,7 @@ from simulator.faults import Fault
 from simulator.server import running as running_simulator
 from tests.conftest import LogLines
 from tests.running import CLIENT_ID, environment, running
+from tests.volley import volley
 
 CLIENT_SECRET = "s3cr3t/of+the&client=Zq7"
 SECRET_KEY = "key that seals: Wn4/+&=%-now"
@@ -138,9 +140,7 @@ class Run:
             SECRET_KEY=SECRET_KEY,
             SECRET_KEYS_PREVIOUS=PREVIOUS_KEY,
             LOG_LEVEL=level,
-            UPSTREAM_TIMEOUT="0.15",
-            REQUEST_TIMEOUT="0.3",
-            **changes,
+            **{"UPSTREAM_TIMEOUT": "0.15", "REQUEST_TIMEOUT": "0.3", **changes},
         )
         self._transport = transport
         self._stack = ExitStack()
@@ -545,6 +545,51 @@ def test_nothing_secret_is_seen_of_a_body_whose_exception_tells_all(
     start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
 ) -> None:
     explode(start_run("trace", Exploding(kind, in_body=True)), accounts, status)
+
+
+class ExplodingLate(Exploding):
+    """Takes its time, in which others join the call."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.5)
+        return await super().handle_async_request(request)
+
+
+@EXPLOSIONS
+def test_nothing_secret_is_seen_of_a_failure_that_many_share(
+    start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
+) -> None:
+    paths, callers = (RETRIEVE_CLIENT, REFRESH_CODE, REFRESH_PKCE), 5
+    late = ExplodingLate(kind, in_body=False)
+    with start_run("trace", late, UPSTREAM_TIMEOUT="5") as run:
+        for path in paths:
+            shots = volley(run.client, path, [form_for(path, run, accounts)] * callers)
+            assert [shot.status for shot in shots] == [status] * callers
+            run.evidence.seen += [("own error", repr(shot)) for shot in shots]
+    assert_kept(run, at_least=len(paths) * (callers + 1))
+    shared = [line for line in run.lines if line.get("shared")]
+    assert len(shared) == len(paths) * (callers - 1)
+
+
+def test_nothing_secret_is_seen_of_what_is_shared_kept_and_put_off(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    with start_run("trace", UPSTREAM_TIMEOUT="5") as run:
+        for path in (RETRIEVE_CLIENT, REFRESH_CODE, REFRESH_PKCE):
+            form = form_for(path, run, accounts)
+            for fault in ({"kind": "delay", "seconds": 0.5}, {"kind": "ratelimit"}):
+                accounts.post("/admin/faults", json=fault).raise_for_status()
+                for shot in volley(run.client, path, [form] * 3):
+                    tokens = shot.json()
+                    if "access_token" in tokens:
+                        run.add(tokens["access_token"], "access token")
+                    if "refresh_token" in tokens:
+                        run.add(tokens["refresh_token"], "sealed refresh token")
+            accounts.delete("/admin/faults").raise_for_status()
+    assert_kept(run, at_least=3 * 6)
+    told = {name for line in run.lines for name in ("shared", "cached") if line.get(name)}
+    assert told == {"shared", "cached"}
+    assert {line["event"] for line in run.lines} >= {"upstream.throttled"}
 
 
 def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
