@@ -16,7 +16,7 @@ def docker_run() -> list[str]:
     """Return the documented `docker run`, word by word."""
     [block] = [block for block in code("docs/deploy.md", "sh") if "docker run" in block]
     [command] = re.findall(r"docker run (?:.*\\\n)*.*", block)
-    return shlex.split(command)
+    return shlex.split(command.replace("\\\n", ""))
 
 
 def hardening() -> list[str]:
