@@ -121,6 +121,10 @@ def test_fly_runs_the_production_stage_on_its_port_and_asks_it_for_readiness(
     assert [check["path"] for check in fly["http_service"]["checks"]] == ["/readyz"]
 
 
+def test_fly_sends_no_more_than_the_service_takes(fly: dict[str, Any]) -> None:
+    assert fly["http_service"]["concurrency"]["hard_limit"] == default("UPSTREAM_MAX_IN_FLIGHT")
+
+
 def test_fly_waits_until_the_service_has_ended(fly: dict[str, Any]) -> None:
     assert fly["kill_signal"] == "SIGTERM"
     assert fly["kill_timeout"] > longest_stop()
