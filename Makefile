@@ -27,8 +27,8 @@ test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage report
 
 lint: $(READY) ## Check style and formatting
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES) && $(BIN)/ruff format --check $(SOURCES)
+	.ci/lint
 types: $(READY) ## Check types
 	$(BIN)/mypy $(SOURCES)
 format: $(READY) ## Format, and mend what can be mended
