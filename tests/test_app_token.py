@@ -21,11 +21,9 @@ from service.errors import ServiceError, Throttled, UpstreamFailed, UpstreamTime
 from service.flows import Exchanged, Grant, exchange
 from service.sealing import Sealer
 from tests.conftest import LogLines, Start
-from tests.test_metrics import Service, service
+from tests.test_metrics import measured
 from tests.test_routes import CREDENTIALS, JSON, URLENCODED, assert_refused, order, recorded, send
 from tests.volley import volley
-
-__all__ = ["service"]  # the fixture
 
 HERD = 500
 FORM = {"grant_type": "client_credentials"}
@@ -38,10 +36,11 @@ def asked(client: httpx.Client, **headers: str) -> httpx.Response:
 
 
 def test_a_herd_at_a_cold_start_is_one_call(
-    service: Service, simulator: httpx.Client, log_lines: LogLines
+    start: Start, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
-    """All the more so as UPSTREAM_MAX_IN_FLIGHT is 1 here, and the timeout short."""
-    order(simulator, {"kind": "delay", "seconds": 0.2})
+    """A second one would be refused, as UPSTREAM_MAX_IN_FLIGHT is 1 here."""
+    service = measured(start, UPSTREAM_MAX_IN_FLIGHT="1")
+    order(simulator, {"kind": "delay", "seconds": 0.5})
     shots = volley(service.client, CREDENTIALS, [FORM] * HERD)
     assert {shot.status for shot in shots} == {200}
     assert len(recorded(simulator)) == 1

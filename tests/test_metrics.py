@@ -55,11 +55,15 @@ class Service(NamedTuple):
         return found
 
 
+def measured(start: Start, **changes: str) -> Service:
+    """Start a service that can be scraped."""
+    port = free_port()
+    return Service(start(METRICS_PORT=str(port), **changes), f"http://127.0.0.1:{port}")
+
+
 @pytest.fixture
 def service(start: Start) -> Service:
-    port = free_port()
-    client = start(METRICS_PORT=str(port), UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
-    return Service(client, f"http://127.0.0.1:{port}")
+    return measured(start, UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -167,8 +171,9 @@ def test_the_names_are_those_that_operations_knows(service: Service) -> None:
 
 
 def test_a_refusal_that_several_share_is_counted_for_each_and_its_code_once(
-    service: Service, simulator: httpx.Client
+    start: Start, simulator: httpx.Client
 ) -> None:
+    service = measured(start)
     order(simulator, {"kind": "delay", "seconds": 0.5})
     volley(service.client, REFRESH, [well_formed(REFRESH)] * 4)
     assert service.requests() == {"refresh refused": 4}
