@@ -103,7 +103,7 @@ class Report:
 
     def _source(self, name: str) -> str:
         source = self._reading.sources[name]
-        return "from the environment" if source == name else f"from the file in {source}"
+        return "from the environment" if source == name else f"from {source}"
 
     def _conclusion(self) -> str:
         if self.problems:

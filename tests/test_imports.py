@@ -57,5 +57,7 @@ def test_the_command_line_costs_the_service_nothing_and_help_does_not_load_the_s
         ("import service.command, service.keys", "litestar"),
     ):
         told = f"import sys; {code}; print('{absent}' in sys.modules)"
-        ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", told], capture_output=True, text=True, check=True
+        )
         assert ran.stdout == "False\n", code
