@@ -26,6 +26,7 @@ exit status:
        keys: no token came
   2    the command line can't be understood
   78   settings are missing or can't be understood (EX_CONFIG)
+  130  check, keys: interrupted by Ctrl-C
 """
 _DESCRIPTION: Final = """\
 Swaps authorization codes and sealed refresh tokens for Spotify's tokens. Without a command it
