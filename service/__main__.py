@@ -19,7 +19,7 @@ EX_CONFIG = 78
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Run the service, or what `arguments` ask for; return the exit status."""
-    if arguments:
+    if arguments and list(arguments) != ["serve"]:
         from service import command  # noqa: PLC0415 - the service starts without argparse
 
         if (status := command.run(arguments)) is not None:
