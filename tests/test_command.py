@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from service import __version__, check, keys
+from service import __version__, check, command, keys
 from service.command import EXIT_STATUSES
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
@@ -81,9 +81,9 @@ def test_help_tells_every_command_and_every_exit_status() -> None:
     told = run("--help")
     assert told.returncode == 0
     assert EXIT_STATUSES in told.stdout
-    for command in ("serve", "check", "keys"):
-        assert f"\n    {command} " in told.stdout
-        assert run(command, "--help").returncode == 0
+    for name in ("serve", "check", "keys"):
+        assert f"\n    {name} " in told.stdout
+        assert run(name, "--help").returncode == 0
 
 
 def test_the_documented_exit_statuses_are_those_of_help() -> None:
@@ -128,10 +128,15 @@ def test_serve_serves_as_no_command_does(simulator_url: str) -> None:
             process.kill()
 
 
-def test_serve_tells_bad_settings_as_no_command_does() -> None:
-    told = run("serve", environ={"SECRET_KEY": SECRET_KEY})
+@pytest.mark.parametrize("arguments", [[], ["serve"]], ids=str)
+def test_serve_tells_bad_settings_as_no_command_does(arguments: list[str]) -> None:
+    told = run(*arguments, environ={"SECRET_KEY": SECRET_KEY})
     assert told.returncode == 78
     assert "CLIENT_ID is required" in told.stderr
+
+
+def test_serve_is_left_to_the_entry_however_it_is_written() -> None:
+    assert command.run(["serve"]) is None
 
 
 # keys
@@ -211,10 +216,9 @@ def test_keys_wants_nothing_but_keys_and_ends_with_78_without() -> None:
 
 
 def test_keys_at_a_terminal_says_what_it_waits_for() -> None:
-    process = COMMAND
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*process, "keys"], env=plain(KEYS), stdin=theirs, stdout=theirs, stderr=theirs
+        [*COMMAND, "keys"], env=plain(KEYS), stdin=theirs, stdout=theirs, stderr=theirs
     ) as waiting:
         os.close(theirs)
         assert b"one a line, then Ctrl-D" in os.read(ours, 4096)
