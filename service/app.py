@@ -22,7 +22,7 @@ from service.flows import Context
 from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
-from service.sealing import Sealer
+from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
 
@@ -49,10 +49,13 @@ class App:
         accounts = SpotifyAccounts(settings, traced, user_agent, self.metrics.observe_upstream)
         backoff = Backoff(accounts.ask)
         coalescing = Coalescing(backoff.ask)
-        swap = routes.Swap(Context(settings, _sealer(settings)), coalescing.ask)
+        current, *previous = settings.keyring
+        sealer = Sealer(current, previous)
+        swap = routes.Swap(Context(settings, sealer), coalescing.ask)
         app_token = AppToken(swap.exchange)
         own = app_token if settings.client_credentials_cache else None
         self._show(accounts, backoff)
+        self.metrics.tokens_opened(_names(settings), sealer.opened)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, own, client_credentials=flows), *probes.handlers]
         closed = (app_token.aclose, coalescing.aclose, accounts.aclose)
@@ -87,9 +90,12 @@ def create_app(
     return App(settings, transport or Transport(settings.spotify_token_url), tracing)
 
 
-def _sealer(settings: Settings) -> Sealer:
-    previous = (key.reveal() for key in settings.secret_keys_previous)
-    return Sealer(settings.secret_key.reveal(), previous)
+def _names(settings: Settings) -> list[tuple[str, str]]:
+    """Return what metrics call each key: current or previous, and its fingerprint."""
+    return [
+        ("previous" if number else "current", fingerprint(key))
+        for number, key in enumerate(settings.keyring)
+    ]
 
 
 def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:

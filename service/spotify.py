@@ -42,7 +42,7 @@ class SpotifyAccounts:
         settings: Settings,
         transport: httpx.AsyncBaseTransport,
         user_agent: str,
-        observe: Callable[[str, float], None],
+        observe: Callable[[str, float], None] = lambda _flow, _seconds: None,
     ) -> None:
         self._transport = transport
         self._observe = observe
