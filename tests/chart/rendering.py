@@ -59,12 +59,24 @@ def run(major: int, *arguments: str, values: Values | None = None) -> str:
 
 
 def template(
-    example: str | None, values: Values | None = None, *, major: int = 4, options: tuple[str, ...] = ()
+    example: str | None,
+    values: Values | None = None,
+    *,
+    major: int = 4,
+    options: tuple[str, ...] = (),
 ) -> str:
     """Return what helm renders of one of the chart's examples, changed by `values`."""
     files = ("--values", str(example_file(example))) if example else ()
     return run(
-        major, "template", RELEASE, str(CHART), "--namespace", NAMESPACE, *files, *options, values=values
+        major,
+        "template",
+        RELEASE,
+        str(CHART),
+        "--namespace",
+        NAMESPACE,
+        *files,
+        *options,
+        values=values,
     )
 
 

@@ -136,7 +136,9 @@ def test_a_rollout_never_has_fewer_pods_than_wanted() -> None:
     assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-@pytest.mark.parametrize(("drain", "request_", "upstream"), [(5, 10, 10), (0, 0.5, 0.5), (60, 30, 90)])
+@pytest.mark.parametrize(
+    ("drain", "request_", "upstream"), [(5, 10, 10), (0, 0.5, 0.5), (60, 30, 90)]
+)
 def test_the_grace_period_is_longer_than_the_drain(
     drain: float, request_: float, upstream: float
 ) -> None:

@@ -235,7 +235,9 @@ def test_the_chart_says_what_is_wrong(
 def test_the_schema_says_what_is_wrong(values: Values, place: str, complaint: str) -> None:
     with pytest.raises(RefusedError) as refused:
         template("minimal", values)
-    [line] = [line for line in str(refused.value).splitlines() if line.startswith(f"- at '{place}'")]
+    [line] = [
+        line for line in str(refused.value).splitlines() if line.startswith(f"- at '{place}'")
+    ]
     nested = str(refused.value).partition(line)[2] if "anyOf" in line else line
     assert complaint in nested
 

@@ -124,7 +124,11 @@ def faults(manifests: list[Manifest]) -> str:
     compiler = "node_modules/.bin/tsc --noEmit --checkJs --strict --skipLibCheck --module nodenext"
     for command in (compiler.split(), ["node"]):
         ran = subprocess.run(
-            [*command, file.relative_to(CRDS)], cwd=CRDS, capture_output=True, text=True, check=False
+            [*command, file.relative_to(CRDS)],
+            cwd=CRDS,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if ran.returncode:
             return ran.stdout + ran.stderr
@@ -206,7 +210,9 @@ def test_the_policies_hold_but_for_what_has_a_reason(rendered: Path) -> None:
     found = defaultdict(set)
     for check in report["results"]["failed_checks"]:
         kind, _, owner = check["resource"].partition(".")
-        found[check["check_id"], kind].add(f"{check['check_name']}: {owner} in {check['file_path']}")
+        found[check["check_id"], kind].add(
+            f"{check['check_name']}: {owner} in {check['file_path']}"
+        )
     assert {key: found[key] for key in found.keys() - SKIPPED.keys()} == {}
     assert SKIPPED.keys() - found.keys() == set(), "these need no reason any more"
     assert report["summary"]["passed"] > 100 * len(CI)
