@@ -1,6 +1,6 @@
 """The chart, held against real tools: `make chart-test`.
 
-`make test` leaves these out: they need Node.js, npm and promtool, and fetch helm where it is missing.
+`make test` leaves these out: they need Node.js, npm and promtool, and fetch helm if it is missing.
 
     rendering     helm and values → manifests
     restricted    a pod → what Pod Security's profile "restricted" has against it

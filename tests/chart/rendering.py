@@ -27,13 +27,13 @@ class RefusedError(Exception):
 
 @cache
 def helm(major: int) -> str:
-    """Return the path of helm in this major version: a person's own, or else one that is fetched."""
+    """Return the path of helm in this major version: a person's own, or one that is fetched."""
     own = [Path(place, name) for place in os.get_exec_path() for name in ("helm", f"helm{major}")]
     for program in own:
         if program.is_file() and _version(str(program)).startswith(f"v{major}."):
             return str(program)
     ran = subprocess.run(
-        ["tests/tools/path", f"helm{major}"], stdout=subprocess.PIPE, text=True, check=True
+        [Path("tests/tools/path"), f"helm{major}"], stdout=subprocess.PIPE, text=True, check=True
     )
     return str(Path(ran.stdout.strip().rpartition(":")[2], f"helm{major}"))
 

@@ -208,7 +208,7 @@ SCHEMA: list[tuple[Values, str, str]] = [
     ({"service": {"port": 70000}}, "/service/port", "maximum: got 70,000, want 65,535"),
     ({"ingress": {"hosts": [""]}}, "/ingress/hosts/0", "minLength: got 0, want 1"),
     ({"podLabels": {"tier": 1}}, "/podLabels/tier", "got number, want string"),
-    ({"tmpSizeLimit": "16"}, "/tmpSizeLimit", "'16' does not match pattern"),
+    ({"tmpSizeLimit": "16"}, "/tmpSizeLimit", "'16' does not match pattern"),  # noqa: S108 - no path
     ({"extraEnv": [{"value": "x"}]}, "/extraEnv/0", "missing property 'name'"),
     ({"fullnameOverride": "Swap"}, "/fullnameOverride", "'Swap' does not match pattern"),
     (
