@@ -168,6 +168,9 @@ def test_the_autoscaler_alone_says_how_many() -> None:
     assert "replicas" not in only(manifests, "Deployment")["spec"]
     scaler = only(manifests, "HorizontalPodAutoscaler")["spec"]
     assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
+    [metric] = scaler["metrics"]
+    # Not a share of the request, which says what a pod needs when little goes on.
+    assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "700m"}
 
 
 def test_a_digest_wins_over_the_tag() -> None:

@@ -30,6 +30,7 @@ TEXTS = (
     "0.5",
     "45s",
     "32Mi",
+    "850m",
     "https://other.example.com",
     f"sha256:{'0' * 64}",
 )
