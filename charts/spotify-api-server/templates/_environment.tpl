@@ -40,6 +40,9 @@ PORT: "8080"
 METRICS_PORT: {{ .Values.metrics.enabled | ternary "9464" "0" | quote }}
 {{- with .Values.config }}
 LOG_LEVEL: {{ .logLevel | quote }}
+{{- with .logFormat }}
+LOG_FORMAT: {{ . | quote }}
+{{- end }}
 DRAIN_SECONDS: {{ .drainSeconds | quote }}
 UPSTREAM_TIMEOUT: {{ .upstreamTimeout | quote }}
 UPSTREAM_MAX_IN_FLIGHT: {{ int .upstreamMaxInFlight | quote }}
