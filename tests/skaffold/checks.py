@@ -17,7 +17,7 @@ from tests.chart.rendering import environment, only, parse
 from tests.chart.restricted import violations
 
 Manifest = dict[str, Any]
-VALIDATE = Path(".venv-chart/bin/kubernetes-validate")
+VALIDATE = ".venv-chart/bin/kubernetes-validate"
 KUBERNETES = ("1.27", "1.37")
 """The oldest and the newest that the chart supports."""
 CONTEXTS = {
@@ -77,11 +77,9 @@ def pods(manifests: list[Manifest]) -> list[Manifest]:
 
 def service(manifests: list[Manifest]) -> list[Manifest]:
     """Return what the chart made of `manifests`."""
-    chart = "spotify-api-server"
-    labels = "app.kubernetes.io/name"
-    return [
-        found for found in manifests if found["metadata"].get("labels", {}).get(labels) == chart
-    ]
+    name = "app.kubernetes.io/name"
+    labelled = [(found["metadata"].get("labels", {}), found) for found in manifests]
+    return [found for labels, found in labelled if labels.get(name) == "spotify-api-server"]
 
 
 def test_the_schema_is_current() -> None:
@@ -133,7 +131,7 @@ def test_client_id_in_the_environment_is_enough_to_get_spotify(profile: str) -> 
     settings = environment(service(manifests))
     assert settings["SPOTIFY_TOKEN_URL"]["value"] == "https://accounts.spotify.com/api/token"
     assert settings["ALLOW_INSECURE_UPSTREAM"]["value"] == "false"
-    assert "simulator" not in text
+    assert "//simulator" not in text
     assert not any(value in text for value in APP.values())
     kubectl = effective(profile, **APP)["surroundings"]["deploy"]["kubectl"]
     assert kubectl["hooks"]["before"] == [{"host": {"command": ["k8s/secret"]}}]
@@ -186,7 +184,7 @@ def test_kubernetes_knows_every_field(
 ) -> None:
     file = tmp_path / "manifests.yaml"
     file.write_text(rendered("kind", **variables))
-    command = [VALIDATE, "-k", version, "--strict", file]
+    command = [VALIDATE, "-k", version, "--strict", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -194,12 +192,8 @@ def test_kubernetes_knows_every_field(
 def test_the_secret_for_the_simulator_is_what_the_chart_and_the_simulator_read() -> None:
     manifests = render("kind")
     keys = set(only(manifests, "Secret")["stringData"])
-    environments = [
-        entry
-        for pod in pods(manifests)
-        for one in pod["containers"]
-        for entry in one.get("env", [])
-    ]
+    containers = [container for pod in pods(manifests) for container in pod["containers"]]
+    environments = [entry for container in containers for entry in container.get("env", [])]
     references = [
         entry["valueFrom"]["secretKeyRef"]
         for entry in environments
@@ -219,7 +213,7 @@ def test_kind_makes_the_cluster_that_the_profile_names() -> None:
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Path:
-    """A kubectl that writes down what it is told, on its command line and on its input."""
+    """Make a kubectl that writes down what it is told, by its command line and its input."""
     program = tmp_path / "kubectl"
     program.write_text(
         '#!/bin/sh\necho "$@" >>"$0.told"\ncase $* in *" -") cat >"$0.input" ;; esac\n'
