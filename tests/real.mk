@@ -1,6 +1,6 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
 .PHONY: image image-test cluster e2e skaffold-test skaffold-dev
-image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
+image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -238,13 +239,20 @@ print(*filter(shutil.which, ["cc", "gcc", "ld", "make", "pip", "pip3", "strip"])
 def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
     look = """
 import os, sys
-import service.__main__, service.tracing, opentelemetry.exporter.otlp.proto.grpc.trace_exporter
+import service.__main__
+from service.tracing import provider
+for protocol in ("grpc", "http/protobuf"):
+    provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "")
 files = [module.__cached__ for module in sys.modules.values() if getattr(module, "__cached__", 0)]
 print(sys.version.split()[0], len(files), *(file for file in files if not os.path.exists(file)))
 """
     version, modules, *missing = once(PYTHON, "-c", look).split()
     tell(f"Python {version}, {modules} modules")
     assert not missing
+
+
+def test_spans_leave_it_by_both_protocols(tell: Tell) -> None:
+    tell(once(PYTHON, "-c", Path("tests/image/traces.py").read_text()))
 
 
 def test_the_start_ends_with_78_without_settings() -> None:

@@ -32,7 +32,8 @@ APP = {
     "SECRET_KEY": "key-that-seals-the-tokens",
 }
 # skaffold takes an image that it built before for one that the cluster has: not in a new cluster.
-OPTIONS = ("--cache-artifacts=false", "--port-forward=user")
+# What it removes at the end may be layers that other images are built from.
+OPTIONS = ("--cache-artifacts=false", "--port-forward=user", "--no-prune", "--no-prune-children")
 
 Tell = Callable[[object], None]
 
