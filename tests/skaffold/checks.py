@@ -6,6 +6,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from tests.chart.rendering import environment, only, parse
 from tests.chart.restricted import violations
+from tests.documents import code
 
 Manifest = dict[str, Any]
 VALIDATE = ".venv-chart/bin/kubernetes-validate"
@@ -209,6 +211,17 @@ def test_kind_makes_the_cluster_that_the_profile_names() -> None:
     cluster = msgspec.yaml.decode(Path("k8s/kind.yaml").read_bytes())
     assert cluster["apiVersion"] == "kind.x-k8s.io/v1alpha4"
     assert f"kind-{cluster['name']}" == CONTEXTS["kind"]
+
+
+def test_documented_profiles_exist_and_the_example_of_credentials_has_all_that_are_read() -> None:
+    commands = "".join(code("docs/development.md", "sh"))
+    assert set(re.findall(r"skaffold dev --profile (\S+)", commands)) == set(CONTEXTS)
+    example = Path("k8s/skaffold.env.example").read_text()
+    asked = set(re.findall(r"\$\{?([A-Z_]{4,})", Path("k8s/secret").read_text()))
+    assert set(re.findall(r"^([A-Z_]+)=$", example, re.MULTILINE)) == asked - {
+        "SKAFFOLD_KUBE_CONTEXT"
+    }
+    assert "/skaffold.env" in Path(".gitignore").read_text().splitlines()
 
 
 @pytest.fixture

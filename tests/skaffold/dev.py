@@ -111,13 +111,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def developing(tree: Path, log: Path, **variables: str) -> Iterator[Development]:
+def developing(tree: Path, log: Path) -> Iterator[Development]:
     inherited = {name: os.environ[name] for name in os.environ if name not in APP}
     with log.open("w") as output:
         process = subprocess.Popen(
             ["skaffold", "dev", f"--profile={profile()}", *OPTIONS],  # noqa: S607
             cwd=tree,
-            env={**inherited, **variables},
+            env=inherited,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -204,7 +204,9 @@ def test_an_end_takes_everything_away(dev: Development) -> None:
 
 
 def test_with_credentials_it_is_spotify_and_nothing_shows_them(tree: Path, tmp_path: Path) -> None:
-    with developing(tree, tmp_path / "log", **APP) as development:
+    lines = (f"{name}={value}\n" for name, value in APP.items())
+    (tree / "skaffold.env").write_text("".join(lines))
+    with developing(tree, tmp_path / "log") as development:
         assert running() == {"jaeger", "spotify-api-server"}
         with development.client("spotify-api-server") as app:
             assert app.get("/readyz").status_code == 200
