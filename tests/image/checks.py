@@ -10,7 +10,7 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import pytest
 
 from service import __version__
 from simulator.pkce import challenge_of
+from tests.conftest import Tell
 from tests.documents import entry_point, hardening
 
 ENGINE, IMAGE, DEV_IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE", "DEV_IMAGE"))
@@ -36,8 +37,6 @@ HARDENED = (
 ID, SECRET, CALLBACK = "the-app", "the-secret", "http://127.0.0.1:8888/callback"
 VERIFIER = secrets.token_urlsafe(48)
 DRAIN_SECONDS = 5
-
-Tell = Callable[[object], None]
 
 
 class Container(NamedTuple):
@@ -88,17 +87,6 @@ def wait_for(client: httpx.Client) -> None:
             return
         time.sleep(0.2)
     pytest.fail(f"{client.base_url} is not up after 30 s")
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print to the terminal, although the test passes."""
-
-    def tell(figure: object) -> None:
-        with capsys.disabled():
-            print(f" {figure} ", end="")  # noqa: T201 - the purpose
-
-    return tell
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.conftest import Tell
 
 PROFILES = {
     "kind-spotify-api-server": "kind",
@@ -34,8 +36,6 @@ APP = {
 # skaffold takes an image that it built before for one that the cluster has: not in a new cluster.
 # What it removes at the end may be layers that other images are built from.
 OPTIONS = ("--cache-artifacts=false", "--port-forward=user", "--no-prune", "--no-prune-children")
-
-Tell = Callable[[object], None]
 
 
 def kubectl(*arguments: str) -> str:
@@ -82,17 +82,6 @@ class Development:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout=120)
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print to the terminal, although the test passes."""
-
-    def tell(figure: object) -> None:
-        with capsys.disabled():
-            print(f" {figure} ", end="")  # noqa: T201 - the purpose
-
-    return tell
 
 
 @pytest.fixture(scope="module")
