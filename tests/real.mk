@@ -1,6 +1,6 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
-.PHONY: image image-test chart-test chart-docs cluster e2e
-image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
+.PHONY: image image-test chart-test chart-docs cluster e2e skaffold-test skaffold-dev
+image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test
@@ -22,3 +22,7 @@ cluster: ## Make a cluster of one node, with kind or without; prints how to poin
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
+skaffold-test: $(READY) $(CHART_TOOLS) ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
+	tests/skaffold/test
+skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
+	tests/skaffold/test dev
