@@ -41,8 +41,9 @@ class App:
     ) -> None:
         self.readiness = Readiness()
         self.metrics = Metrics(__version__)
-        traced = tracing.instrument(transport) if tracing else transport
-        accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
+        if tracing:
+            transport = tracing.instrument(transport, settings.spotify_token_url)
+        accounts = SpotifyAccounts(settings, transport, f"spotify-api-server/{__version__}")
         self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
         swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
         flows = settings.client_credentials_enabled
