@@ -7,7 +7,6 @@ looks for each of them in each of the shapes in which a text gets around.
 import base64
 import json
 import logging
-import os
 import socket
 import sys
 import threading
