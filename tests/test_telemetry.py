@@ -37,6 +37,9 @@ from service.routes import CLIENT_FLOW, CODE_FLOW
 from service.tracing import FLUSH_SECONDS, Tracing
 from tests.conftest import LogLines
 from tests.running import environment, running
+from tests.simulator.requests import minted_refresh_token
+from tests.test_routes import CREDENTIALS, REFRESH, SEALER, order
+from tests.volley import volley
 
 PATH = f"{CLIENT_FLOW}/retrieve-tokens"
 FORM = {"grant_type": "client_credentials"}
@@ -198,6 +201,19 @@ def test_a_request_without_a_call_to_spotify_is_one_span(
         client.get("/")
     [span] = exporter.get_finished_spans()
     assert (span.name, span.parent) == ("GET /", None)
+
+
+def test_a_request_that_shares_a_call_or_a_token_has_no_client_span(
+    serve: Serve, tracing: Tracing, exporter: InMemorySpanExporter, simulator: httpx.Client
+) -> None:
+    refresh = {"refresh_token": SEALER.seal(minted_refresh_token(simulator, pkce=False))}
+    with serve(tracing) as client:
+        for path, form in ((CREDENTIALS, {"a": "b"}), (REFRESH, refresh)):
+            order(simulator, {"kind": "delay", "seconds": 0.5})
+            assert [shot.status for shot in volley(client, path, [form] * 5)] == [200] * 5
+        client.post(CREDENTIALS, data={"a": "b"}).raise_for_status()
+    kinds = [span.kind for span in exporter.get_finished_spans()]
+    assert (kinds.count(SpanKind.SERVER), kinds.count(SpanKind.CLIENT)) == (11, 2)
 
 
 def test_a_path_that_is_not_there_has_no_route_and_is_not_told(

@@ -43,6 +43,7 @@ REQUEST_TIMEOUT: {{ .requestTimeout | quote }}
 SPOTIFY_TOKEN_URL: {{ .spotifyTokenUrl | quote }}
 ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
+CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
 {{- with .corsAllowOrigins }}
 CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}
