@@ -14,9 +14,10 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
 
 For the app's own token, `app_token` stands before these last three: it is kept and handed to all.
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
-`probes` what Kubernetes asks, `telemetry`, `tracing`, `metrics` and `logs` what an operator sees,
-`cors` what a browser asks, `command`, `check` and `keys` what a person asks at a terminal, which
-`console` writes to, `connections` the HTTP/1.1 below `spotify`, `asgi` their types.
+`probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
+operator sees, `cors` what a browser asks, `command`, `check` and `keys` what a person asks at a
+terminal, which `console` writes to, `connections` the HTTP/1.1 below `spotify`, `cycle` an answer
+above `server`, `asgi` their types.
 """
 
 __version__ = "1.0.0"

@@ -44,9 +44,10 @@ class App:
     ) -> None:
         self.readiness = Readiness()
         self.metrics = Metrics(__version__)
-        traced = tracing.instrument(transport) if tracing else transport
+        if tracing:
+            transport = tracing.instrument(transport, settings.spotify_token_url)
         user_agent = f"spotify-api-server/{__version__}"
-        accounts = SpotifyAccounts(settings, traced, user_agent, self.metrics.observe_upstream)
+        accounts = SpotifyAccounts(settings, transport, user_agent, self.metrics.observe_upstream)
         backoff = Backoff(accounts.ask)
         coalescing = Coalescing(backoff.ask)
         current, *previous = settings.keyring

@@ -150,7 +150,7 @@ class Transport(httpx.AsyncBaseTransport):
     """Our connections as a transport for httpx, to the origin of `url` alone.
 
     TLS is always verified; no redirect is followed, no proxy, netrc or cookie is picked up. What
-    goes out is _SENT alone: trace headers that instrumentation injects stay with us.
+    goes out is _SENT alone: trace headers, should somebody inject them, stay with us.
     """
 
     def __init__(self, url: str) -> None:

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -23,13 +22,12 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 import httpx
 import msgspec
 import pytest
-from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import __main__ as command
-from service import logs, telemetry
+from service import logs
 from service import settings as service_settings
 from service.app import create_app
 from service.routes import CLIENT_FLOW, CODE_FLOW, PKCE_FLOW
@@ -220,15 +218,11 @@ def accounts() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(autouse=True)
-def _as_the_service_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Capture all headers, as a careless operator would, with what the service sets against it."""
-    environ = {"OTEL_TRACES_EXPORTER": "console"}
-    telemetry.create(environ, "test")
-    environ |= {f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{way}": ".*" for way in _WAYS}
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    # The instrumentation reads its names' stability once per process.
-    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
+def _all_headers_are_to_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for what a careless operator would."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    for way in _WAYS:
+        monkeypatch.setenv(f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{way}", ".*")
 
 
 _WAYS = ("REQUEST", "RESPONSE")
@@ -785,4 +779,3 @@ def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
         ("Basic header", "own error"),
         ("client secret", "own error"),
     }
-    assert os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] == "http"
