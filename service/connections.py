@@ -63,6 +63,7 @@ class Connections:
             answered = await connection.exchange(message)
         except BaseException:
             connection.drop()
+            self._drop_unproven(connection.last_used)
             raise
         if connection.is_reusable():
             self._idle.append(connection)
@@ -76,6 +77,14 @@ class Connections:
         """Drop the idle connections."""
         while self._idle:
             self._idle.pop().drop()
+
+    def _drop_unproven(self, since: float) -> None:
+        """Drop what was used last no later than a connection that failed.
+
+        Where its packets got lost, theirs do too, and each would cost a request its whole time.
+        """
+        while self._idle and self._idle[0].last_used <= since:
+            self._idle.popleft().drop()
 
     def _take(self) -> "_Connection | None":
         """Return the connection used last, which is the least likely to be closed meanwhile."""
@@ -106,7 +115,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Answered] | None = None
         self._poll = select.poll()
-        self._last_used = 0.0
+        self.last_used = 0.0
         self._reusable = False
         self._in_body = False
         self._headers: list[tuple[bytes, bytes]] = []
@@ -127,7 +136,7 @@ class _Connection(asyncio.Protocol):
         return self._reusable and not self._transport.is_closing()
 
     def is_stale(self) -> bool:
-        return self._loop.time() - self._last_used >= IDLE_SECONDS
+        return self._loop.time() - self.last_used >= IDLE_SECONDS
 
     def is_usable(self) -> bool:
         """Tell whether a request can be sent: nothing, not even the end, came since the answer.
@@ -193,7 +202,7 @@ class _Connection(asyncio.Protocol):
         self._complete()
 
     def _complete(self) -> None:
-        self._last_used = self._loop.time()
+        self.last_used = self._loop.time()
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return

@@ -216,6 +216,30 @@ def test_a_caller_that_gives_up_takes_its_connection_along() -> None:
     assert upstream.connections == 2
 
 
+def test_a_kept_connection_that_fails_takes_along_what_was_used_before_it() -> None:
+    """Their packets get lost where its did; the next request goes over a new connection."""
+    lost: list[bool] = []
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_late = bool(lost)
+        while await reader.read(65536) and (is_late or not lost):
+            writer.write(OK)
+        await reader.read()
+        writer.close()
+
+    async def ask() -> bytes:
+        async with connected(play) as made:
+            await asyncio.gather(*(made.request(REQUEST) for _ in range(5)))
+            lost.append(True)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await made.request(REQUEST)
+            async with asyncio.timeout(5):
+                return (await made.request(REQUEST)).body
+
+    assert asyncio.run(ask()) == b"ok"
+
+
 def test_a_connection_closed_while_idle_is_not_used() -> None:
     upstream = Upstream(OK, OK, keep_open=False)
 
