@@ -13,6 +13,8 @@ from urllib.parse import SplitResult
 
 import httptools
 
+from service.names import Name
+
 IDLE_SECONDS: Final = 30.0
 """A connection unused for longer is not used again: the other side may be closing it."""
 
@@ -48,6 +50,7 @@ class Connections:
     def __init__(self, url: SplitResult, limit: int) -> None:
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._name = Name(self._host, self._port)
         self._tls = _verifying() if url.scheme == "https" else None
         self._limit = limit
         self._idle: deque[_Connection] = deque()
@@ -96,13 +99,27 @@ class Connections:
         return None
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
-                lambda: _Connection(loop, self._limit), self._host, self._port, ssl=self._tls
-            )
-        except OSError as error:  # ssl.SSLError is one
+            addresses = await self._name.addresses()
+        except OSError as error:
             raise ConnectionNotMade(type(error).__name__) from None
+        why = ""
+        for address in addresses:
+            try:
+                return await self._connect_to(address)
+            except OSError as error:  # noqa: PERF203 - the next address; ssl.SSLError is one too
+                why = type(error).__name__
+        raise ConnectionNotMade(why)
+
+    async def _connect_to(self, address: str) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(loop, self._limit),
+            address,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls else None,
+        )
         return connection
 
 
