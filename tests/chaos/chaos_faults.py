@@ -62,7 +62,9 @@ EXPECTED: dict[str, list[Expected]] = {
     "answer": [
         Expected(502, OURS),
         Expected(502, OURS, {"body": '{"refresh_token":["AQ-in-a-list-unsealed"]}'}),
-        Expected(400, b'{"error":"invalid_grant"', {"status": 400, "body": '{"error":"invalid_grant"}'}),
+        Expected(
+            400, b'{"error":"invalid_grant"', {"status": 400, "body": '{"error":"invalid_grant"}'}
+        ),
     ],
 }
 
@@ -140,9 +142,7 @@ def _befallen(
     return seconds
 
 
-def _call(
-    service: Service, simulator: Simulator, evidence: Evidence, flow: Flow
-) -> httpx.Response:
+def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow) -> httpx.Response:
     """Call with a credential that is good for one use; keep what is secret in it."""
     form = flow.form(evidence.add(_credential(simulator, flow), "code or token"))
     for name in ("refresh_token", "code"):

@@ -104,9 +104,7 @@ def test_killed(
     service.assert_no_defect()
 
 
-def test_restarted_unseen(
-    upstream: Upstream, start_service: StartService, figure: Figure
-) -> None:
+def test_restarted_unseen(upstream: Upstream, start_service: StartService, figure: Figure) -> None:
     """Restarted while nobody asks: no request is lost to a connection that was kept"""
     service = start_service(upstream.token_url)
     assert set(run(load(service.address, all_flows(), 1, workers=16)).outcomes) == {"200"}

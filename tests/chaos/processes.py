@@ -170,7 +170,7 @@ class Service(Process):
     def assert_no_defect(self) -> None:
         """Fail if the service blames itself for anything, or wrote to stderr."""
         blamed = [line for line in self.lines() if line["level"] in {"error", "critical"}]
-        assert blamed == []
+        assert not blamed, blamed[:3]
         assert self.errors() == ""
 
     def assert_settled(self, before: Footprint, spare_files: int = 2) -> Footprint:
