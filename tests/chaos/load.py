@@ -4,6 +4,8 @@ import asyncio
 import collections
 import contextlib
 import math
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -59,7 +61,10 @@ class Connection:
         seconds = time.perf_counter() - start
         return Answer(int(head[9:12]), head, body, closes, seconds)
 
-    def abort(self) -> None:
+    def abort_with_reset(self) -> None:
+        """Close with a RST, as a process that is killed does with what it hasn't read."""
+        raw: socket.socket = self._writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import select
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -98,8 +99,7 @@ def resetting(listening: socket.socket) -> threading.Thread:
             while True:
                 connection = listening.accept()[0]
                 # Linger for 0 s: close() sends RST.
-                linger = (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
 
     thread = threading.Thread(target=reset, daemon=True)
