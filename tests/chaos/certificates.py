@@ -1,6 +1,6 @@
 """Authorities and certificates made at test time, and a server that keeps whatever it is sent."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import socket
 import ssl
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 _BODY = b'{"access_token":"BQ-over-tls","token_type":"Bearer","expires_in":3600}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
     len(_BODY),
@@ -47,7 +47,7 @@ class Authority:
         self.file.write_bytes(self._signed(made))
 
     def issue(self, host: str | None, *, from_days: int = -1, to_days: int = 1) -> Path:
-        """Return a file with a key and a certificate for `host`, or with no host but its subject."""
+        """Return a file with a key and a certificate for `host`; None names it in the subject."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._builder(_name(host or "localhost"), key.public_key(), from_days, to_days)
         if host:
@@ -71,7 +71,7 @@ class Authority:
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, from_days: int = -1, to: int = 1
     ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .issuer_name(self._name)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import all_flows, get, request
-from tests.chaos.load import Tally, for_seconds, load, once, run, Worker
+from tests.chaos.load import Tally, Worker, for_seconds, load, once, run
 from tests.chaos.processes import Service, Simulator, eventually
 from tests.chaos.resolver import NAME_ERROR, SERVER_FAILURE, Resolver, world
 
@@ -49,7 +49,7 @@ def _asks_well(service: Service) -> bool:
 
 @pytest.mark.parametrize("code", [NAME_ERROR, SERVER_FAILURE], ids=["NXDOMAIN", "SERVFAIL"])
 def test_an_error(code: int, resolver: Resolver, service: Service, figure: Figure) -> None:
-    """The resolver answers an error: 502 in time, and well again with the next answer"""
+    """The resolver answers an error: 502 in time, and well again with the next answer."""
     resolver.code = code
     tally = run(load(service.address, all_flows(), 2, workers=8, pause=0.02))
     assert set(tally.outcomes) == {"502"}, tally
@@ -61,7 +61,7 @@ def test_an_error(code: int, resolver: Resolver, service: Service, figure: Figur
 
 
 def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Figure) -> None:
-    """The resolver is mute: 504 in time, liveness goes on, and well again after it is"""
+    """The resolver is mute: 504 in time, liveness goes on, and well again after it is."""
     resolver.mute = True
     before = service.footprint()
 
@@ -82,8 +82,8 @@ def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Fi
     after = service.footprint()
     recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
     figure(
-        f"{asked}, slowest {max(asked.seconds):.2f} s; /healthz p99 {alive.percentile_ms(99):.0f} ms"
-        f" of {len(alive.seconds)}; {lookups} datagrams to the resolver;"
+        f"{asked}, slowest {max(asked.seconds):.2f} s;"
+        f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)}; {lookups} datagrams to the resolver;"
         f" {after.threads - before.threads} threads more; well after {recovery:.2f} s"
     )
     assert set(asked.outcomes) == {"504"}, asked
@@ -95,7 +95,7 @@ def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Fi
 
 
 def test_no_answer_at_the_end(resolver: Resolver, service: Service, figure: Figure) -> None:
-    """A lookup that hangs doesn't hold up the end: stopped by SIGTERM within the request's time"""
+    """A lookup that hangs doesn't hold up the end: stopped by SIGTERM within the request's time."""
     resolver.mute = True
     assert run(once(service.address, request("refresh"))).status == 504
     seconds = service.stop()

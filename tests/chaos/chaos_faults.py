@@ -106,7 +106,7 @@ def test_no_fault_without_an_expectation() -> None:
 def test_a_fault_in_every_flow(
     kind: str, service: Service, simulator: Simulator, evidence: Evidence, figure: Figure
 ) -> None:
-    """Status and form are the expected ones, in time, and the next call is answered:"""
+    """Status and form are the expected ones, in time, and the next call is answered."""
     before = service.footprint()
     seconds = [
         _befallen(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
@@ -148,7 +148,7 @@ def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow
     for name in ("refresh_token", "code"):
         if name in form:
             evidence.add(form[name], f"{name} of the client's")
-    answer = httpx.post(service.url + flow.path, data=form, trust_env=False, timeout=20)
+    answer = service.client.post(flow.path, data=form)
     if answer.status_code == 200:
         for name in {"access_token", "refresh_token"} & set(tokens := json.loads(answer.content)):
             evidence.add(tokens[name], f"{name} of the answer")

@@ -11,6 +11,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.chaos.conftest import Figure, StartService
@@ -25,12 +26,10 @@ GROWTH_MIB = 8.0
 """In two hours: what can't be told from the allocator's own steps."""
 
 REFRESH = FLOWS["refresh"].path
-GOOD = [lambda flow=flow: request(flow) for flow in FLOWS]
+FAULTS = ("status-502", "status-400", "html", "garbage", "reset", "truncated", "bomb-65536")
+GOOD = [partial(request, flow) for flow in FLOWS]
 BAD: list[Callable[[], bytes]] = [
-    *(
-        lambda fault=fault: request("pkce_refresh", f"fault-{fault}")
-        for fault in ("status-502", "status-400", "html", "garbage", "reset", "truncated", "bomb-65536")
-    ),
+    *(partial(request, "pkce_refresh", f"fault-{fault}") for fault in FAULTS),
     lambda: post(REFRESH, {"refresh_token": "not-sealed"}),
     lambda: post(REFRESH, {}),
     lambda: post("/no-such-path", {}),
@@ -93,7 +92,7 @@ class Watched:
 def test_two_hours(
     simulator: Simulator, start_service: StartService, short: bool, tmp_path: Path, figure: Figure
 ) -> None:
-    """All flows and all kinds of errors: memory, files, threads and tasks stay flat"""
+    """All flows and all kinds of errors: memory, files, threads and tasks stay flat."""
     count = 8_000 if short else TWO_HOURS
     told = tmp_path / "told.json"
     service = start_service(
@@ -110,7 +109,8 @@ def test_two_hours(
     growth = watched.growth(count)
     figure(
         f"{count:,} requests in {seconds:.0f} s ({count / 50 / 60:.0f} min of 50/s): {tally};"
-        f" RSS {before.rss_mib:.1f} → {after.rss_mib:.1f} MiB, slope {growth:+.1f} MiB in two hours;"
+        f" RSS {before.rss_mib:.1f} → {after.rss_mib:.1f} MiB,"
+        f" slope {growth:+.1f} MiB in two hours;"
         f" files {before.files} → {after.files}, threads {before.threads} → {after.threads},"
         f" tasks {inside_before['tasks']} → {inside_after['tasks']},"
         f" objects {inside_before['objects']} → {inside_after['objects']}"
@@ -123,7 +123,7 @@ def test_two_hours(
         assert growth < GROWTH_MIB
     assert after.files <= before.files + 2
     assert after.threads == before.threads
-    assert inside_after["tasks"] == inside_before["tasks"]
+    assert inside_after["tasks"] <= inside_before["tasks"]
     assert inside_after["objects"] - inside_before["objects"] < 1000
     service.assert_no_defect()
 

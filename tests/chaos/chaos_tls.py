@@ -52,14 +52,14 @@ WRONG: dict[str, Callable[[Authorities], Keeper]] = {
 
 def _ask(service: Service) -> httpx.Response:
     flow = FLOWS["authorization_code"]
-    return httpx.post(service.url + flow.path, data=flow.form(CODE), trust_env=False, timeout=20)
+    return service.client.post(flow.path, data=flow.form(CODE))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_refused(
     wrong: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
-    """502, nothing decrypted, no secret among the bytes:"""
+    """502, nothing decrypted, no secret among the bytes."""
     with WRONG[wrong](authorities) as keeper:
         service = start_service(
             f"https://localhost:{keeper.port}/api/token", SSL_CERT_FILE=str(authorities.known.file)
@@ -78,7 +78,7 @@ def test_refused(
 
 
 def test_mute(start_service: StartService, figure: Figure) -> None:
-    """A handshake that nobody answers ends in time: 504"""
+    """A handshake that nobody answers ends in time: 504."""
     with Keeper(None) as keeper:
         service = start_service(
             f"https://localhost:{keeper.port}/api/token", UPSTREAM_TIMEOUT="0.5"
@@ -98,7 +98,7 @@ def test_mute(start_service: StartService, figure: Figure) -> None:
 def test_trusted(
     variable: str, host: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
-    """An authority of one's own is trusted by"""
+    """An authority of one's own is trusted by."""
     known = authorities.known
     trusted = known.file if variable == "SSL_CERT_FILE" else known.hashed_directory()
     with Keeper(context_for(known.issue(host))) as keeper:

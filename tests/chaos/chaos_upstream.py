@@ -82,7 +82,7 @@ def _assert_in_time(tally: Tally, *allowed: int) -> None:
 def test_killed(
     upstream: Upstream, start_service: StartService, short: bool, figure: Figure
 ) -> None:
-    """Killed under load three times, its port closed for a second each time"""
+    """Killed under load three times, its port closed for a second each time."""
     service = start_service(upstream.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
     run(load(service.address, all_flows(), 1))
     before = service.footprint()
@@ -105,7 +105,7 @@ def test_killed(
 
 
 def test_restarted_unseen(upstream: Upstream, start_service: StartService, figure: Figure) -> None:
-    """Restarted while nobody asks: no request is lost to a connection that was kept"""
+    """Restarted while nobody asks: no request is lost to a connection that was kept."""
     service = start_service(upstream.token_url)
     assert set(run(load(service.address, all_flows(), 1, workers=16)).outcomes) == {"200"}
     upstream.die()
@@ -116,7 +116,7 @@ def test_restarted_unseen(upstream: Upstream, start_service: StartService, figur
 
 
 def test_frozen(upstream: Upstream, start_service: StartService, figure: Figure) -> None:
-    """Stopped (SIGSTOP): connections are made and nothing answers: 504 in time"""
+    """Stopped (SIGSTOP): connections are made and nothing answers: 504 in time."""
     service = start_service(upstream.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
 
     def trouble() -> None:
@@ -133,7 +133,7 @@ def test_frozen(upstream: Upstream, start_service: StartService, figure: Figure)
 
 
 def test_unreachable(start_service: StartService, tmp_path: Path, figure: Figure) -> None:
-    """No connection comes about, as if packets got lost (a full accept queue): 504 in time"""
+    """No connection comes about, as if packets got lost (a full accept queue): 504 in time."""
     with full_queue() as listening:
         port = listening.getsockname()[1]
         service = start_service(
@@ -151,7 +151,7 @@ def test_unreachable(start_service: StartService, tmp_path: Path, figure: Figure
 
 
 def test_resets(start_service: StartService, tmp_path: Path, figure: Figure) -> None:
-    """Every connection reset as soon as it is made: 502"""
+    """Every connection reset as soon as it is made: 502."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
         port = listening.getsockname()[1]
         thread = resetting(listening)
@@ -175,7 +175,7 @@ def test_resets(start_service: StartService, tmp_path: Path, figure: Figure) -> 
 def test_kept_connections_that_lead_nowhere(
     simulator: Simulator, start_service: StartService, figure: Figure
 ) -> None:
-    """Kept connections whose packets get lost, while new ones work, cost one 504 and no more"""
+    """Kept connections whose packets get lost, while new ones work, cost one 504 and no more."""
     with contextlib.closing(Proxy(simulator.address)) as proxy:
         service = start_service(proxy.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
         tally = run(load(service.address, all_flows(), 1, workers=16))

@@ -2,7 +2,6 @@ import contextlib
 import faulthandler
 import inspect
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,16 +41,16 @@ def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]
     row.seconds += call.duration
     if call.excinfo is not None:
         row.figures.append(str(call.excinfo.value).partition("\n")[0][:200])
-    return outcome  # type: ignore[return-value]  # noqa: B901 - and what it gives
+    return outcome  # type: ignore[return-value]
 
 
 def _row(item: pytest.Function) -> Row:
     section = inspect.getdoc(item.module) or item.module.__name__
-    behaviour = (inspect.getdoc(item.function) or item.name).partition("\n")[0]
+    behaviour = (inspect.getdoc(item.function) or item.name).partition("\n")[0].rstrip(".")
     if spec := getattr(item, "callspec", None):
-        behaviour = f"{behaviour} `{spec.id}`"
+        behaviour = f"{behaviour}: {spec.id}"
     rows = item.config.stash[_rows]
-    return rows.setdefault(item.nodeid, Row(section.partition("\n")[0], behaviour))
+    return rows.setdefault(item.nodeid, Row(section.partition("\n")[0].rstrip("."), behaviour))
 
 
 def pytest_terminal_summary(
@@ -72,7 +71,7 @@ def _bounded() -> Iterator[None]:
     """End a test that hangs, and say where."""
 
     def late(_signal: int, _frame: FrameType | None) -> None:
-        faulthandler.dump_traceback(file=sys.__stderr__)
+        faulthandler.dump_traceback(file=2)
         raise TimeoutError(f"a test took longer than {LIMIT_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, late)
@@ -100,7 +99,7 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simu
 
 
 @pytest.fixture
-def simulator(simulator_process: Simulator) -> Simulator:  # type: ignore[override]
+def simulator(simulator_process: Simulator) -> Simulator:
     """Return a simulator that is as it was at its start."""
     simulator_process.reset()
     return simulator_process

@@ -63,7 +63,12 @@ def client(kind: str, port: int) -> Client:
     credential = "fault-huge-1000000" if kind == "deaf" else None
     whole = request("refresh", credential)
     head = whole.index(b"\r\n\r\n") + 4
-    at_once = {"head": head // 2, "body": (head + len(whole)) // 2, "dribble": 1, "deaf": len(whole)}
+    at_once = {
+        "head": head // 2,
+        "body": (head + len(whole)) // 2,
+        "dribble": 1,
+        "deaf": len(whole),
+    }
     raw = socket.socket()
     if kind == "deaf":
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

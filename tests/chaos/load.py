@@ -127,17 +127,19 @@ class Worker:
                 answer = await connection.send(next(self.requests))
             except Lost as lost:
                 self.tally.add(str(lost), time.perf_counter() - start)
-                connection = await _closed(connection)
+                await _let_go(connection)
+                connection = None
             else:
                 self.tally.add(str(answer.status), time.perf_counter() - start)
                 if answer.closes or not self.keeps:
-                    connection = await _closed(connection)
+                    await _let_go(connection)
+                    connection = None
             if self.pause:
                 await asyncio.sleep(self.pause)
-        await _closed(connection)
+        await _let_go(connection)
 
 
-async def _closed(connection: Connection | None) -> None:
+async def _let_go(connection: Connection | None) -> None:
     if connection is not None:
         await connection.close()
 

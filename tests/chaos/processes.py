@@ -87,8 +87,8 @@ class Process:
         return cpu_seconds(self.pid)
 
     def footprint(self) -> Footprint:
-        files = len(os.listdir(f"/proc/{self.pid}/fd"))
-        threads = len(os.listdir(f"/proc/{self.pid}/task"))
+        files = len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        threads = len(list(Path(f"/proc/{self.pid}/task").iterdir()))
         return Footprint(rss_mib(self.pid), files, threads)
 
     def output(self) -> str:
@@ -146,6 +146,9 @@ class Service(Process):
         super().__init__(command, settings | changes, directory)
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"
+        # Every request over a connection of its own.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20, limits=limits)
         try:
             eventually(self._is_ready_or_dead, START_SECONDS, "the service is ready")
             assert self.is_alive(), self.output() + self.errors()
@@ -153,13 +156,17 @@ class Service(Process):
             self.kill()
             raise
 
+    def kill(self) -> None:
+        self.client.close()
+        super().kill()
+
     def _is_ready_or_dead(self) -> bool:
         return not self.is_alive() or self.status("/readyz") == 200
 
     def status(self, path: str) -> int | None:
-        """Return the status of a GET on a connection of its own; None without an answer."""
+        """Return the status of a GET; None without an answer."""
         try:
-            return httpx.get(self.url + path, trust_env=False, timeout=10).status_code
+            return self.client.get(path).status_code
         except httpx.TransportError:
             return None
 

@@ -31,7 +31,8 @@ def facts(command: str, seconds: float) -> Iterator[str]:
     """Yield when, where, how and how long, as a Markdown list."""
     load = os.getloadavg()[0]
     yield f"- `{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.1f} min"
-    yield f"- {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    python = platform.python_version()
+    yield f"- {os.cpu_count()} cores, Linux {platform.release()}, Python {python}"
     yield f"- load average at the end: {load:.2f}"
 
 
