@@ -107,7 +107,7 @@ class Connections:
         for address in addresses:
             try:
                 return await self._connect_to(address)
-            except OSError as error:  # noqa: PERF203 - the next address; ssl.SSLError is one too
+            except OSError as error:  # try the next; ssl.SSLError is one too
                 why = type(error).__name__
         raise ConnectionNotMade(why)
 

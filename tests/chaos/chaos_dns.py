@@ -83,7 +83,8 @@ def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Fi
     recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
     figure(
         f"{asked}, slowest {max(asked.seconds):.2f} s;"
-        f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)}; {lookups} datagrams to the resolver;"
+        f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)};"
+        f" {lookups} datagrams to the resolver;"
         f" {after.threads - before.threads} threads more; well after {recovery:.2f} s"
     )
     assert set(asked.outcomes) == {"504"}, asked
