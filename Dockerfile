@@ -36,11 +36,14 @@ ARG SOURCE
 # Bytecode, which user 10001 couldn't write: of what is imported, in Python's own library too (the
 # official image has none), for all of it would weigh more than the service.
 RUN ["/opt/venv/bin/python", "-c", \
-     "import service.__main__, service.tracing, opentelemetry.exporter.otlp.proto.grpc.trace_exporter"]
+     "import service.__main__, service.server, service.command, service.check, service.keys, \
+      service.tracing, opentelemetry.exporter.otlp.proto.grpc.trace_exporter"]
 ENV HOST=0.0.0.0 PORT=8080
 EXPOSE 8080 9464
 USER 10001:10001
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
+# Hosts that insist on a command (Heroku) take this one; any other replaces it: check, keys, --help.
+CMD ["serve"]
 LABEL org.opencontainers.image.title="spotify-api-server" \
       org.opencontainers.image.description="Token-swap backend that keeps a Spotify app's client secret off its users' devices" \
       org.opencontainers.image.licenses="MIT" \

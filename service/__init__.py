@@ -12,8 +12,9 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
 
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `metrics` and `logs` what an operator sees,
-`cors` what a browser asks, `connections` the HTTP/1.1 below `spotify`, `names` where it leads,
-`asgi` their types.
+`cors` what a browser asks, `command`, `check` and `keys` what a person asks at a terminal, which
+`console` writes to, `connections` the HTTP/1.1 below `spotify`, `names` where it leads, `asgi`
+their types.
 """
 
 __version__ = "1.0.0"

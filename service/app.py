@@ -19,7 +19,7 @@ from service.flows import Context
 from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
-from service.sealing import Sealer
+from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
 
@@ -44,7 +44,10 @@ class App:
         traced = tracing.instrument(transport) if tracing else transport
         accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
         self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
-        swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
+        current, *previous = settings.keyring
+        sealer = Sealer(current, previous)
+        self.metrics.tokens_opened(_names(settings), sealer.opened)
+        swap = routes.Swap(Context(settings, sealer), accounts.ask)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
         app = Litestar(
@@ -73,9 +76,12 @@ def create_app(
     return App(settings, transport or Transport(settings.spotify_token_url), tracing)
 
 
-def _sealer(settings: Settings) -> Sealer:
-    previous = (key.reveal() for key in settings.secret_keys_previous)
-    return Sealer(settings.secret_key.reveal(), previous)
+def _names(settings: Settings) -> list[tuple[str, str]]:
+    """Return what metrics call each key: current or previous, and its fingerprint."""
+    return [
+        ("previous" if number else "current", fingerprint(key))
+        for number, key in enumerate(settings.keyring)
+    ]
 
 
 def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:

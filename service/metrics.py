@@ -4,7 +4,7 @@ Every label has a closed list of values: nothing that a client or Spotify sends 
 docs/operations.md says what each is good for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -15,8 +15,10 @@ from prometheus_client import (
     disable_created_metrics,
     make_asgi_app,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from service import answers
 from service.asgi import App, Receive, Scope, Send
@@ -83,6 +85,10 @@ class Metrics:
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, registry=self._registry)
         gauge.set_function(value)
 
+    def tokens_opened(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
+        """Show what `counts` holds at a scrape, for each key: "current" or "previous", its name."""
+        self._registry.register(_TokensOpened(keys, counts))
+
     def count(
         self, flow: str, outcome: str, error: str | None, upstream_seconds: float | None
     ) -> None:
@@ -102,3 +108,21 @@ class Metrics:
             await (exposition if found else answers.own_error(NotFound()))(scope, receive, send)
 
         return metrics
+
+
+class _TokensOpened(Collector):
+    """Counts kept elsewhere, so that counting a token costs an addition and no lock."""
+
+    def __init__(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
+        self._keys = keys
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        opened = CounterMetricFamily(
+            f"{_PREFIX}_tokens_opened",
+            "Sealed refresh tokens, by the key that opened them.",
+            labels=["key", "fingerprint"],
+        )
+        for key, count in zip(self._keys, self._counts, strict=True):
+            opened.add_metric(key, count)
+        yield opened

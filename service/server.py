@@ -19,6 +19,7 @@ from service.app import App
 from service.asgi import LATE
 from service.errors import MalformedBody
 from service.logs import log
+from service.sealing import fingerprint
 from service.settings import Settings
 
 HEAD_LIMIT = 32 * 1024
@@ -255,7 +256,8 @@ class Server(uvicorn.Server):
         gc.freeze()
         for listening in sockets or ():
             host, port = listening.getsockname()[:2]
-            log.notice("server.started", version=__version__, host=host, port=port)
+            keys = [fingerprint(key) for key in self._settings.keyring]
+            log.notice("server.started", version=__version__, host=host, port=port, keys=keys)
         await self._serve_metrics()
 
     async def _serve_metrics(self) -> None:

@@ -70,6 +70,7 @@ def log_lines(
         (sys, "unraisablehook"),
         (threading, "excepthook"),
         (logs.Logger, "threshold"),
+        (logs.Logger, "write"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")

@@ -9,8 +9,9 @@ import pytest
 
 from service import __version__
 from service.metrics import FLOWS, OUTCOMES
+from service.sealing import Sealer, fingerprint
 from tests.conftest import LogLines, Start
-from tests.running import free_port
+from tests.running import SECRET_KEY, free_port
 from tests.test_routes import (
     CODE,
     CREDENTIALS,
@@ -114,6 +115,27 @@ def test_spotifys_failures_are_counted_as_upstream_errors(
     order(simulator, fault)
     service.client.post(CREDENTIALS, data=well_formed(CREDENTIALS))
     assert service.requests() == {"client_credentials upstream_error": 1}
+
+
+def test_a_token_is_counted_by_the_key_that_opened_it(
+    start: Start, simulator: httpx.Client
+) -> None:
+    port = free_port()
+    previous = "previous-key-0123456789", "older-key-0123456789"
+    client = start(METRICS_PORT=str(port), SECRET_KEYS_PREVIOUS="\n".join(previous))
+    for key in (SECRET_KEY, SECRET_KEY, previous[0]):
+        token = simulator.post("/admin/refresh-tokens", json={"pkce": True}).json()["refresh_token"]
+        form = {"refresh_token": Sealer(key).seal(token)}
+        client.post(PKCE_REFRESH, data=form).raise_for_status()
+    client.post(REFRESH, data={"refresh_token": Sealer("foreign").seal("token")})
+    samples = Service(client, f"http://127.0.0.1:{port}").scrape()
+    assert {
+        name.partition("{")[2]: value for name, value in samples.items() if "tokens_opened" in name
+    } == {
+        f'fingerprint="{fingerprint(SECRET_KEY)}",key="current"}}': 2,
+        f'fingerprint="{fingerprint(previous[0])}",key="previous"}}': 1,
+        f'fingerprint="{fingerprint(previous[1])}",key="previous"}}': 0,
+    }
 
 
 def test_paths_and_probes_are_not_counted(service: Service) -> None:

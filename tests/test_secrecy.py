@@ -5,10 +5,12 @@ looks for each of them in each of the shapes in which a text gets around.
 """
 
 import base64
+import hashlib
 import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -40,6 +42,7 @@ from simulator.faults import Fault
 from simulator.server import running as running_simulator
 from tests.conftest import LogLines
 from tests.running import CLIENT_ID, environment, running
+from tests.test_main import COMMAND, plain
 
 CLIENT_SECRET = "s3cr3t/of+the&client=Zq7"
 SECRET_KEY = "key that seals: Wn4/+&=%-now"
@@ -125,6 +128,7 @@ class Run:
         simulator_url: str,
         level: str,
         transport: httpx.AsyncBaseTransport | None = None,
+        log_format: str = "json",
     ) -> None:
         self._capsys = capsys
         self._environ = environment(
@@ -133,6 +137,7 @@ class Run:
             SECRET_KEY=SECRET_KEY,
             SECRET_KEYS_PREVIOUS=PREVIOUS_KEY,
             LOG_LEVEL=level,
+            LOG_FORMAT=log_format,
             UPSTREAM_TIMEOUT="0.15",
             REQUEST_TIMEOUT="0.3",
         )
@@ -159,7 +164,8 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         out, err = self._capsys.readouterr()
-        self.lines = [json.loads(line) for line in out.splitlines()]
+        as_json = self._environ["LOG_FORMAT"] == "json"
+        self.lines = [json.loads(line) for line in out.splitlines()] if as_json else []
         self.spans = [span.to_json() for span in self._exporter.get_finished_spans()]
         seen = self.evidence.seen
         seen += [("log", json.dumps(line, ensure_ascii=False)) for line in self.lines]
@@ -246,8 +252,10 @@ def start_run(
 ) -> StartRun:
     accounts.post("/admin/reset").raise_for_status()
 
-    def started(level: str, transport: httpx.AsyncBaseTransport | None = None) -> Run:
-        return Run(capsys, str(accounts.base_url), level, transport)
+    def started(
+        level: str, transport: httpx.AsyncBaseTransport | None = None, log_format: str = "json"
+    ) -> Run:
+        return Run(capsys, str(accounts.base_url), level, transport, log_format)
 
     return started
 
@@ -464,6 +472,25 @@ def test_nothing_secret_is_seen_of_a_spotify_that_fails(
     assert_kept(run, at_least=2 * len(paths) * len(faults))
 
 
+def test_nothing_secret_is_seen_in_a_log_for_a_person(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    with start_run("trace", log_format="console") as run:
+        succeed(run, accounts)
+        send_bad_bodies(run, REFRESH_PKCE)
+        send_broken_tokens(run)
+        send_in_wrong_places(run)
+        send_what_is_not_http(run)
+        for fault in FAULTS + telltale_answers():
+            form = form_for(REFRESH_PKCE, run, accounts)
+            accounts.post("/admin/faults", json=fault).raise_for_status()
+            if (response := run.post(REFRESH_PKCE, form)).is_success:
+                run.add(response.text, "answer")
+            assert accounts.delete("/admin/faults").is_success
+    assert_kept(run, at_least=50)
+    assert "[warning" in dict(run.evidence.seen)["log as written"]
+
+
 class Exploding(httpx.AsyncBaseTransport):
     """Raises what it was given, with every secret that it sees in the text."""
 
@@ -529,6 +556,16 @@ def test_nothing_secret_is_seen_of_a_call_whose_exception_tells_all(
     explode(start_run("trace", Exploding(kind, in_body=False)), accounts, status)
 
 
+def test_nothing_secret_is_seen_in_a_persons_log_of_a_call_whose_exception_tells_all(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    run = start_run("trace", Exploding(RuntimeError, in_body=False), "console")
+    with run:
+        assert run.post(REFRESH_CODE, form_for(REFRESH_CODE, run, accounts)).status_code == 500
+    assert_kept(run, at_least=2)
+    assert "error_type=RuntimeError" in dict(run.evidence.seen)["log as written"]
+
+
 @EXPLOSIONS
 def test_nothing_secret_is_seen_of_a_body_whose_exception_tells_all(
     start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
@@ -552,6 +589,80 @@ def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
     assert "PORT" in out
     assert "PORT" in err
     evidence.seen += [("log", json.dumps(json.loads(out), ensure_ascii=False)), ("stderr", err)]
+    assert evidence.leaks() == set()
+
+
+def run_command(
+    evidence: Evidence, *arguments: str, stdin: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep what it wrote."""
+    ran = subprocess.run(
+        [*COMMAND, *arguments],
+        env=plain(environ),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    evidence.seen += [("stdout", ran.stdout), ("stderr", ran.stderr)]
+    return ran
+
+
+def secret_environment(token_url: str, **changes: str) -> dict[str, str]:
+    keys = {"SECRET_KEY": SECRET_KEY, "SECRET_KEYS_PREVIOUS": PREVIOUS_KEY}
+    return (
+        environment(token_url, CLIENT_SECRET=CLIENT_SECRET, UPSTREAM_TIMEOUT="1", **keys) | changes
+    )
+
+
+def test_keys_shows_no_token_and_no_key() -> None:
+    evidence = static_secrets()
+    sealed = [Sealer(key).seal(REFRESH_TOKEN) for key in (SECRET_KEY, PREVIOUS_KEY, "foreign")]
+    for token in sealed:
+        evidence.add(token, "sealed refresh token")
+    for key in (SECRET_KEY, PREVIOUS_KEY):
+        evidence.add(hashlib.sha256(key.encode()).hexdigest(), "AES key")
+    environ = secret_environment("http://127.0.0.1:1/")
+    lines = "\n".join([*sealed, REFRESH_TOKEN, SECRET_KEY, sealed[0][:-1], f"{sealed[0]} {CODE}"])
+    for arguments in (["keys"], ["keys", "--json"]):
+        assert run_command(evidence, *arguments, stdin=lines, **environ).returncode == 0
+    for argument in (sealed[0], f"--{SECRET_KEY}", REFRESH_TOKEN):
+        for arguments in (["keys", argument], [argument], ["check", argument]):
+            assert run_command(evidence, *arguments, **environ).returncode == 2
+    environ["SECRET_KEY_FILE"] = f"/nowhere/{CLIENT_SECRET}"
+    assert run_command(evidence, "keys", stdin=lines, **environ).returncode == 78
+    assert evidence.leaks() == set()
+
+
+def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
+    evidence = static_secrets()
+    for changes in (
+        {},
+        {"CLIENT_ID": CLIENT_SECRET, "CLIENT_SECRET": SECRET_KEY, "SECRET_KEY": CLIENT_SECRET},
+        {"REDIRECT_URI": CLIENT_SECRET, "ALLOWED_REDIRECT_URIS": f"{SECRET_KEY},{REFRESH_TOKEN}"},
+        {"REDIRECT_URI": f"https://{quote(CODE)}:{quote(CODE)}@app.example/?{quote(CODE)}"},
+        {"HOST": SECRET_KEY, "LOG_LEVEL": CLIENT_SECRET, "LOG_FORMAT": PREVIOUS_KEY},
+        {"SPOTIFY_TOKEN_URL": f"https://x:{quote(CODE)}@example.com/", "PORT": CODE},
+        {"CLIENT_SECRET_FILE": f"/nowhere/{CLIENT_SECRET}"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_PROPAGATORS": CODE},
+        {"OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET_KEY}"},
+    ):
+        environ = secret_environment("http://127.0.0.1:1/", **changes)
+        assert run_command(evidence, "check", **environ).returncode in {0, 78}
+    assert evidence.leaks() == set()
+
+
+def test_check_upstream_shows_nothing_of_what_spotify_answers(accounts: httpx.Client) -> None:
+    evidence = static_secrets()
+    environ = secret_environment(f"{accounts.base_url}/api/token")
+    statuses = []
+    for fault in [*FAULTS, *telltale_answers(), None]:
+        accounts.post("/admin/faults", json=[fault] if fault else []).raise_for_status()
+        ran = run_command(evidence, "check", "--upstream", **environ)
+        statuses.append(ran.returncode)
+        assert accounts.delete("/admin/faults").is_success
+    assert (statuses[0], statuses[-1]) == (1, 0)
     assert evidence.leaks() == set()
 
 

@@ -68,6 +68,7 @@ IN_FLIGHT = "must be a whole number from 1 to 100000"
 DEFAULTS: dict[str, object] = {
     "REDIRECT_URI": None,
     "LOG_LEVEL": "info",
+    "LOG_FORMAT": None,
     "SECRET_KEYS_PREVIOUS": (),
     "HOST": "127.0.0.1",
     "PORT": 7000,
@@ -90,8 +91,11 @@ GOOD: list[tuple[str, str, object]] = [
     *[("LOG_LEVEL", level, level) for level in LOG_LEVELS],
     *[("LOG_LEVEL", level.upper(), level) for level in LOG_LEVELS],
     ("LOG_LEVEL", " Notice ", "notice"),
+    ("LOG_FORMAT", "json", "json"),
+    ("LOG_FORMAT", " Console ", "console"),
     ("SECRET_KEYS_PREVIOUS", "one", ("one",)),
     ("SECRET_KEYS_PREVIOUS", "one\ntwo\r\n\n three \n", ("one", "two", " three ")),
+    ("SECRET_KEYS_PREVIOUS", "two\none\ntwo", ("two", "one")),
     ("SECRET_KEYS_PREVIOUS", "a\x0bb\x85c\u2028d", ("a\x0bb\x85c\u2028d",)),
     ("HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 - the image's own setting
     ("HOST", " :: ", "::"),
@@ -125,6 +129,7 @@ BAD: list[tuple[str, str, str]] = [
     *[(name, "lone\udc80", "is not UTF-8 text") for name in
       ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY", "REDIRECT_URI", "SECRET_KEYS_PREVIOUS", "HOST")],
     *[("LOG_LEVEL", text, LEVEL) for text in ("warn", "verbose", "20", "info,debug", " ")],
+    *[("LOG_FORMAT", text, "must be one of console, json") for text in ("text", "auto", " ")],
     *[(name, text, PORT) for name in ("PORT", "METRICS_PORT")
       for text in ("65536", "-1", "80.0", "http", "8_0", "0x50", "1" * 5000, "٣", "")[:-1]],
     *[("SPOTIFY_TOKEN_URL", text, URL) for text in
