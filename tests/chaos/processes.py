@@ -19,6 +19,7 @@ from tests.running import environment, free_port
 
 START_SECONDS = 30.0
 Address = tuple[str, int]
+_ESTABLISHED, _CLOSE_WAIT = "01", "08"  # linux/include/net/tcp_states.h
 
 
 def allow_open_files() -> int:
@@ -179,6 +180,12 @@ class Service(Process):
         blamed = [line for line in self.lines() if line["level"] in {"error", "critical"}]
         assert not blamed, blamed[:3]
         assert self.errors() == ""
+
+    def clients(self) -> int:
+        """Return how many connections of clients it has not closed."""
+        ours = f":{self.port:04X}"
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(ours) and row[3] in {_ESTABLISHED, _CLOSE_WAIT} for row in rows)
 
     def assert_settled(self, before: Footprint, spare_files: int = 2) -> Footprint:
         """Wait until no more files are open than before, and some to spare."""
