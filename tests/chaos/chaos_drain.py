@@ -121,7 +121,7 @@ def test_restarts(simulator: Simulator, short: bool, tmp_path: Path, figure: Fig
             stack.callback(replica.kill)
         stops = run(_restarts(replicas, count, chance, tally))
     figure(
-        f"{count} restarts, {tally}; 0 may be anything else; p99 {tally.percentile_ms(99):.0f} ms,"
+        f"{count} restarts, {tally}; p99 {tally.percentile_ms(99):.0f} ms,"
         f" longest {max(tally.seconds) * 1000:.0f} ms; ended {max(stops):.1f} s after SIGTERM at"
         f" most, {DRAIN_SECONDS:.0f} s of it DRAIN_SECONDS; seed {seed}"
     )

@@ -106,7 +106,7 @@ def test_no_fault_without_an_expectation() -> None:
 def test_a_fault_in_every_flow(
     kind: str, service: Service, simulator: Simulator, evidence: Evidence, figure: Figure
 ) -> None:
-    """Status and form are the expected ones, in time, and the next call is answered."""
+    """Status and form are the expected ones, in time, and the next call is answered 200."""
     before = service.footprint()
     seconds = [
         _befallen(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
