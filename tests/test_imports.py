@@ -9,7 +9,18 @@ import pytest
 
 SERVICE = Path("service")
 FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
-PURE = ("forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi", "cors")
+PURE = (
+    "forms",
+    "flows",
+    "sealing",
+    "answers",
+    "errors",
+    "settings",
+    "connections",
+    "asgi",
+    "cors",
+    "names",
+)
 # Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
 KNOW_HTTPX = {"spotify", "app", "tracing"}
 
