@@ -48,6 +48,7 @@ MEANINGS: Final = {
     "cors_allow_origins": "web pages from there may call; without any there is no CORS",
     "allowed_redirect_uris": "if set, only these are taken from an app",
     "client_credentials_enabled": "whether the app's own token is handed out",
+    "client_credentials_cache": "whether it is kept and handed to all, not fetched each time",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"

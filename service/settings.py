@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_allow_origins: tuple[str, ...] = ()
     allowed_redirect_uris: frozenset[str] = frozenset()
     client_credentials_enabled: bool = True
+    client_credentials_cache: bool = True
 
     @property
     def keyring(self) -> tuple[str, ...]:
@@ -343,6 +344,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "cors_allow_origins": _origins,
     "allowed_redirect_uris": lambda text: frozenset(_items(text)),
     "client_credentials_enabled": _flag,
+    "client_credentials_cache": _flag,
 }
 
 

@@ -22,6 +22,7 @@ from tests.test_routes import (
     order,
     well_formed,
 )
+from tests.volley import volley
 
 PATHS = {
     "client_credentials": CREDENTIALS,
@@ -55,11 +56,15 @@ class Service(NamedTuple):
         return found
 
 
+def measured(start: Start, **changes: str) -> Service:
+    """Start a service that can be scraped."""
+    port = free_port()
+    return Service(start(METRICS_PORT=str(port), **changes), f"http://127.0.0.1:{port}")
+
+
 @pytest.fixture
 def service(start: Start) -> Service:
-    port = free_port()
-    client = start(METRICS_PORT=str(port), UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
-    return Service(client, f"http://127.0.0.1:{port}")
+    return measured(start, UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -185,3 +190,17 @@ def test_the_names_are_those_that_operations_knows(service: Service) -> None:
     own = set(re.findall(r"^# TYPE (spotify_api_server_\w+)", text, re.MULTILINE))
     told = set(re.findall(r"`(spotify_api_server_\w+)", Path("docs/operations.md").read_text()))
     assert own == told
+
+
+def test_a_refusal_that_several_share_is_counted_for_each_and_its_code_once(
+    start: Start, simulator: httpx.Client
+) -> None:
+    service = measured(start)
+    order(simulator, {"kind": "delay", "seconds": 0.5})
+    volley(service.client, REFRESH, [well_formed(REFRESH)] * 4)
+    assert service.requests() == {"refresh refused": 4}
+    samples = service.scrape()
+    errors = 'spotify_api_server_spotify_errors_total{error="invalid_grant",flow="refresh"}'
+    assert samples[errors] == 1
+    assert samples['spotify_api_server_spared_calls_total{flow="refresh",reason="shared"}'] == 3
+    assert samples['spotify_api_server_upstream_duration_seconds_count{flow="refresh"}'] == 1

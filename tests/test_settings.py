@@ -80,6 +80,7 @@ DEFAULTS: dict[str, object] = {
     "CORS_ALLOW_ORIGINS": (),
     "ALLOWED_REDIRECT_URIS": frozenset(),
     "CLIENT_CREDENTIALS_ENABLED": True,
+    "CLIENT_CREDENTIALS_CACHE": True,
 }
 GOOD: list[tuple[str, str, object]] = [
     ("CLIENT_ID", "0123456789abcdef", "0123456789abcdef"),
@@ -122,6 +123,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("ALLOWED_REDIRECT_URIS", "a://b, c://d?e=f ,", frozenset({"a://b", "c://d?e=f"})),
     ("CLIENT_CREDENTIALS_ENABLED", "FALSE", False),
     ("CLIENT_CREDENTIALS_ENABLED", " true ", True),
+    ("CLIENT_CREDENTIALS_CACHE", "False", False),
 ]
 BAD: list[tuple[str, str, str]] = [
     *[(name, text, SPACES) for name in ("CLIENT_ID", "CLIENT_SECRET")
@@ -144,7 +146,8 @@ BAD: list[tuple[str, str, str]] = [
       for text in ("0", "-0", "-1", "ten", "nan", "inf", "-inf", "3600.1", "10s", "1e999", "1,5")],
     *[("DRAIN_SECONDS", text, seconds("from 0")) for text in ("-0.1", "nan", "inf", "1h")],
     *[("UPSTREAM_MAX_IN_FLIGHT", text, IN_FLIGHT) for text in ("0", "100001", "many", "1.0")],
-    *[(name, text, FLAG) for name in ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED")
+    *[(name, text, FLAG) for name in
+      ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED", "CLIENT_CREDENTIALS_CACHE")
       for text in ("1", "0", "yes", "on", "truely", " ")],
     *[(name, text, ENTRY) for name in ("CORS_ALLOW_ORIGINS", "ALLOWED_REDIRECT_URIS")
       for text in (",", " ", " , ,")],
