@@ -8,3 +8,13 @@ cluster: ## Make a cluster of one node, with kind or without; prints how to poin
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
+.PHONY: fuzz fuzz-lock
+FUZZ_SECONDS ?= 90
+fuzz: $(READY) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers
+	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+FUZZ_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(LOCK)
+fuzz-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(FUZZ_COMPILE) tests/fuzz/requirements.in -o tests/fuzz/requirements.txt
+lock: fuzz-lock

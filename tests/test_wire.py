@@ -40,7 +40,7 @@ def test_no_bytes_make_the_service_fail_or_speak_out_of_turn(line: Wire) -> None
 
 
 def test_no_bytes_hold_a_connection_longer_than_its_deadlines(line: Wire) -> None:
-    @settings(short, max_examples=4)
+    @settings(short, max_examples=3)
     @given(plans)
     def check(plan: Plan) -> None:
         line.check_patience(plan)

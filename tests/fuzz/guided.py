@@ -1,6 +1,6 @@
-"""Let atheris look for bytes that break a property: python -m tests.fuzz.guided NAME [OPTION...]
+"""Let atheris look for bytes that break a property: `python -m tests.fuzz.guided NAME`.
 
-Options are libFuzzer's. It ends when their time is up, or with an input that broke it.
+Options behind the name are libFuzzer's.
 """
 
 import sys

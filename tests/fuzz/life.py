@@ -8,7 +8,6 @@ logged in, and none of its secrets is logged or counted.
 import base64
 import hashlib
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -219,7 +218,10 @@ class Life(RuleBasedStateMachine):
 
     def _post(self, path: str, form: dict[str, str], encoding: str = "data") -> httpx.Response:
         sent: Any = {name: (None, text) for name, text in form.items()}
-        return self.service.client.post(path, **{encoding: sent if encoding == "files" else form})
+        if encoding == "files":
+            return self.service.client.post(path, files=sent)
+        more: dict[str, Any] = {encoding: form}
+        return self.service.client.post(path, **more)
 
     def _kept(self, answer: httpx.Response, *, pkce: bool) -> Seal | None:
         """Return the sealed token of a success as its client keeps it."""
@@ -284,6 +286,6 @@ def _same(seal: Seal, position: int) -> str:
     return {"-": "-+", "_": "_/"}.get(written, written)
 
 
-def lives(simulator: httpx.Client, tap: LogTap) -> Callable[[], Life]:
+def lives(simulator: httpx.Client, tap: LogTap) -> type[Life]:
     """Return what Hypothesis makes a life with, of clients of this simulator."""
     return type("Life", (Life,), {"simulator": simulator, "tap": tap})

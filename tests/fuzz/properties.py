@@ -64,12 +64,14 @@ def form(data: bytes) -> None:
     for kind in _FLOWS:
         try:
             decoded = forms.decode(content_type, body, kind)
-        except ServiceError as refusal:
-            assert refusal.reason in _REASONS
-            assert refusal.status == (415 if not forms.is_supported(content_type) else 400)
+        except ServiceError as error:
+            refusal = error
         else:
             _check_form(forms.media_type(content_type), body, decoded)
             _check_grant(decoded)
+            continue
+        assert refusal.reason in _REASONS
+        assert refusal.status == (400 if forms.is_supported(content_type) else 415)
 
 
 def _check_form(media_type: str, body: bytes, decoded: msgspec.Struct) -> None:
@@ -85,10 +87,9 @@ def _check_form(media_type: str, body: bytes, decoded: msgspec.Struct) -> None:
 def _check_grant(form: Any) -> None:  # noqa: ANN401 - the form of the flow
     try:
         grant = _FLOWS[type(form)](form, _CONTEXT)
-    except ServiceError as refusal:
-        assert isinstance(refusal, MissingRedirectURI | UndecryptableToken)
-    else:
-        check_request(grant, SETTINGS)
+    except (MissingRedirectURI, UndecryptableToken):
+        return
+    check_request(grant, SETTINGS)
 
 
 def _read_urlencoded(body: bytes) -> Callable[[str, str], bool]:
@@ -128,8 +129,8 @@ def token(data: bytes) -> None:
     text = data.decode(errors="surrogateescape")
     try:
         opened = SEALER.open(text)
-    except UndecryptableToken as refusal:
-        assert str(refusal) == "could not decrypt refresh token"  # noqa: PT017
+    except UndecryptableToken:
+        pass
     else:
         assert _ALPHABETS.fullmatch(text)
         bare = text.rstrip("=").replace("+", "-").replace("/", "_")
@@ -160,10 +161,9 @@ def answer(data: bytes) -> None:
     for fallback in (None, OWN):
         try:
             made = answers.success(Upstream(200, headers, body), SEALER, fallback, NOW)
-        except UpstreamFailed as refusal:
-            assert refusal.reason == "Spotify's answer could not be understood"
-        else:
-            check_success(body, made, fallback)
+        except UpstreamFailed:
+            continue
+        check_success(body, made, fallback)
 
 
 def _check_forwarded(upstream: Upstream) -> None:
@@ -315,7 +315,7 @@ class _Wire(asyncio.Transport):
             if not self._closing:
                 self._protocol.data_received(piece)
         self._said = [_SECOND]
-        if self._closing or self._ends or self._protocol._waiter is not None:  # noqa: SLF001
+        if self._closing or self._ends or self._protocol._waiter is not None:
             self._closing = True
             self._protocol.connection_lost(None)
 
@@ -345,7 +345,7 @@ class _Wires(Connections):
 def _ask(wires: Connections, settings: Settings, grant: flows.Grant) -> Upstream | ServiceError:
     # Without TLS, whose context takes longer than all the rest.
     transport = Transport("http" + settings.spotify_token_url.lstrip("htpsHTPS"))
-    transport._connections = wires  # noqa: SLF001
+    transport._connections = wires
     accounts = SpotifyAccounts(settings, transport, "test")
     try:
         return _LOOP.run_until_complete(accounts.ask(grant))
@@ -479,7 +479,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"Content-Length: %d\r\n\r\n%b" % (len(_ROTATED), _ROTATED),
         b"\x90\x10HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" + _ERROR,
         b"\x20\x70HTTP/1.1 100 Continue\r\n\r\n" + _CHUNKED,
-        b"\x20\x70HTTP/1.0 503 Unavailable\r\nContent-Encoding: gzip\r\nRetry-After: 1\r\n\r\n"
+        b"\x20\x70HTTP/1.0 503 Later\r\nContent-Encoding: gzip\r\nRetry-After: 1\r\n\r\n"
         + gzip.compress(b"later", mtime=0),
     ],
 }
@@ -505,8 +505,9 @@ WORDS: Final[dict[str, list[bytes]]] = {
     ],
     "spotify": [
         b"\r\n", b"\n", b"\r\n ", b"\0", b"HTTP/1.1 ", b"HTTP/1.0 ", b"HTTP/2 ", b"101", b"103",
-        b"204", b"304", b"999", b"Content-Length: ", b"Transfer-Encoding: chunked", b"Connection: close",
-        b"Connection: upgrade", b"Upgrade: h2c", b"Content-Encoding: gzip", b", a", b"0\r\n\r\n",
+        b"204", b"304", b"999", b"Content-Length: ", b"Transfer-Encoding: chunked",
+        b"Connection: close", b"Connection: upgrade", b"Upgrade: h2c", b"Content-Encoding: gzip",
+        b", a", b"0\r\n\r\n",
         b"ffffffffffffffff", b";ext", b"+1", b"-1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
 }  # fmt: skip

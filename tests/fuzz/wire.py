@@ -1,13 +1,14 @@
 """Bytes at a running service, over sockets: requests that have been tampered with, cut anywhere.
 
-Whatever comes, the service answers in its own forms or closes, within its deadlines; it stays alive,
-logs no defect, and nothing but its own requests reaches Spotify.
+Whatever comes, the service answers in its own forms or closes, within its deadlines; it stays
+alive, logs no defect, and nothing but its own requests reaches Spotify.
 """
 
 import json
 import socket
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ import httpx
 from hypothesis import strategies as st
 
 from service.sealing import Sealer
+from service.spotify import _SENT
 from tests.fuzz.running import LogTap, Service, defects
 from tests.running import SECRET_KEY
 from tests.test_routes import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH
@@ -34,9 +36,7 @@ SENT = frozenset(
         "client_secret",
     ]
 )
-HEADERS = frozenset(
-    "host accept accept-encoding authorization content-type user-agent content-length".split()
-)
+HEADERS = frozenset(name.decode() for name in _SENT) | {"content-length"}
 
 _SEALED = Sealer(SECRET_KEY).seal("AQ-unknown-to-the-simulator")
 _FORM = urlencode(
@@ -71,14 +71,16 @@ SEEDS = [
     b"OPTIONS /healthz HTTP/1.1\r\nHost: x\r\nTraceparent: 00-a-b-01\r\n\r\n",
 ]
 WORDS = [
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b"\xff", b" ", b"\t", b":", b"%00", b"%ff", b"//", b"?", b"#",
-    b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"http://x:1/",
-    b"GET", b"POST", b"PUT", b"CONNECT", b"TRACE", b"Host: y\r\n", b"Content-Length: 1\r\n",
-    b"Content-Length: -1\r\n", b"Content-Length: 16384\r\n", b"Content-Length: 99999999999999999999\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding : x\r\n",
-    b"Connection: close\r\n", b"Connection: upgrade\r\n", b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n",
-    b"X-Request-ID: \x80\r\n", b"Content-Type: \x80\r\n", b"Content-Type: application/json\r\n", b" folded\r\n",
-    b"0\r\n\r\n", b"fffffffffffffffff\r\n", b"3\r\nabc\r\n", b"x" * 17_000, b"y: z\r\n" * 7_000,
+    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b"\xff", b" ", b"\t", b":", b"%00", b"%ff", b"//",
+    b"?", b"#", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"http://x:1/", b"GET", b"POST", b"PUT", b"CONNECT",
+    b"TRACE", b"Host: y\r\n", b"Content-Length: 1\r\n", b"Content-Length: -1\r\n",
+    b"Content-Length: 16384\r\n", b"Content-Length: 99999999999999999999\r\n",
+    b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding : x\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\n",
+    b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"X-Request-ID: \x80\r\n",
+    b"Content-Type: \x80\r\n", b"Content-Type: application/json\r\n", b" folded\r\n", b"0\r\n\r\n",
+    b"fffffffffffffffff\r\n", b"3\r\nabc\r\n", b"x" * 17_000, b"y: z\r\n" * 7_000,
 ]  # fmt: skip
 
 
@@ -91,7 +93,7 @@ class Plan(NamedTuple):
     def pieces(self) -> list[bytes]:
         """Return the message, cut."""
         places = [0, *sorted(cut % (len(self.message) + 1) for cut in self.cuts), len(self.message)]
-        return [self.message[a:b] for a, b in zip(places, places[1:], strict=False) if a < b]
+        return [self.message[a:b] for a, b in pairwise(places) if a < b]
 
 
 def edited(seeds: list[bytes], words: list[bytes]) -> st.SearchStrategy[bytes]:
@@ -145,7 +147,7 @@ class Wire:
         with socket.create_connection(self._address, timeout=self.deadline) as raw:
             _send(raw, plan.pieces())
             time.sleep(2 * REQUEST_TIMEOUT + 0.3)  # a head's time, and a body's
-            raw.setblocking(False)
+            raw.settimeout(0)
             received, is_open = _drained(raw)
             raw.settimeout(self.deadline)
             answers(received)
