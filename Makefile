@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types format check bench bench-candidates lock clean
+.PHONY: help install run test chaos lint types format check bench bench-candidates lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,6 +24,8 @@ test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+chaos: $(READY) ## Test under faults and load; CHAOS=--short does less of each
+	$(BIN)/pytest -o python_files='chaos_*.py' tests/chaos $(CHAOS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check $(SOURCES)
@@ -42,12 +44,14 @@ bench-candidates: $(READY) ## Measure ASGI servers and HTTP clients against each
 	$(BIN)/python -m bench.candidates $(BENCH)
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header pyproject.toml $(LOCK)
+	--no-emit-index-url --no-header $(LOCK)
 lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) -o requirements.txt
-	$(COMPILE) -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
 clean: ## Remove what make made
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(CHART_VENV) $(CRDS)/node_modules .chaos .coverage .hypothesis .mypy_cache \
+		.pytest_cache .ruff_cache
 
 include tests/real.mk

@@ -1,6 +1,6 @@
 """The app: the only place where the parts are joined."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,18 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from service import __version__, answers, errors, logs, observation, probes, routes
+from service.app_token import AppToken
 from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
+from service.backoff import Backoff
+from service.coalescing import Coalescing
 from service.cors import Cors
 from service.errors import ServiceError
 from service.flows import Context
 from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
-from service.sealing import Sealer
+from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
 
@@ -41,16 +44,26 @@ class App:
     ) -> None:
         self.readiness = Readiness()
         self.metrics = Metrics(__version__)
-        traced = tracing.instrument(transport) if tracing else transport
-        accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
-        self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
-        swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
+        if tracing:
+            transport = tracing.instrument(transport, settings.spotify_token_url)
+        user_agent = f"spotify-api-server/{__version__}"
+        accounts = SpotifyAccounts(settings, transport, user_agent, self.metrics.observe_upstream)
+        backoff = Backoff(accounts.ask)
+        coalescing = Coalescing(backoff.ask)
+        current, *previous = settings.keyring
+        sealer = Sealer(current, previous)
+        swap = routes.Swap(Context(settings, sealer), coalescing.ask)
+        app_token = AppToken(swap.exchange)
+        own = app_token if settings.client_credentials_cache else None
+        self._show(accounts, backoff)
+        self.metrics.tokens_opened(_names(settings), sealer.opened)
         flows = settings.client_credentials_enabled
-        handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
+        handlers = [*routes.handlers(swap, own, client_credentials=flows), *probes.handlers]
+        closed = (app_token.aclose, coalescing.aclose, accounts.aclose)
         app = Litestar(
             [routes.options(handlers), *handlers],
             exception_handlers={Exception: _answer_exception},
-            lifespan=[_lifespan(self.readiness, accounts, tracing)],
+            lifespan=[_lifespan(self.readiness, closed, tracing)],
             logging_config=None,
             openapi_config=None,
             state=State({"readiness": self.readiness}),
@@ -61,6 +74,11 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         await self._app(scope, receive, send)
+
+    def _show(self, accounts: SpotifyAccounts, backoff: Backoff) -> None:
+        self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
+        told = "For how long Spotify wants no calls."
+        self.metrics.flow_gauge("throttled_seconds", told, backoff.seconds_left)
 
 
 def create_app(
@@ -73,9 +91,12 @@ def create_app(
     return App(settings, transport or Transport(settings.spotify_token_url), tracing)
 
 
-def _sealer(settings: Settings) -> Sealer:
-    previous = (key.reveal() for key in settings.secret_keys_previous)
-    return Sealer(settings.secret_key.reveal(), previous)
+def _names(settings: Settings) -> list[tuple[str, str]]:
+    """Return what metrics call each key: current or previous, and its fingerprint."""
+    return [
+        ("previous" if number else "current", fingerprint(key))
+        for number, key in enumerate(settings.keyring)
+    ]
 
 
 def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:
@@ -87,13 +108,14 @@ def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler
 
 
 def _lifespan(
-    readiness: Readiness, accounts: SpotifyAccounts, tracing: "Tracing | None"
+    readiness: Readiness, closed: Iterable[Callable[[], Awaitable[None]]], tracing: "Tracing | None"
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         readiness.started = True
         yield
-        await accounts.aclose()
+        for close in closed:
+            await close()
         if tracing:
             tracing.flush()
 
@@ -104,6 +126,7 @@ def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Resp
     """Answer whatever a handler or Litestar raised in our form."""
     observed = observation.of(request.scope)
     refusal = _as_ours(error)
+    observed.spared = refusal.spared
     if isinstance(refusal, errors.InternalError):
         observed.details |= logs.exception(error)
     elif isinstance(refusal, errors.UpstreamFailed | errors.UpstreamTimeout):

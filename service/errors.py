@@ -12,6 +12,7 @@
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
+    ├── Throttled                429  Spotify wants no calls of this kind for a while
     ├── ClientGone               499  the client left; nobody reads this
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
@@ -24,7 +25,7 @@ sent, so that it can be logged and answered anywhere.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -44,15 +45,25 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class ServiceError(Exception):
-    """An answer of ours that isn't the success: `status`, `reason`, `headers`."""
+    """An answer of ours that isn't the success: `status`, `reason`, `headers`.
+
+    `spared` is as answers.Upstream has it.
+    """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     reason: str = "Internal Server Error"
+    spared: str | None = None
 
     def __init__(self, reason: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self.reason = reason or self.reason
         self.headers = headers or {}
         super().__init__(self.reason)
+
+    def copy(self) -> Self:
+        """Return the same error as if it had not been raised yet."""
+        copy = self.__class__.__new__(self.__class__, *self.args)
+        copy.__dict__.update(self.__dict__)
+        return copy
 
 
 class MissingField(ServiceError):
@@ -146,6 +157,16 @@ class UnsupportedMediaType(ServiceError):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     reason = "Unsupported Media Type"
+
+
+class Throttled(ServiceError):
+    """Spotify answered 429 and wants no calls of this kind for `seconds`; none was made."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    reason = "Spotify wants fewer requests; see Retry-After"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(headers={"Retry-After": str(seconds)})
 
 
 class ClientGone(ServiceError):

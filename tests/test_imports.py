@@ -9,7 +9,18 @@ import pytest
 
 SERVICE = Path("service")
 FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
-PURE = ("forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi", "cors")
+PURE = (
+    "forms",
+    "flows",
+    "sealing",
+    "answers",
+    "errors",
+    "settings",
+    "connections",
+    "asgi",
+    "cors",
+    "names",
+)
 # Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
 KNOW_HTTPX = {"spotify", "app", "tracing"}
 
@@ -46,6 +57,18 @@ def test_the_simulator_does_not_know_the_service() -> None:
 
 
 def test_telemetry_that_is_off_is_not_even_loaded() -> None:
-    code = "import sys, service.__main__; print('opentelemetry' in sys.modules)"
+    code = "import sys, service.__main__, service.server; print('opentelemetry' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
+
+
+def test_the_command_line_costs_the_service_nothing_and_help_does_not_load_the_service() -> None:
+    for code, absent in (
+        ("import service.__main__, service.server", "argparse"),
+        ("import service.command, service.keys", "litestar"),
+    ):
+        told = f"import sys; {code}; print('{absent}' in sys.modules)"
+        ran = subprocess.run(
+            [sys.executable, "-c", told], capture_output=True, text=True, check=True
+        )
+        assert ran.stdout == "False\n", code

@@ -1,5 +1,12 @@
 {{/* The container's environment. Kubernetes would expand $(NAME) in a value: $$( is a plain $( */}}
 {{- define "spotify-api-server.environment" -}}
+{{ include "spotify-api-server.ownEnvironment" . }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "spotify-api-server.ownEnvironment" -}}
 {{- range $setting, $name := dict "clientId" "CLIENT_ID" "clientSecret" "CLIENT_SECRET" "secretKey" "SECRET_KEY" "redirectUri" "REDIRECT_URI" "secretKeysPrevious" "SECRET_KEYS_PREVIOUS" }}
 - name: {{ $name }}
   valueFrom:
@@ -25,9 +32,6 @@
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: {{ include "spotify-api-server.resourceAttributes" . | quote }}
 {{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
 {{- define "spotify-api-server.settings" -}}
@@ -36,6 +40,9 @@ PORT: "8080"
 METRICS_PORT: {{ .Values.metrics.enabled | ternary "9464" "0" | quote }}
 {{- with .Values.config }}
 LOG_LEVEL: {{ .logLevel | quote }}
+{{- with .logFormat }}
+LOG_FORMAT: {{ . | quote }}
+{{- end }}
 DRAIN_SECONDS: {{ .drainSeconds | quote }}
 UPSTREAM_TIMEOUT: {{ .upstreamTimeout | quote }}
 UPSTREAM_MAX_IN_FLIGHT: {{ int .upstreamMaxInFlight | quote }}
@@ -43,6 +50,7 @@ REQUEST_TIMEOUT: {{ .requestTimeout | quote }}
 SPOTIFY_TOKEN_URL: {{ .spotifyTokenUrl | quote }}
 ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
+CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
 {{- with .corsAllowOrigins }}
 CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}
