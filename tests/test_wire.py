@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.conftest import LogLines
 from tests.fuzz import wire
 from tests.fuzz.running import Service, simulated, tapped
-from tests.fuzz.wire import Plan, Wire, plans
+from tests.fuzz.wire import Plan, Wire, drawn, halves, plans
 
 short = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -40,12 +40,7 @@ def test_no_bytes_make_the_service_fail_or_speak_out_of_turn(line: Wire) -> None
 
 
 def test_no_bytes_hold_a_connection_longer_than_its_deadlines(line: Wire) -> None:
-    @settings(short, max_examples=3)
-    @given(plans)
-    def check(plan: Plan) -> None:
-        line.check_patience(plan)
-
-    check()
+    line.check_patience(drawn(halves, settings(short, max_examples=50)))
 
 
 @pytest.mark.parametrize(

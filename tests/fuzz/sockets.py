@@ -3,14 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.fuzz.life import lives
 from tests.fuzz.running import Service, simulated, tapped
-from tests.fuzz.wire import REQUEST_TIMEOUT, Plan, Wire, plans
+from tests.fuzz.wire import REQUEST_TIMEOUT, Wire, drawn, halves, plans
 
 LONG = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -22,31 +21,17 @@ def wire(seconds: float) -> int:
         simulated() as simulator,
         tapped() as tap,
         Service(simulator, REQUEST_TIMEOUT=str(REQUEST_TIMEOUT)) as service,
-        ThreadPoolExecutor(50) as clients,
     ):
         line = Wire(service, simulator, tap)
         while time.monotonic() < end:
-            at_once = _drawn(500)
+            at_once = drawn(plans, settings(LONG, max_examples=500))
             for plan in at_once:
                 line.check(plan)
-            patient = _drawn(100)
-            list(clients.map(line.check_patience, patient))
+            patient = drawn(halves, settings(LONG, max_examples=100))
+            line.check_patience(patient)
             line.check_spotify()
             runs += len(at_once) + len(patient)
     return runs
-
-
-def _drawn(number: int) -> list[Plan]:
-    """Return what to send, other each time."""
-    drawn: list[Plan] = []
-
-    @settings(LONG, max_examples=number)
-    @given(plans)
-    def keep(plan: Plan) -> None:
-        drawn.append(plan)
-
-    keep()
-    return drawn
 
 
 def life(seconds: float) -> int:

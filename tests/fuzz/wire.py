@@ -8,11 +8,13 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 import httpx
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sealing import Sealer
@@ -117,7 +119,26 @@ def _edit(text: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 plans = st.builds(
     Plan, edited(SEEDS, WORDS), st.lists(st.integers(0, 50_000), max_size=2).map(tuple)
 )
-"""Whole messages, after which the client closes its direction."""
+"""Messages, after which the client closes its direction."""
+halves = st.builds(
+    lambda plan, end: Plan(plan.message[: end % (len(plan.message) + 1)], plan.cuts),
+    plans,
+    st.integers(0, 50_000),
+)
+"""Messages that break off, after which the client waits."""
+
+
+def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
+    """Return what Hypothesis would try, to be tried together."""
+    found: list[Plan] = []
+
+    @how
+    @given(strategy)
+    def keep(plan: Plan) -> None:
+        found.append(plan)
+
+    keep()
+    return found
 
 
 class Wire:
@@ -142,8 +163,13 @@ class Wire:
         assert self._client.get("/healthz").text == "alive"
         assert not defects(self._tap.new_lines())
 
-    def check_patience(self, plan: Plan) -> None:
-        """Send and wait: by then the connection is closed, or between two requests."""
+    def check_patience(self, plans: list[Plan]) -> None:
+        """Send all and wait: by then a connection is closed, or between two requests."""
+        with ThreadPoolExecutor(50) as clients:
+            list(clients.map(self._wait, plans))
+        assert not defects(self._tap.new_lines())
+
+    def _wait(self, plan: Plan) -> None:
         with socket.create_connection(self._address, timeout=self.deadline) as raw:
             _send(raw, plan.pieces())
             time.sleep(2 * REQUEST_TIMEOUT + 0.3)  # a head's time, and a body's
@@ -155,7 +181,6 @@ class Wire:
                 _send(raw, [b"GET / HTTP/1.0\r\n\r\n"])
                 [(status, _, body)] = answers(_received(raw, time.monotonic() + self.deadline))
                 assert (status, body) == (200, b"success"), (plan, body)
-        assert not defects(self._tap.new_lines())
 
     def check_spotify(self) -> None:
         """Fail if anything but our own requests reached Spotify; forget what did."""
