@@ -14,7 +14,10 @@ from service.sealing import Sealer
 from service.settings import Settings
 
 README = Path("README.md").read_text()
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
+DOCUMENTS = [
+    *map(Path, ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
+    *sorted(Path("docs").rglob("*.md")),
+]
 
 
 def rows(title: str) -> list[list[str]]:

@@ -121,9 +121,9 @@ plans = st.builds(
 )
 """Messages, after which the client closes its direction."""
 halves = st.builds(
-    lambda plan, end: Plan(plan.message[: end % (len(plan.message) + 1)], plan.cuts),
-    plans,
-    st.integers(0, 50_000),
+    lambda plan, lacking: Plan(plan.message[: -1 - lacking % len(plan.message)], plan.cuts),
+    plans.filter(lambda plan: bool(plan.message)),
+    st.integers(0, 9999),
 )
 """Messages that break off, after which the client waits."""
 
