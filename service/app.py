@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
 
 if TYPE_CHECKING:
+    from service.limiting import Limiter
     from service.tracing import Tracing
 
 
@@ -44,7 +45,9 @@ class App:
         traced = tracing.instrument(transport) if tracing else transport
         accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
         self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
-        swap = routes.Swap(Context(settings, _sealer(settings)), accounts.ask)
+        limiter = _limiter(settings, self.metrics)
+        make_swap = limiter.swap if limiter else routes.Swap
+        swap = make_swap(Context(settings, _sealer(settings)), accounts.ask)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
         app = Litestar(
@@ -52,6 +55,7 @@ class App:
             exception_handlers={Exception: _answer_exception},
             lifespan=[_lifespan(self.readiness, accounts, tracing)],
             logging_config=None,
+            on_shutdown=[limiter.aclose] if limiter else [],
             openapi_config=None,
             state=State({"readiness": self.readiness}),
         )
@@ -76,6 +80,15 @@ def create_app(
 def _sealer(settings: Settings) -> Sealer:
     previous = (key.reveal() for key in settings.secret_keys_previous)
     return Sealer(settings.secret_key.reveal(), previous)
+
+
+def _limiter(settings: Settings, metrics: Metrics) -> "Limiter | None":
+    """Return what limits clients; without RATE_LIMIT it isn't even imported."""
+    if settings.rate_limit is None:
+        return None
+    from service import limiting  # noqa: PLC0415
+
+    return limiting.Limiter(settings, metrics)
 
 
 def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:

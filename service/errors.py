@@ -12,6 +12,7 @@
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
+    ├── RateLimited              429  a client asked too often; with Retry-After
     ├── ClientGone               499  the client left; nobody reads this
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
@@ -146,6 +147,16 @@ class UnsupportedMediaType(ServiceError):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     reason = "Unsupported Media Type"
+
+
+class RateLimited(ServiceError):
+    """A client asked too often, and may ask again in `seconds`; the body was not read."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    reason = "too many requests; see Retry-After"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(headers={"Retry-After": str(seconds)})
 
 
 class ClientGone(ServiceError):

@@ -33,6 +33,7 @@ OUTCOMES: Final = (
     "success",
     "refused",
     "rejected",
+    "rate_limited",
     "upstream_error",
     "overloaded",
     "abandoned",
@@ -82,6 +83,10 @@ class Metrics:
         """Show what `value` returns at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, registry=self._registry)
         gauge.set_function(value)
+
+    def counter(self, name: str, documentation: str) -> Callable[[], None]:
+        """Show a counter; return what counts one more."""
+        return Counter(f"{_PREFIX}_{name}", documentation, registry=self._registry).inc
 
     def count(
         self, flow: str, outcome: str, error: str | None, upstream_seconds: float | None
