@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types format check bench bench-candidates image image-test \
-	cluster e2e lock clean
+.PHONY: help install run test storage-test lint types format check bench bench-candidates image \
+	image-test cluster e2e lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,7 +25,8 @@ test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-
+storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
+	$(BIN)/python -m pytest -m storage
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
