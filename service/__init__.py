@@ -4,6 +4,7 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
 
     server       bytes → ASGI                          deadlines, drain
     observation  request id, span; the line at the end
+    limiting     too often from this client?           429, where RATE_LIMIT is set
     routes       the path's handler
     forms        bytes → PKCERefreshForm               400 / 413 / 415
     flows        Sealer.open (sealing), → Grant        400
@@ -12,7 +13,8 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
 
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `metrics` and `logs` what an operator sees,
-`cors` what a browser asks, `connections` the HTTP/1.1 below `spotify`, `asgi` their types.
+`cors` what a browser asks, `addresses` who a client is for `limiting`, `connections` the HTTP/1.1
+below `spotify`, `asgi` their types.
 """
 
 __version__ = "1.0.0"

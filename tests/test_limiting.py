@@ -247,7 +247,7 @@ def test_counts_that_have_ended_go_as_others_come() -> None:
 
 
 def test_what_a_request_costs_does_not_grow_with_the_clients() -> None:
-    """The library's own memory takes 12 ms a request at 100,000 clients."""
+    """The library's own memory walks through all of them at each request."""
     limiter = Limiter(
         load(environment("http://127.0.0.1:1/", RATE_LIMIT="60/minute")), Metrics("x")
     )
