@@ -6,8 +6,7 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test storage-test lint types format check bench bench-candidates image \
-	image-test cluster e2e lock clean
+.PHONY: help install run test lint types format check bench bench-candidates lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,11 +24,11 @@ test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
-	$(BIN)/python -m pytest -m storage
+
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	.ci/lint
 types: $(READY) ## Check types
 	$(BIN)/mypy $(SOURCES)
 format: $(READY) ## Format, and mend what can be mended
@@ -42,14 +41,6 @@ bench: $(READY) ## Measure CPU per request against the peers (needs nginx, wrk a
 bench-candidates: $(READY) ## Measure ASGI servers and HTTP clients against each other
 	$(BIN)/python -m bench.candidates $(BENCH)
 
-image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
-	tests/image/build
-image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
-	tests/image/test
-cluster: ## Make a cluster of one node, with kind or without; prints how to point kubectl at it
-	@tests/cluster/up
-e2e: ## Take the chart through its life in the cluster of KUBECONFIG
-	tests/e2e/run
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header pyproject.toml $(LOCK)
 lock: $(READY) ## Lock the dependencies anew
@@ -58,3 +49,5 @@ lock: $(READY) ## Lock the dependencies anew
 	$(COMPILE) -o requirements-dev.txt --group dev -c requirements.txt
 clean: ## Remove what make made
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+include tests/real.mk

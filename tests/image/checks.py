@@ -20,21 +20,17 @@ import pytest
 
 from service import __version__
 from simulator.pkce import challenge_of
+from tests.documents import entry_point, hardening
 
 ENGINE, IMAGE, DEV_IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE", "DEV_IMAGE"))
 PYTHON = "/opt/venv/bin/python"
 LIMIT = 60_000_000
 """Bytes on top of the base image."""
 HARDENED = (
-    "--read-only",
+    *hardening(),
     # podman makes more than /tmp writable, unless told so.
     *(["--read-only-tmpfs=false"] if ENGINE == "podman" else []),
-    *("--tmpfs", "/tmp"),  # noqa: S108 - the container's
-    *("--user", "10001:10001"),
-    *("--cap-drop", "ALL"),
-    *("--security-opt", "no-new-privileges"),
-    *("--memory", "128m"),
-    *("--pids-limit", "64"),
+    *("--memory", "128m"),  # less than is documented
 )
 ID, SECRET, CALLBACK = "the-app", "the-secret", "http://127.0.0.1:8888/callback"
 VERIFIER = secrets.token_urlsafe(48)
@@ -274,6 +270,19 @@ def test_only_tmp_can_be_written(service: Container) -> None:
     refused = service.run("sh", "-c", script).splitlines()
     assert len(refused) == 5
     assert all(line.endswith("Read-only file system") for line in refused), refused
+
+
+def test_it_runs_as_any_user_on_any_port_with_its_command_as_an_argument(network: str) -> None:
+    """As Heroku runs it: see heroku.yml."""
+    settings = {"CLIENT_ID": ID, "CLIENT_SECRET": SECRET, "SECRET_KEY": SECRET, "PORT": "5123"}
+    environment = [f"--env={name}={value}" for name, value in settings.items()]
+    options = ("--user=43210:43210", "--read-only", "--publish=127.0.0.1::5123", *environment)
+    command = " ".join(entry_point())
+    with (
+        running(network, *options, IMAGE, command) as container,
+        container.client(5123) as client,
+    ):
+        wait_for(client)
 
 
 def test_tokens_come_sealed(tokens: dict[str, Any]) -> None:
