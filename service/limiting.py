@@ -41,6 +41,8 @@ REST_SECONDS: Final = 1.0
 LOG_SECONDS: Final = 60.0
 CONNECTIONS: Final = 8
 """To the storage, each with one question at a time: some 10,000 a second."""
+FAILURES: Final = 2 * CONNECTIONS
+"""In a row that are taken for a storage that fails, where the process itself was late."""
 
 if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
@@ -167,7 +169,7 @@ class _Shared:
             "rate_limit_unchecked", "Requests that passed because the storage did not answer."
         )
         self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._failing = False
+        self._failures = 0
         self._try_at = self._log_at = -math.inf
         self._unchecked = 0
 
@@ -177,7 +179,7 @@ class _Shared:
         # Nobody's wait for a turn is timed: a crowd of requests is no fault of the storage's, and
         # must not lift the limit.
         async with self._turns:
-            if self._failing and now() < self._try_at:
+            if self._failures >= FAILURES and now() < self._try_at:
                 return self._pass()
             self._try_at = now() + REST_SECONDS  # if it still fails, the others don't wait for it
             end = now() + ANSWER_SECONDS
@@ -185,10 +187,11 @@ class _Shared:
                 async with asyncio.timeout_at(end):
                     answer = await question()
             except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
-                # A timer that goes off late tells of a busy process, not of a storage that fails.
-                self._failing = now() < end + ANSWER_SECONDS / 2
+                # A timer that goes off late tells of a busy process rather than of the storage.
+                late = now() > end + ANSWER_SECONDS / 2
+                self._failures += 1 if late else FAILURES
                 return self._pass(error)
-            self._failing = False
+            self._failures = 0
             return answer
 
     async def aclose(self) -> None:

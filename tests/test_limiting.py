@@ -331,27 +331,33 @@ def test_a_storage_that_does_not_answer_holds_up_one_request_at_a_time(start: St
             started = time.monotonic()
             assert ask(client).status_code == 200
             took.append(time.monotonic() - started)
-        assert 2 <= len(asked) <= 4
-        assert len([seconds for seconds in took if seconds > 0.09]) <= 4 + len(took) // 50
-        assert max(took) < 1
+        # Twice or three times; more on a machine so slow that the process itself is late.
+        assert 2 <= len(asked) <= limiting.FAILURES + 3
+        assert len(took) > 2 * len(asked)
+        assert max(took) < 2
 
 
 def test_many_at_once_do_not_pile_up_before_a_storage_that_does_not_answer(start: Start) -> None:
-    with listening(None) as (port, _):
+    """Of 200 requests only those ask it that do so before the first has found out."""
+    with listening(None) as (port, asked):
         client = start(RATE_LIMIT="1/month", RATE_LIMIT_STORAGE=f"redis://127.0.0.1:{port}")
+        assert crowd(client, 200) == [200] * 200
+        assert 1 <= len(asked) <= limiting.FAILURES + limiting.CONNECTIONS
 
-        async def crowd() -> list[int]:
-            limits = httpx.Limits(max_connections=200)
-            async with httpx.AsyncClient(
-                base_url=client.base_url, limits=limits, timeout=20
-            ) as many:
-                answers = [many.post(CREDENTIALS, data={"grant_type": "x"}) for _ in range(200)]
-                return [answer.status_code for answer in await asyncio.gather(*answers)]
 
-        started = time.monotonic()
-        assert asyncio.run(crowd()) == [200] * 200
-        # Eight at a time, each for 100 ms, would take 2.5 s for the storage alone.
-        assert time.monotonic() - started < 2
+def crowd(client: httpx.Client, size: int) -> list[int]:
+    """Send requests at once, over a connection each; return their statuses."""
+    request = (
+        f"POST {CREDENTIALS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{FORM}"
+        "Content-Length: 12\r\n\r\ngrant_type=x"
+    )
+    connections = [connect(client) for _ in range(size)]
+    for connection in connections:
+        connection.sendall(request.encode())
+    found = [int(connection.recv(65536).split()[1]) for connection in connections]
+    for connection in connections:
+        connection.close()
+    return found
 
 
 @pytest.mark.parametrize(
