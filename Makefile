@@ -42,12 +42,13 @@ bench-candidates: $(READY) ## Measure ASGI servers and HTTP clients against each
 	$(BIN)/python -m bench.candidates $(BENCH)
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header pyproject.toml $(LOCK)
+	--no-emit-index-url --no-header $(LOCK)
 lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) -o requirements.txt
-	$(COMPILE) -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
+	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
 clean: ## Remove what make made
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-chart tests/chart/crds/node_modules .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 include tests/real.mk

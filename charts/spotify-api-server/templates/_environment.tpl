@@ -1,5 +1,12 @@
 {{/* The container's environment. Kubernetes would expand $(NAME) in a value: $$( is a plain $( */}}
 {{- define "spotify-api-server.environment" -}}
+{{ include "spotify-api-server.ownEnvironment" . }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "spotify-api-server.ownEnvironment" -}}
 {{- range $setting, $name := dict "clientId" "CLIENT_ID" "clientSecret" "CLIENT_SECRET" "secretKey" "SECRET_KEY" "redirectUri" "REDIRECT_URI" "secretKeysPrevious" "SECRET_KEYS_PREVIOUS" }}
 - name: {{ $name }}
   valueFrom:
@@ -31,9 +38,6 @@
 {{- /* After the names that it is made of: Kubernetes expands only what is defined before. */}}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: {{ include "spotify-api-server.resourceAttributes" . | quote }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 

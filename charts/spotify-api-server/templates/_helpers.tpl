@@ -33,11 +33,17 @@
 {{- end }}
 {{- end }}
 
+{{/* What the chart says of itself wins over labels that are the operator's: others select by it. */}}
 {{- define "spotify-api-server.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "spotify-api-server.instanceLabels" . }}
+{{- $ours := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service -}}
+{{ merge (include "spotify-api-server.instanceLabels" . | fromYaml) $ours .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "spotify-api-server.podLabels" -}}
+{{ merge (include "spotify-api-server.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "spotify-api-server.instanceLabels" -}}
@@ -75,11 +81,14 @@ app.kubernetes.io/component: server
 
 {{/* The base URL as clients see it; inside the cluster, if nothing leads there from outside. */}}
 {{- define "spotify-api-server.url" -}}
+{{- $inside := printf "http://%s.%s:%v" (include "spotify-api-server.fullname" .) .Release.Namespace .Values.service.port -}}
+{{ include "spotify-api-server.outside" . | default (trimSuffix ":80" $inside) }}
+{{- end }}
+
+{{- define "spotify-api-server.outside" -}}
 {{- if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
 https://{{ first .Values.httpRoute.hostnames }}
 {{- else if .Values.ingress.enabled -}}
 {{ empty .Values.ingress.tls | ternary "http" "https" }}://{{ first .Values.ingress.hosts }}
-{{- else -}}
-http://{{ include "spotify-api-server.fullname" . }}.{{ .Release.Namespace }}:{{ .Values.service.port }}
 {{- end }}
 {{- end }}

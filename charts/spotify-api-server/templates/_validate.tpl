@@ -25,9 +25,16 @@
 {{- fail (printf "metrics.%s.enabled needs metrics.enabled." $name) }}
 {{- end }}
 {{- end }}
+{{- $ours := list }}
+{{- range include "spotify-api-server.ownEnvironment" . | fromYamlArray }}{{ $ours = append $ours .name }}{{ end }}
 {{- range .Values.extraEnv }}
-{{- if has .name (list "CLIENT_ID" "CLIENT_SECRET" "SECRET_KEY" "REDIRECT_URI" "SECRET_KEYS_PREVIOUS") }}
-{{- fail (printf "extraEnv must not have %s: it comes from the Secret, see spotify." .name) }}
+{{- if has .name $ours }}
+{{- fail (printf "extraEnv must not have %s: the chart sets it, from values of its own." .name) }}
+{{- end }}
+{{- end }}
+{{- with .Values.spotify.keys }}
+{{- if ne (len .) (values . | uniq | len) }}
+{{- fail "spotify.keys must be as many different names." }}
 {{- end }}
 {{- end }}
 {{- end }}

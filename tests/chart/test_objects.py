@@ -1,0 +1,347 @@
+"""How the objects fit together: what selects what, what changes what, what is left out."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import (
+    CHART,
+    CI,
+    RELEASE,
+    Manifest,
+    Values,
+    environment,
+    only,
+    pod_of,
+    render,
+    run,
+)
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def template_of(manifests: list[Manifest]) -> Manifest:
+    found: Manifest = only(manifests, "Deployment")["spec"]["template"]
+    return found
+
+
+@pytest.mark.parametrize("example", CI)
+def test_services_and_policies_select_the_servers_alone(example: str) -> None:
+    manifests = render(example)
+    labels = template_of(manifests)["metadata"]["labels"].items()
+    test = only(manifests, "Pod")["metadata"]["labels"].items()
+    selectors = [one["spec"]["selector"] for one in of_kind(manifests, "Service")]
+    selectors += [one["spec"]["podSelector"] for one in of_kind(manifests, "NetworkPolicy")]
+    selectors += [one["spec"]["selector"] for one in of_kind(manifests, "PodDisruptionBudget")]
+    selectors.append(only(manifests, "Deployment")["spec"]["selector"])
+    for selector in selectors:
+        wanted = selector.get("matchLabels", selector).items()
+        assert wanted <= labels
+        assert not wanted <= test
+
+
+def test_the_service_monitor_finds_the_port_once() -> None:
+    manifests = render("everything", {"service": {"type": "LoadBalancer"}})
+    monitor = only(manifests, "ServiceMonitor")["spec"]
+    found = [
+        port["name"]
+        for service in of_kind(manifests, "Service")
+        if monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        for port in service["spec"]["ports"]
+    ]
+    assert found.count(monitor["endpoints"][0]["port"]) == 1
+
+
+def test_a_changed_secret_rolls_the_pods_and_nothing_else_does() -> None:
+    def checksum(values: Values) -> str:
+        annotations = template_of(render("minimal", values))["metadata"]["annotations"]
+        found: str = annotations["checksum/secret"]
+        return found
+
+    before = checksum({})
+    assert checksum({"replicaCount": 5, "commonLabels": {"a": "b"}}) == before
+    for change in (
+        {"clientSecret": "another"},
+        {"secretKey": "another"},
+        {"secretKeysPrevious": ["another"]},
+        {"redirectUri": "another:"},
+        {"keys": {"clientId": "another"}},
+    ):
+        assert checksum({"spotify": change}) != before
+
+
+def test_the_operator_s_annotations_do_not_unroll_it() -> None:
+    values = {"podAnnotations": {"checksum/secret": "mine", "mine": "too"}}
+    annotations = template_of(render("minimal", values))["metadata"]["annotations"]
+    assert re.fullmatch("[0-9a-f]{64}", annotations["checksum/secret"])
+    assert annotations["mine"] == "too"
+
+
+def test_the_operator_s_labels_do_not_win_over_those_that_are_selected_by() -> None:
+    mine = {"app.kubernetes.io/name": "mine", "team": "apps"}
+    manifests = render("everything", {"podLabels": mine, "commonLabels": mine})
+    assert template_of(manifests)["metadata"]["labels"]["team"] == "apps"
+    for manifest in [*manifests, template_of(manifests)]:
+        labels = manifest["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "spotify-api-server"
+        assert labels["team"] == "apps"
+
+
+def test_a_key_that_is_withdrawn_leaves_the_secret() -> None:
+    """Kubernetes keeps in `data` what an upgrade takes out of `stringData`."""
+    secret = only(render("minimal"), "Secret")
+    assert "stringData" not in secret
+    kept = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    assert kept == {
+        "client-id": "ci-client-id",
+        "client-secret": "ci-client-secret",
+        "secret-key": "ci-secret-key-0123456789",
+    }
+
+
+@pytest.mark.parametrize("example", CI)
+def test_secrets_come_by_reference_alone(example: str) -> None:
+    manifests = render(example)
+    entries = environment(manifests)
+    secrets = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY", "REDIRECT_URI", "SECRET_KEYS_PREVIOUS")
+    for name in secrets:
+        assert entries[name].keys() == {"name", "valueFrom"}
+        assert entries[name]["valueFrom"].keys() == {"secretKeyRef"}
+    without = [manifest for manifest in manifests if manifest["kind"] != "Secret"]
+    for text in ("ci-client-secret", "ci-secret-key", "an-earlier-secret-key"):
+        assert text not in str(without)
+
+
+@pytest.mark.parametrize("example", CI)
+def test_pods_get_what_they_need_and_no_token(example: str) -> None:
+    manifests = render(example)
+    for pod in (pod_of(only(manifests, "Deployment")), pod_of(only(manifests, "Pod"))):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+    assert only(manifests, "ServiceAccount")["automountServiceAccountToken"] is False
+    [server, *_] = pod_of(only(manifests, "Deployment"))["containers"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in server["volumeMounts"]  # noqa: S108
+    assert server["startupProbe"]["httpGet"] == server["livenessProbe"]["httpGet"]
+    assert server["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert server["resources"].keys() == {"requests", "limits"}
+
+
+def test_a_rollout_never_has_fewer_pods_than_wanted() -> None:
+    strategy = only(render("minimal"), "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize(
+    ("drain", "request_", "upstream"), [(5, 10, 10), (0, 0.5, 0.5), (60, 30, 90)]
+)
+def test_the_grace_period_is_longer_than_the_drain(
+    drain: float, request_: float, upstream: float
+) -> None:
+    config = {"drainSeconds": drain, "requestTimeout": request_, "upstreamTimeout": upstream}
+    pod = pod_of(only(render("minimal", {"config": config}), "Deployment"))
+    assert pod["terminationGracePeriodSeconds"] >= drain + request_ + upstream + 7
+
+
+@pytest.mark.parametrize(
+    ("values", "made"),
+    [
+        ({"replicaCount": 1}, False),
+        ({"replicaCount": 2}, True),
+        ({"replicaCount": 1, "autoscaling": {"enabled": True}}, True),
+        ({"autoscaling": {"enabled": True, "minReplicas": 1}}, False),
+        ({"podDisruptionBudget": {"enabled": False}}, False),
+    ],
+)
+def test_a_disruption_budget_is_made_for_more_than_one_replica(values: Values, made: bool) -> None:  # noqa: FBT001
+    budgets = of_kind(render("minimal", values), "PodDisruptionBudget")
+    assert [one["spec"]["unhealthyPodEvictionPolicy"] for one in budgets] == ["AlwaysAllow"] * made
+
+
+def test_the_autoscaler_alone_says_how_many() -> None:
+    assert only(render("minimal"), "Deployment")["spec"]["replicas"] == 2
+    manifests = render("minimal", {"autoscaling": {"enabled": True}})
+    assert "replicas" not in only(manifests, "Deployment")["spec"]
+    scaler = only(manifests, "HorizontalPodAutoscaler")["spec"]
+    assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    digest = f"sha256:{'0' * 64}"
+    image = {"registry": "registry.example.com", "tag": "2", "digest": digest}
+    for pod in ("Deployment", "Pod"):
+        [container, *_] = pod_of(only(render("minimal", {"image": image}), pod))["containers"]
+        assert container["image"] == f"registry.example.com/spotify-api-server@{digest}"
+
+
+def policy(example: str, values: Values | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = only(render(example, values), "NetworkPolicy")["spec"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("https://accounts.spotify.com/api/token", 443),
+        ("https://proxy.example.com:8443/token", 8443),
+        ("https://[2001:db8::1]:8443/token", 8443),
+        ("https://[2001:db8::1]/token", 443),
+    ],
+)
+def test_the_way_out_is_dns_and_the_port_of_spotify(url: str, port: int) -> None:
+    spec = policy("minimal", {"config": {"spotifyTokenUrl": url}})
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [port]]
+
+
+def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
+    ports = [rule["ports"][0]["port"] for rule in policy("everything")["egress"]]
+    assert ports == [53, 443, 4317, 6380, 8443]
+
+
+@pytest.mark.parametrize(
+    ("storage", "port"),
+    [
+        ({"url": "redis://valkey"}, 6379),
+        ({"url": "valkeys://:p%40@[::1]/3"}, 6379),
+        ({"url": "rediss://me:p@valkey:7000/1"}, 7000),
+        ({"existingSecret": "mine", "port": 7001}, 7001),
+    ],
+)
+def test_the_way_out_to_the_storage_is_that_of_its_url(storage: Values, port: int) -> None:
+    manifests = render("minimal", {"rateLimit": {"limit": "1/day", "storage": storage}})
+    egress = only(manifests, "NetworkPolicy")["spec"]["egress"]
+    assert [rule["ports"][0]["port"] for rule in egress] == [53, 443, port]
+
+
+def test_another_storage_rolls_the_pods() -> None:
+    def annotations(url: str) -> dict[str, str]:
+        values = {"rateLimit": {"limit": "1/day", "storage": {"url": url}}}
+        found: dict[str, str] = template_of(render("minimal", values))["metadata"]["annotations"]
+        return found
+
+    assert annotations("redis://a") == annotations("redis://a") != annotations("redis://b")
+
+
+def test_chosen_peers_come_in_and_the_pod_of_helm_test() -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
+    manifests = render("minimal", {"networkPolicy": {"ingressFrom": [peer]}})
+    [http, metrics] = only(manifests, "NetworkPolicy")["spec"]["ingress"]
+    [first, second] = http["from"]
+    assert first == peer
+    test = only(manifests, "Pod")["metadata"]["labels"]
+    assert second["podSelector"]["matchLabels"].items() <= test.items()
+    assert "from" not in metrics
+
+
+def test_metrics_stay_inside_when_the_service_goes_out() -> None:
+    outside, inside = of_kind(render("load-balancer"), "Service")
+    assert [port["name"] for port in outside["spec"]["ports"]] == ["http"]
+    assert "type" not in inside["spec"]
+    assert [port["name"] for port in inside["spec"]["ports"]] == ["metrics"]
+
+
+def test_metrics_that_are_off_are_nowhere() -> None:
+    manifests = render("minimal", {"metrics": {"enabled": False}})
+    assert environment(manifests)["METRICS_PORT"]["value"] == "0"
+    assert "9464" not in str(manifests)
+
+
+def test_the_pod_tells_traces_who_it_is() -> None:
+    entries = environment(render("everything"))
+    attributes = dict(
+        one.split("=") for one in entries["OTEL_RESOURCE_ATTRIBUTES"]["value"].split(",")
+    )
+    assert attributes == {
+        "deployment.environment.name": "ci",
+        "k8s.deployment.name": "swap",
+        "k8s.namespace.name": "apps",
+        "k8s.node.name": "$(NODE_NAME)",
+        "k8s.pod.name": "$(POD_NAME)",
+        "k8s.pod.uid": "$(POD_UID)",
+        "service.instance.id": "$(POD_UID)",
+    }
+    names = list(entries)
+    for name in re.findall(r"\$\((\w+)\)", entries["OTEL_RESOURCE_ATTRIBUTES"]["value"]):
+        assert names.index(name) < names.index("OTEL_RESOURCE_ATTRIBUTES")
+        assert "fieldRef" in entries[name]["valueFrom"]
+
+
+def test_kubernetes_expands_nothing_in_a_value() -> None:
+    config = {"allowedRedirectUris": ["my-app:/$(SECRET_KEY)"]}
+    entries = environment(render("minimal", {"config": config}))
+    assert entries["ALLOWED_REDIRECT_URIS"]["value"] == "my-app:/$$(SECRET_KEY)"
+
+
+@pytest.mark.parametrize("example", CI)
+def test_names_stay_within_what_kubernetes_takes(example: str) -> None:
+    manifests = render(example, {"fullnameOverride": "", "nameOverride": "n" * 90})
+    for manifest in manifests:
+        assert len(manifest["metadata"]["name"]) <= 63
+        assert all(len(value) <= 63 for value in manifest["metadata"]["labels"].values())
+
+
+def test_topology_spread_is_over_hosts_and_zones_of_this_rollout() -> None:
+    manifests = render("minimal")
+    spread = pod_of(only(manifests, "Deployment"))["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
+    for one in spread:
+        selector = one["labelSelector"]["matchLabels"].items()
+        assert selector <= template_of(manifests)["metadata"]["labels"].items()
+        assert one["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def notes(example: str, values: Values | None = None) -> str:
+    """Return NOTES.txt as `helm install` prints it."""
+    file = str(CHART / "ci" / f"{example}-values.yaml")
+    printed = run(
+        4, "install", RELEASE, str(CHART), "--dry-run=client", "--values", file, values=values
+    )
+    return printed.partition("NOTES:\n")[2]
+
+
+FLOWS = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("example", "values", "base"),
+    [
+        ("everything", {"config": {"clientCredentialsEnabled": True}}, "https://swap.example.com"),
+        (
+            "minimal",
+            {"ingress": {"enabled": True, "hosts": ["swap.example.org"], "tls": [{}]}},
+            "https://swap.example.org",
+        ),
+        ("minimal", {}, "http://swap-spotify-api-server.default"),
+        ("load-balancer", {}, "http://swap-spotify-api-server.default:443"),
+    ],
+)
+def test_the_notes_tell_the_five_urls_and_what_to_paste(
+    example: str, values: Values, base: str
+) -> None:
+    text = notes(example, values)
+    assert len(FLOWS) == 5
+    for path in FLOWS:
+        assert re.search(rf"^  .* {re.escape(base + path)}$", text, re.MULTILINE)
+    [_, _, swift] = Path("README.md").read_text().partition("```swift\n")
+    for line in re.findall(r"URL\(string: .*", swift.partition("```")[0]):
+        assert line.replace("https://swap.example.com", base) in text
+    assert ("port-forward" in text) == (base[-1] in "t3")
+
+
+def test_the_notes_say_that_a_flow_is_off() -> None:
+    text = notes("everything")
+    assert "off: config.clientCredentialsEnabled" in text
+    assert "/client-credentials-flow/" not in text
+
+
+def test_the_notes_keep_secrets_to_themselves() -> None:
+    assert "ci-client-id" in notes("everything")
+    assert not re.search("ci-client-secret|secret-key-0", notes("everything"))

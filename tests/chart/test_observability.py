@@ -1,0 +1,251 @@
+"""Alerts and dashboard ask for what the service has, and alerts fire when they should."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.metrics import FLOWS
+from tests.chart.promql import Matcher, grouped_by, matchers, metrics
+from tests.chart.rendering import CHART, NAMESPACE, RELEASE, only, render
+from tests.conftest import Start
+from tests.running import free_port
+
+ALERTS = sorted(Path("tests/chart/alerts").glob("*.yaml"))
+DASHBOARD: dict[str, Any] = json.loads((CHART / "files/dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+OPERATIONS = Path("docs/operations.md").read_text()
+TARGET = {"namespace", "job", "pod", "container", "endpoint", "instance", "service"}
+"""Labels that the ServiceMonitor's scrapes give to every series."""
+
+Samples = dict[str, list[dict[str, str]]]
+
+
+def rules() -> list[dict[str, Any]]:
+    # Named by the release, for that is what the tests' series have as `job`.
+    rule = only(render("everything", {"fullnameOverride": RELEASE}), "PrometheusRule")
+    [group] = rule["spec"]["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+RULES = {rule["alert"]: rule for rule in rules()}
+
+
+def asked_by_dashboard() -> Iterator[str]:
+    """Return every expression of the dashboard, with its variables as a reader would set them."""
+    found = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    found += [annotation["expr"] for annotation in DASHBOARD["annotations"]["list"]]
+    for expression in found:
+        text = expression.replace("$namespace", NAMESPACE).replace("$job", RELEASE)
+        yield text.replace("$__rate_interval", "2m").replace("$__range", "3h")
+
+
+DASHBOARD_EXPRESSIONS = sorted(set(asked_by_dashboard()))
+EXPRESSIONS = [*(rule["expr"] for rule in RULES.values()), *DASHBOARD_EXPRESSIONS]
+
+
+def promtool(*arguments: str, directory: Path) -> str:
+    """Run promtool; whoever has none is told what to install."""
+    program = shutil.which("promtool")
+    assert program, "promtool is missing: install Prometheus (Debian's package prometheus)"
+    ran = subprocess.run(
+        [program, *arguments],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
+def write_rules(directory: Path, written: list[dict[str, Any]]) -> None:
+    groups = {"groups": [{"name": RELEASE, "rules": written}]}
+    (directory / "rules.yaml").write_bytes(msgspec.yaml.encode(groups))
+
+
+def test_prometheus_understands_the_rules(tmp_path: Path) -> None:
+    write_rules(tmp_path, list(RULES.values()))
+    assert f"{len(RULES)} rules found" in promtool(
+        "check", "rules", "rules.yaml", directory=tmp_path
+    )
+
+
+def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
+    recorded = [
+        {"record": f"dashboard:{number}", "expr": expression}
+        for number, expression in enumerate(DASHBOARD_EXPRESSIONS)
+    ]
+    write_rules(tmp_path, recorded)
+    promtool("check", "rules", "rules.yaml", directory=tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda path: path.stem)
+def test_the_alert_fires_when_it_should_and_only_then(alert: Path, tmp_path: Path) -> None:
+    """The tests' series are in the file, with what Prometheus then has to say."""
+    write_rules(tmp_path, list(RULES.values()))
+    shutil.copy(alert, tmp_path)
+    assert "SUCCESS" in promtool("test", "rules", alert.name, directory=tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda path: path.stem)
+def test_the_alert_that_never_fires_is_found(alert: Path, tmp_path: Path) -> None:
+    write_rules(tmp_path, [{**rule, "expr": "vector(0) > 1"} for rule in RULES.values()])
+    shutil.copy(alert, tmp_path)
+    with pytest.raises(AssertionError, match="FAILED"):
+        promtool("test", "rules", alert.name, directory=tmp_path)
+
+
+def test_every_alert_is_tested_both_ways_and_told_in_operations() -> None:
+    assert [alert.stem for alert in ALERTS] == sorted(RULES)
+    for alert in ALERTS:
+        cases = [
+            case
+            for test in msgspec.yaml.decode(alert.read_bytes())["tests"]
+            for case in test["alert_rule_test"]
+        ]
+        assert {case["alertname"] for case in cases} == {alert.stem}
+        assert {bool(case.get("exp_alerts")) for case in cases} == {True, False}
+    assert set(re.findall(r"^\| `(SpotifyAPIServer\w+)`", OPERATIONS, re.MULTILINE)) == set(RULES)
+
+
+def test_thresholds_are_values() -> None:
+    limits = {"upstreamErrorRatio": 0.125, "upstreamSeconds": 7.5, "inFlightRatio": 0.5}
+    values = {"metrics": {"prometheusRule": limits}, "config": {"upstreamMaxInFlight": 100}}
+    [group] = only(render("everything", values), "PrometheusRule")["spec"]["groups"]
+    found = {
+        rule["alert"].removeprefix("SpotifyAPIServer"): rule["expr"] for rule in group["rules"]
+    }
+    assert "> 0.125\n" in found["UpstreamErrors"]
+    assert "> 7.5" in found["UpstreamSlow"]
+    assert found["Saturated"].endswith("> 50")
+
+
+@pytest.fixture
+def scrape(start: Start) -> Samples:
+    """Return what a real service shows after each flow met a wrong client secret."""
+    port = free_port()
+    client = start(METRICS_PORT=str(port), CLIENT_SECRET="wrong")
+    paths = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
+    assert len(paths) == len(FLOWS)
+    form = {"code": "x", "code_verifier": "v" * 43, "redirect_uri": "a:/b", "refresh_token": "x"}
+    for path in paths:
+        assert client.post(path, data=form).status_code >= 400
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.labels)
+    return found
+
+
+def lacking(scrape: Samples, expression: str) -> set[str | Matcher]:
+    """Return what an expression asks for and no series has."""
+    missing: set[str | Matcher] = {name for name in metrics(expression) if name not in scrape}
+    missing |= {one for one in matchers(expression) if not is_there(scrape, one)}
+    known = {
+        label for name in metrics(expression) & scrape.keys() for label in labels(scrape, name)
+    }
+    return missing | grouped_by(expression) - known
+
+
+def labels(scrape: Samples, metric: str) -> set[str]:
+    return TARGET.union(*scrape[metric])
+
+
+def is_there(scrape: Samples, one: Matcher) -> bool:
+    """Tell whether a series has the label, with a value that is selected."""
+    if one.label in TARGET:
+        return one.value in {NAMESPACE, RELEASE}
+    values = {series.get(one.label) for series in scrape.get(one.metric, [])} - {None}
+    wanted = one.value if one.operator == "=~" else re.escape(one.value)
+    return all(
+        any(re.fullmatch(part, str(value)) for value in values) for part in wanted.split("|")
+    )
+
+
+def test_alerts_and_dashboard_ask_for_what_there_is(scrape: Samples) -> None:
+    assert {expr: lacking(scrape, expr) for expr in EXPRESSIONS if lacking(scrape, expr)} == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "missing"),
+    [
+        ("rate(spotify_api_server_request_total[5m])", "spotify_api_server_request_total"),
+        ("sum by (route) (spotify_api_server_requests_total)", "route"),
+        (
+            'spotify_api_server_requests_total{outcome=~"failed|broken"}',
+            Matcher("spotify_api_server_requests_total", "outcome", "=~", "failed|broken"),
+        ),
+        (
+            'spotify_api_server_build_info{flow="refresh"}',
+            Matcher("spotify_api_server_build_info", "flow", "=", "refresh"),
+        ),
+        ('up{job="swap"}', "up"),
+    ],
+)
+def test_what_there_is_not_is_found(
+    scrape: Samples, expression: str, missing: str | Matcher
+) -> None:
+    assert missing in lacking(scrape, expression)
+
+
+def test_every_metric_of_ours_is_on_the_dashboard_and_told_in_operations(scrape: Samples) -> None:
+    families = {
+        re.sub("_(bucket|count|sum)$", "", name)
+        for name in scrape
+        if name.startswith("spotify_api_server_")
+    }
+    shown = set().union(*(metrics(expression) for expression in DASHBOARD_EXPRESSIONS))
+    assert families == {re.sub("_(bucket|count|sum)$", "", n) for n in shown if "_server_" in n}
+    assert families <= set(re.findall(r"^\| `(\w+)`", OPERATIONS, re.MULTILINE))
+
+
+def test_everything_on_the_dashboard_comes_from_the_datasource_that_is_chosen() -> None:
+    variables = {one["name"]: one for one in DASHBOARD["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource"
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    users = [*PANELS, *DASHBOARD["annotations"]["list"], variables["namespace"], variables["job"]]
+    users += [target for panel in PANELS for target in panel["targets"]]
+    assert all(user["datasource"] == chosen for user in users)
+    for panel in PANELS:
+        for target in panel["targets"]:
+            assert 'namespace="$namespace", job=~"$job"' in target["expr"], panel["title"]
+
+
+def test_legends_name_labels_that_are_left() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            left = grouped_by(target["expr"]) or TARGET
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= left
+
+
+def test_panels_have_a_place_a_title_and_a_unit() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (place["x"] + column, place["y"] + line)
+            for column in range(place["w"])
+            for line in range(place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert max(column for column, _ in cells) < 24
+        taken |= cells
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert all(panel["title"] and panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS)
+
+
+def test_grafana_gets_the_dashboard_as_it_is() -> None:
+    data = only(render("everything"), "ConfigMap")["data"]
+    assert [json.loads(text) for text in data.values()] == [DASHBOARD]
