@@ -18,6 +18,10 @@ MORE = (
 UNLIMITED = (
     "rateLimit.trustedProxies and rateLimit.storage need rateLimit.limit, such as 60/minute."
 )
+STORAGE = (
+    "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, "
+    "and no more than a port and the number of a database."
+)
 INSECURE = (
     "config.spotifyTokenUrl must be https: it gets the client secret; "
     "config.allowInsecureUpstream lifts this for a simulator."
