@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types format check bench bench-candidates lock clean
+.PHONY: help install run test chaos lint types format check bench bench-candidates lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,6 +24,8 @@ test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+chaos: $(READY) ## Test under faults and load; CHAOS=--short does less of each
+	$(BIN)/pytest -o python_files='chaos_*.py' tests/chaos $(CHAOS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check $(SOURCES)
@@ -49,6 +51,7 @@ lock: $(READY) ## Lock the dependencies anew
 	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
 	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
 clean: ## Remove what make made
-	rm -rf $(VENV) .venv-chart tests/chart/crds/node_modules .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(CHART_VENV) $(CRDS)/node_modules .chaos .coverage .hypothesis .mypy_cache \
+		.pytest_cache .ruff_cache
 
 include tests/real.mk

@@ -1,5 +1,7 @@
--- Sends the body given as the first argument, and counts every answer that isn't a 200.
+-- Sends the bodies given as arguments in turn, and counts every answer that isn't a 200.
 local loaders = {}
+local requests = {}
+local sent = 0
 
 function setup(thread)
   table.insert(loaders, thread)
@@ -9,7 +11,14 @@ function init(args)
   wrong = 0
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-  wrk.body = args[1]
+  for number, body in ipairs(args) do
+    requests[number] = wrk.format(nil, nil, nil, body)
+  end
+end
+
+function request()
+  sent = sent + 1
+  return requests[sent % #requests + 1]
 end
 
 function response(status)

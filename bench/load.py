@@ -12,7 +12,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 
 from bench.rig import Process
-from bench.tokens import ACCESS_TOKEN, REFRESH_TOKEN, opened, request_body
+from bench.tokens import ACCESS_TOKEN, REFRESH_TOKEN, opened, request_bodies
 from bench.tools import BenchError, tool
 
 PATH: Final = "/authorization-code-flow-pkce/refresh-tokens"
@@ -81,7 +81,7 @@ def _wrk_command(port: int, connections: int, seconds: int) -> list[str]:
         f"--script={Path(__file__).parent / 'load.lua'}",
         f"http://127.0.0.1:{port}{PATH}",
         "--",
-        request_body(),
+        *request_bodies(),
     ]
 
 
@@ -107,7 +107,7 @@ def _is_ready(port: int, ready_path: str | None) -> bool:
 
 
 def _refresh(port: int) -> tuple[int, bytes]:
-    return _ask(port, "POST", PATH, request_body(), _FORM)
+    return _ask(port, "POST", PATH, next(request_bodies()), _FORM)
 
 
 def _ask(

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +18,11 @@ _NONCE_BYTES: Final = 12
 # As long as Spotify's are.
 REFRESH_TOKEN: Final = "AQ" + "BenchUpstreamRefreshToken-" * 5
 SENT_TOKEN: Final = "AQ" + "BenchStoredRefreshToken_00" * 5
+SENT_TOKENS: Final = 1024
+"""Users who refresh: so many that no two requests at one time are the same user's.
+
+Our service would make one call of those.
+"""
 ACCESS_TOKEN: Final = "BQ" + "BenchUpstreamAccessToken_0" * 5
 
 UPSTREAM_ANSWER: Final = json.dumps(
@@ -46,6 +52,8 @@ def opened(token: str) -> str:
     return _cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()
 
 
-def request_body() -> str:
-    """Return the form of one refresh."""
-    return f"method=PKCE&grant_type=refresh_token&refresh_token={sealed(SENT_TOKEN)}"
+def request_bodies() -> Iterator[str]:
+    """Yield the forms of refreshes, each with a token of its own."""
+    for number in range(SENT_TOKENS):
+        token = sealed(f"{SENT_TOKEN}{number:04}")
+        yield f"method=PKCE&grant_type=refresh_token&refresh_token={token}"

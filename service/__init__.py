@@ -8,13 +8,18 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
     routes       the path's handler
     forms        bytes → PKCERefreshForm               400 / 413 / 415
     flows        Sealer.open (sealing), → Grant        400
+    coalescing   the same token at the same time: one call
+    backoff      nothing while Spotify says so         429
     spotify      Grant → POST /api/token               502 / 503 / 504; Spotify's own errors pass
     answers      sealed token, headers that may pass   no-store
 
+For the app's own token, `app_token` stands before these last three: it is kept and handed to all.
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
-`probes` what Kubernetes asks, `telemetry`, `tracing`, `metrics` and `logs` what an operator sees,
-`cors` what a browser asks, `addresses` who a client is for `limiting`, `connections` the HTTP/1.1
-below `spotify`, `asgi` their types.
+`probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
+operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
+`check` and `keys` what a person asks at a terminal, which `console` writes to, `connections` the
+HTTP/1.1 below `spotify`, `names` where it leads, `cycle` an answer above `server`, `asgi` their
+types.
 """
 
 __version__ = "1.0.0"

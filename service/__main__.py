@@ -1,26 +1,29 @@
-"""`python -m service`: environment → settings → app → server.
-
-Exit status: 0 after a stop by signal, 1 if it can't listen, 78 (EX_CONFIG) for bad settings.
-"""
+"""`python -m service`: environment → settings → app → server, unless `command` is asked for."""
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from service import __version__, logs, telemetry
-from service.app import create_app
 from service.logs import log
-from service.server import listen, run
 from service.settings import WEAK_SECRET_KEY, Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
 
+# `command` tells people about these.
+FAILED = 1
 EX_CONFIG = 78
 
 
-def main() -> int:
-    """Run the service; return its exit status."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the service, or what `arguments` ask for; return the exit status."""
+    if arguments and list(arguments) != ["serve"]:
+        from service import command  # noqa: PLC0415 - the service starts without argparse
+
+        if (status := command.run(arguments)) is not None:
+            return status
     logs.configure()
     try:
         settings = load(os.environ)
@@ -35,17 +38,21 @@ def main() -> int:
 
 
 def _serve(settings: Settings, tracing: "Tracing | None") -> int:
+    # Not before the settings are good, nor for the other commands: this is most of the start.
+    from service.app import create_app  # noqa: PLC0415
+    from service.server import listen, run  # noqa: PLC0415
+
     if len(settings.secret_key.reveal()) < WEAK_SECRET_KEY:
         log.warning("settings.weak_secret_key", characters_wanted=WEAK_SECRET_KEY)
     try:
         listening = listen(settings.host, settings.port)
     except OSError as error:
         log.error("server.failed", host=settings.host, port=settings.port, problem=error.strerror)
-        return 1
+        return FAILED
     run(create_app(settings, tracing=tracing), settings, listening)
     log.notice("server.stopped")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

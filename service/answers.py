@@ -35,12 +35,22 @@ _NOT_FORWARDED = frozenset(
 _NOT_FORWARDED_PREFIX = b"access-control-"
 
 
+SHARED: Final = "shared"
+CACHED: Final = "cached"
+SPARED: Final = (SHARED, CACHED)
+"""Why a request is answered without a call of its own: another's was joined, or its answer kept."""
+
+
 class Upstream(NamedTuple):
-    """What Spotify answered; `body` is decoded, `headers` are as received."""
+    """What Spotify answered; `body` is decoded, `headers` are as received.
+
+    `spared` is one of SPARED if whoever gets this made no call of his own.
+    """
 
     status: int
     headers: Headers
     body: bytes
+    spared: str | None = None
 
     def __repr__(self) -> str:
         return f"Upstream(status={self.status}, …)"
@@ -98,7 +108,7 @@ class SpotifyError(msgspec.Struct, frozen=True):
     error_description: _documented("string") = _absent()  # type: ignore[valid-type]
 
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _tokens = msgspec.json.Decoder(TokenAnswer)
 _spotify_error = msgspec.json.Decoder(SpotifyError)
@@ -147,6 +157,16 @@ def forwarded(upstream: Upstream) -> Answer:
     return Answer(upstream.status, (*_end_to_end(upstream.headers), *NO_STORE), upstream.body)
 
 
+def members(answer: Answer) -> dict[str, msgspec.Raw]:
+    """Return the members of a success, each as the bytes that Spotify sent."""
+    return _members.decode(answer.body)
+
+
+def whole_seconds(expires_in: msgspec.Raw) -> int | None:
+    """Return `expires_in` if it is a whole number, else None."""
+    return int(bytes(expires_in)) if _WHOLE_NUMBER.fullmatch(expires_in) else None
+
+
 def own_error(error: ServiceError) -> Answer:
     """Return our own error."""
     headers = tuple((k.lower().encode(), v.encode()) for k, v in error.headers.items())
@@ -181,10 +201,10 @@ def _raw(text: str) -> msgspec.Raw:
 
 
 def _expiration_date(expires_in: msgspec.Raw, now: datetime) -> str | None:
-    if not _WHOLE_NUMBER.fullmatch(expires_in):
+    if (seconds := whole_seconds(expires_in)) is None:
         return None
     try:
-        expiry = now + timedelta(seconds=int(bytes(expires_in)))
+        expiry = now + timedelta(seconds=seconds)
     except OverflowError:
         return None
     return expiry.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

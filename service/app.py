@@ -1,7 +1,7 @@
 """The app: the only place where the parts are joined."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,20 +11,23 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from service import __version__, answers, errors, logs, observation, probes, routes
+from service.app_token import AppToken
 from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
+from service.backoff import Backoff
+from service.coalescing import Coalescing
 from service.cors import Cors
 from service.errors import ServiceError
 from service.flows import Context
 from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
-from service.sealing import Sealer
+from service.routes import Ask, Swap
+from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
 
 if TYPE_CHECKING:
-    from service.limiting import Limiter
     from service.tracing import Tracing
 
 
@@ -42,29 +45,69 @@ class App:
     ) -> None:
         self.readiness = Readiness()
         self.metrics = Metrics(__version__)
-        traced = tracing.instrument(transport) if tracing else transport
-        accounts = SpotifyAccounts(settings, traced, f"spotify-api-server/{__version__}")
-        self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
-        limiter = _limiter(settings, self.metrics)
-        make_swap = limiter.swap if limiter else routes.Swap
-        swap = make_swap(Context(settings, _sealer(settings)), accounts.ask)
-        flows = settings.client_credentials_enabled
-        handlers = [*routes.handlers(swap, client_credentials=flows), *probes.handlers]
-        app = Litestar(
-            [routes.options(handlers), *handlers],
-            exception_handlers={Exception: _answer_exception},
-            lifespan=[_lifespan(self.readiness, accounts, tracing)],
-            logging_config=None,
-            on_shutdown=[limiter.aclose] if limiter else [],
-            openapi_config=None,
-            state=State({"readiness": self.readiness}),
-        )
-        crossing = _crossing(app, settings, handlers)
+        self._closing = AsyncExitStack()  # what is made last is closed first
+        if tracing:
+            transport = tracing.instrument(transport, settings.spotify_token_url)
+            self._closing.callback(tracing.flush)
+        swap = self._swap(settings, self._upstream(settings, transport))
+        handlers = [*self._flows(settings, swap), *probes.handlers]
+        crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         await self._app(scope, receive, send)
+
+    def _upstream(self, settings: Settings, transport: httpx.AsyncBaseTransport) -> Ask:
+        """Return what asks Spotify: one call for all who ask the same, none while it wants none."""
+        user_agent = f"spotify-api-server/{__version__}"
+        accounts = SpotifyAccounts(settings, transport, user_agent, self.metrics.observe_upstream)
+        backoff = Backoff(accounts.ask)
+        coalescing = Coalescing(backoff.ask)
+        self._closing.push_async_callback(accounts.aclose)
+        self._closing.push_async_callback(coalescing.aclose)
+        self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
+        told = "For how long Spotify wants no calls."
+        self.metrics.flow_gauge("throttled_seconds", told, backoff.seconds_left)
+        return coalescing.ask
+
+    def _swap(self, settings: Settings, ask: Ask) -> Swap:
+        """Return the way of a request, with a limit on each client if there is one."""
+        current, *previous = settings.keyring
+        sealer = Sealer(current, previous)
+        self.metrics.tokens_opened(_names(settings), sealer.opened)
+        context = Context(settings, sealer)
+        if settings.rate_limit is None:
+            return Swap(context, ask)
+        from service.limiting import Limiter  # noqa: PLC0415 - not paid for without a limit
+
+        limiter = Limiter(settings, self.metrics)
+        self._closing.push_async_callback(limiter.aclose)
+        return limiter.swap(context, ask)
+
+    def _flows(self, settings: Settings, swap: Swap) -> list[HTTPRouteHandler]:
+        """Return the handlers of the flows, the app's own token kept between them."""
+        app_token = AppToken(swap.exchange) if settings.client_credentials_cache else None
+        if app_token:
+            self._closing.push_async_callback(app_token.aclose)
+        enabled = settings.client_credentials_enabled
+        return routes.handlers(swap, app_token, client_credentials=enabled)
+
+    def _litestar(self, handlers: list[HTTPRouteHandler]) -> Litestar:
+        return Litestar(
+            [routes.options(handlers), *handlers],
+            exception_handlers={Exception: _answer_exception},
+            lifespan=[self._lifespan],
+            logging_config=None,
+            openapi_config=None,
+            state=State({"readiness": self.readiness}),
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        async with self._closing:
+            self.readiness.started = True
+            yield
 
 
 def create_app(
@@ -77,18 +120,12 @@ def create_app(
     return App(settings, transport or Transport(settings.spotify_token_url), tracing)
 
 
-def _sealer(settings: Settings) -> Sealer:
-    previous = (key.reveal() for key in settings.secret_keys_previous)
-    return Sealer(settings.secret_key.reveal(), previous)
-
-
-def _limiter(settings: Settings, metrics: Metrics) -> "Limiter | None":
-    """Return what limits clients; without RATE_LIMIT it isn't even imported."""
-    if settings.rate_limit is None:
-        return None
-    from service import limiting  # noqa: PLC0415
-
-    return limiting.Limiter(settings, metrics)
+def _names(settings: Settings) -> list[tuple[str, str]]:
+    """Return what metrics call each key: current or previous, and its fingerprint."""
+    return [
+        ("previous" if number else "current", fingerprint(key))
+        for number, key in enumerate(settings.keyring)
+    ]
 
 
 def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler]) -> ASGIApp:
@@ -99,24 +136,11 @@ def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler
     return Cors(app, settings.cors_allow_origins, methods)
 
 
-def _lifespan(
-    readiness: Readiness, accounts: SpotifyAccounts, tracing: "Tracing | None"
-) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        readiness.started = True
-        yield
-        await accounts.aclose()
-        if tracing:
-            tracing.flush()
-
-    return lifespan
-
-
 def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer whatever a handler or Litestar raised in our form."""
     observed = observation.of(request.scope)
     refusal = _as_ours(error)
+    observed.spared = refusal.spared
     if isinstance(refusal, errors.InternalError):
         observed.details |= logs.exception(error)
     elif isinstance(refusal, errors.UpstreamFailed | errors.UpstreamTimeout):

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult
 
 import httptools
 
+from service.names import Name
+
 IDLE_SECONDS: Final = 30.0
 """A connection unused for longer is not used again: the other side may be closing it."""
 
@@ -48,6 +50,7 @@ class Connections:
     def __init__(self, url: SplitResult, limit: int) -> None:
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._name = Name(self._host, self._port)
         self._tls = _verifying() if url.scheme == "https" else None
         self._limit = limit
         self._idle: deque[_Connection] = deque()
@@ -63,6 +66,7 @@ class Connections:
             answered = await connection.exchange(message)
         except BaseException:
             connection.drop()
+            self._drop_unproven(connection.last_used)
             raise
         if connection.is_reusable():
             self._idle.append(connection)
@@ -77,6 +81,14 @@ class Connections:
         while self._idle:
             self._idle.pop().drop()
 
+    def _drop_unproven(self, since: float) -> None:
+        """Drop what was used last no later than a connection that failed.
+
+        Where its packets got lost, theirs do too, and each would cost a request its whole time.
+        """
+        while self._idle and self._idle[0].last_used <= since:
+            self._idle.popleft().drop()
+
     def _take(self) -> "_Connection | None":
         """Return the connection used last, which is the least likely to be closed meanwhile."""
         while self._idle:
@@ -87,13 +99,27 @@ class Connections:
         return None
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
-                lambda: _Connection(loop, self._limit), self._host, self._port, ssl=self._tls
-            )
-        except OSError as error:  # ssl.SSLError is one
+            addresses = await self._name.addresses()
+        except OSError as error:
             raise ConnectionNotMade(type(error).__name__) from None
+        why = ""
+        for address in addresses:
+            try:
+                return await self._connect_to(address)
+            except OSError as error:  # try the next; ssl.SSLError is one too
+                why = type(error).__name__
+        raise ConnectionNotMade(why)
+
+    async def _connect_to(self, address: str) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: _Connection(loop, self._limit),
+            address,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls else None,
+        )
         return connection
 
 
@@ -106,7 +132,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Answered] | None = None
         self._poll = select.poll()
-        self._last_used = 0.0
+        self.last_used = 0.0
         self._reusable = False
         self._in_body = False
         self._headers: list[tuple[bytes, bytes]] = []
@@ -127,7 +153,7 @@ class _Connection(asyncio.Protocol):
         return self._reusable and not self._transport.is_closing()
 
     def is_stale(self) -> bool:
-        return self._loop.time() - self._last_used >= IDLE_SECONDS
+        return self._loop.time() - self.last_used >= IDLE_SECONDS
 
     def is_usable(self) -> bool:
         """Tell whether a request can be sent: nothing, not even the end, came since the answer.
@@ -193,7 +219,7 @@ class _Connection(asyncio.Protocol):
         self._complete()
 
     def _complete(self) -> None:
-        self._last_used = self._loop.time()
+        self.last_used = self._loop.time()
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return
@@ -219,6 +245,7 @@ def _verifying() -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525, section 2: the subject names nobody
     context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -12,7 +12,9 @@
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
-    ├── RateLimited              429  a client asked too often; with Retry-After
+    ├── TooManyRequests          429  for a while, which Retry-After tells
+    │   ├── RateLimited               a client asked too often
+    │   └── Throttled                 Spotify wants no calls of this kind
     ├── ClientGone               499  the client left; nobody reads this
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
@@ -25,7 +27,7 @@ sent, so that it can be logged and answered anywhere.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -45,15 +47,25 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class ServiceError(Exception):
-    """An answer of ours that isn't the success: `status`, `reason`, `headers`."""
+    """An answer of ours that isn't the success: `status`, `reason`, `headers`.
+
+    `spared` is as answers.Upstream has it.
+    """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     reason: str = "Internal Server Error"
+    spared: str | None = None
 
     def __init__(self, reason: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self.reason = reason or self.reason
         self.headers = headers or {}
         super().__init__(self.reason)
+
+    def copy(self) -> Self:
+        """Return the same error as if it had not been raised yet."""
+        copy = self.__class__.__new__(self.__class__, *self.args)
+        copy.__dict__.update(self.__dict__)
+        return copy
 
 
 class MissingField(ServiceError):
@@ -149,14 +161,25 @@ class UnsupportedMediaType(ServiceError):
     reason = "Unsupported Media Type"
 
 
-class RateLimited(ServiceError):
-    """A client asked too often, and may ask again in `seconds`; the body was not read."""
+class TooManyRequests(ServiceError):
+    """No more for now; in `seconds` it may be tried again (RFC 6585, section 4)."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
-    reason = "too many requests; see Retry-After"
 
     def __init__(self, seconds: int) -> None:
         super().__init__(headers={"Retry-After": str(seconds)})
+
+
+class RateLimited(TooManyRequests):
+    """A client asked too often; the body was not read."""
+
+    reason = "too many requests; see Retry-After"
+
+
+class Throttled(TooManyRequests):
+    """Spotify answered 429 and wants no calls of this kind; none was made."""
+
+    reason = "Spotify wants fewer requests; see Retry-After"
 
 
 class ClientGone(ServiceError):

@@ -33,16 +33,22 @@ from service.settings import Settings
 class Grant(NamedTuple):
     """A request to Spotify's token endpoint.
 
-    `fields` is its form, `basic` whether it carries Basic authentication, `fallback` the caller's
-    own refresh token where the answer must have one even if Spotify sends none.
+    `flow` is its name, `fields` its form, `basic` whether it carries Basic authentication,
+    `fallback` the caller's own refresh token where the answer must have one even if Spotify sends
+    none.
     """
 
+    flow: str
     fields: tuple[tuple[str, str], ...]
     basic: bool
     fallback: Opened | None = None
 
     def __repr__(self) -> str:
         return "Grant(…)"
+
+
+Exchanged = tuple[Upstream, Answer]
+"""What Spotify said, beside what we answer."""
 
 
 class Context(NamedTuple):
@@ -54,7 +60,7 @@ class Context(NamedTuple):
 
 def client_credentials(_form: ClientCredentialsForm, _context: Context) -> Grant:
     """Ask for the app's own access token (RFC 6749, section 4.4.2)."""
-    return Grant((("grant_type", "client_credentials"),), basic=True)
+    return Grant("client_credentials", (("grant_type", "client_credentials"),), basic=True)
 
 
 def authorization_code(form: AuthorizationCodeForm, context: Context) -> Grant:
@@ -67,7 +73,7 @@ def authorization_code(form: AuthorizationCodeForm, context: Context) -> Grant:
         ("client_id", settings.client_id),
         ("client_secret", settings.client_secret.reveal()),
     )
-    return Grant(fields, basic=False)
+    return Grant("authorization_code", fields, basic=False)
 
 
 def pkce_authorization_code(form: PKCEAuthorizationCodeForm, context: Context) -> Grant:
@@ -79,7 +85,7 @@ def pkce_authorization_code(form: PKCEAuthorizationCodeForm, context: Context) -
         ("redirect_uri", _redirect_uri(form.redirect_uri, context.settings)),
         ("client_id", context.settings.client_id),
     )
-    return Grant(fields, basic=False)
+    return Grant("pkce_authorization_code", fields, basic=False)
 
 
 def refresh(form: RefreshForm, context: Context) -> Grant:
@@ -90,7 +96,7 @@ def refresh(form: RefreshForm, context: Context) -> Grant:
     """
     opened = context.sealer.open(form.refresh_token)
     fields = (("grant_type", "refresh_token"), ("refresh_token", opened.token))
-    return Grant(fields, basic=True, fallback=opened if opened.stale else None)
+    return Grant("refresh", fields, basic=True, fallback=opened if opened.stale else None)
 
 
 def pkce_refresh(form: PKCERefreshForm, context: Context) -> Grant:
@@ -105,7 +111,7 @@ def pkce_refresh(form: PKCERefreshForm, context: Context) -> Grant:
         ("refresh_token", opened.token),
         ("client_id", context.settings.client_id),
     )
-    return Grant(fields, basic=True, fallback=opened)
+    return Grant("pkce_refresh", fields, basic=True, fallback=opened)
 
 
 async def exchange(
@@ -113,7 +119,7 @@ async def exchange(
     ask: Callable[[Grant], Awaitable[Upstream]],
     sealer: Sealer,
     now: Callable[[], datetime],
-) -> tuple[Upstream, Answer]:
+) -> Exchanged:
     """Ask Spotify for `grant` and return what it said beside what we answer."""
     upstream = await ask(grant)
     if answers.is_success(upstream.status):

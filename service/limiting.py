@@ -29,7 +29,7 @@ from service.errors import RateLimited
 from service.flows import Grant
 from service.logs import log
 from service.metrics import Metrics
-from service.routes import AnyRequest, Ask, Swap
+from service.routes import AnyRequest, Ask, Exchange, Swap
 from service.settings import Secret, Settings
 
 COUNTS: Final = 65_536
@@ -63,13 +63,14 @@ class LimitedSwap(Swap):
         form: type[Form],
         grant: Callable[[Form, flows.Context], Grant],
         event: str,
+        exchange: Exchange | None = None,
     ) -> ASGIApp:
         """Answer `request` as Swap does, or raise RateLimited."""
         if seconds := await self._limiter.wait(request.scope):
             observed = observation.of(request.scope)
             observed.flow, observed.event = grant.__name__, "request.rate_limited"
             raise RateLimited(seconds)
-        return await super().__call__(request, form, grant, event)
+        return await super().__call__(request, form, grant, event, exchange)
 
 
 class Limiter:

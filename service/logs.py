@@ -1,5 +1,7 @@
 """Logs: one JSON object a line on stdout, for our events and for what libraries say.
 
+A person at a terminal gets the same lines laid out by `console`.
+
 Our own lines are written by structlog from names and fixed texts. What comes from elsewhere
 (libraries by `logging`, uncaught exceptions, warnings) passes through `_Foreign`, which leaves out
 exceptions' texts and local variables and hides the secrets it knows: an exception's text may quote
@@ -11,16 +13,17 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from service import console
 from service.settings import LOG_LEVELS, Settings
 
 _LEVEL_NAMES: Final = sorted(((number, name) for name, number in LOG_LEVELS.items()), reverse=True)
@@ -38,10 +41,15 @@ current: ContextVar[Correlated | None] = ContextVar("current", default=None)
 """The request under way in this context."""
 
 
+def _json(line: EventDict) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
 class Logger(structlog.BoundLoggerBase):
     """structlog's logger with Swift's level names; fields are keyword arguments."""
 
     threshold = LOG_LEVELS["info"]
+    write: ClassVar[Callable[[EventDict], bytes]] = _json
 
     def emit(self, level: str, event: str, **fields: object) -> None:
         """Write a line, if `level` is logged."""
@@ -89,7 +97,7 @@ def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tup
         "level": event.pop("level"),
         "event": event.pop("event"),
     }
-    return (msgspec.json.encode({**head, **event}) + b"\n",), {}
+    return (Logger.write({**head, **event}),), {}
 
 
 log = Logger(_Stdout(), processors=[_correlate, _render], context={})
@@ -103,6 +111,7 @@ def configure(settings: Settings | None = None) -> None:
     """
     level = LOG_LEVELS[settings.log_level] if settings else LOG_LEVELS["info"]
     Logger.threshold = level
+    Logger.write = _written(settings.log_format if settings else None)
     root = logging.getLogger()
     root.handlers = [_Foreign(settings.secrets if settings else ())]
     root.setLevel(level)
@@ -114,6 +123,15 @@ def configure(settings: Settings | None = None) -> None:
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
     sys.unraisablehook = _unraisable
+
+
+def _written(log_format: str | None) -> Callable[[EventDict], bytes]:
+    """Return what writes lines in `log_format`; without one, as befits whoever reads stdout."""
+    if log_format is None:
+        log_format = "console" if console.is_terminal(sys.stdout) else "json"
+    if log_format == "json":
+        return _json
+    return console.Lines(colours=console.has_colours(sys.stdout))
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:

@@ -4,7 +4,8 @@ Every label has a closed list of values: nothing that a client or Spotify sends 
 docs/operations.md says what each is good for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -15,10 +16,13 @@ from prometheus_client import (
     disable_created_metrics,
     make_asgi_app,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from service import answers
+from service.answers import SPARED
 from service.asgi import App, Receive, Scope, Send
 from service.errors import NotFound
 
@@ -33,6 +37,7 @@ OUTCOMES: Final = (
     "success",
     "refused",
     "rejected",
+    "throttled",
     "rate_limited",
     "upstream_error",
     "overloaded",
@@ -69,6 +74,12 @@ class Metrics:
             ["flow", "error"],
             registry=registry,
         )
+        spared = Counter(
+            f"{_PREFIX}_spared_calls",
+            "Requests that were answered without a call to Spotify of their own.",
+            ["flow", "reason"],
+            registry=registry,
+        )
         # Made at once, so that a rate has a zero to start from, and no request looks one up.
         self._requests = {
             (flow, outcome): requests.labels(flow, outcome)
@@ -76,6 +87,9 @@ class Metrics:
             for outcome in OUTCOMES
         }
         self._upstream = {flow: upstream.labels(flow) for flow in FLOWS}
+        self._spared = {
+            (flow, reason): spared.labels(flow, reason) for flow in FLOWS for reason in SPARED
+        }
         build = Gauge(f"{_PREFIX}_build_info", "This build.", ["version"], registry=registry)
         build.labels(version).set(1)
 
@@ -88,15 +102,27 @@ class Metrics:
         """Show a counter; return what counts one more."""
         return Counter(f"{_PREFIX}_{name}", documentation, registry=self._registry).inc
 
-    def count(
-        self, flow: str, outcome: str, error: str | None, upstream_seconds: float | None
-    ) -> None:
+    def flow_gauge(self, name: str, documentation: str, value: Callable[[str], float]) -> None:
+        """Show what `value` returns for each flow at the time of a scrape."""
+        gauge = Gauge(f"{_PREFIX}_{name}", documentation, ["flow"], registry=self._registry)
+        for flow in FLOWS:
+            gauge.labels(flow).set_function(partial(value, flow))
+
+    def tokens_opened(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
+        """Show what `counts` holds at a scrape, for each key: "current" or "previous", its name."""
+        self._registry.register(_TokensOpened(keys, counts))
+
+    def count(self, flow: str, outcome: str, error: str | None, spared: str | None) -> None:
         """Count a request that has ended; `error` is Spotify's code, from a closed list."""
         self._requests[flow, outcome].inc()
-        if error is not None:
+        if spared is not None:
+            self._spared[flow, spared].inc()
+        elif error is not None:
             self._spotify_errors.labels(flow, error).inc()
-        if upstream_seconds is not None and outcome != "overloaded":  # then nobody was asked
-            self._upstream[flow].observe(upstream_seconds)
+
+    def observe_upstream(self, flow: str, seconds: float) -> None:
+        """Add a call to Spotify, which took `seconds`."""
+        self._upstream[flow].observe(seconds)
 
     def app(self) -> App:
         """Return the ASGI application that answers scrapes of /metrics, and nothing else."""
@@ -107,3 +133,21 @@ class Metrics:
             await (exposition if found else answers.own_error(NotFound()))(scope, receive, send)
 
         return metrics
+
+
+class _TokensOpened(Collector):
+    """Counts kept elsewhere, so that counting a token costs an addition and no lock."""
+
+    def __init__(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
+        self._keys = keys
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        opened = CounterMetricFamily(
+            f"{_PREFIX}_tokens_opened",
+            "Sealed refresh tokens, by the key that opened them.",
+            labels=["key", "fingerprint"],
+        )
+        for key, count in zip(self._keys, self._counts, strict=True):
+            opened.add_metric(key, count)
+        yield opened

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from service import probes
 from service.answers import is_error
 from service.asgi import App, Message, Receive, Scope, Send
-from service.errors import ClientGone, InternalError, Overloaded
+from service.errors import ClientGone, InternalError, Overloaded, Throttled
 from service.logs import current, log
 from service.metrics import Metrics
 from service.probes import Readiness
@@ -32,6 +32,7 @@ _OUTCOMES: Final = {
     InternalError.status: "failed",
     ClientGone.status: "abandoned",
     Overloaded.status: "overloaded",
+    Throttled.status: "throttled",
 }
 
 
@@ -45,9 +46,9 @@ class Observation:
         "flow",
         "request_id",
         "span",
+        "spared",
         "started",
         "status",
-        "upstream_seconds",
     )
 
     def __init__(self, scope: Scope) -> None:
@@ -57,7 +58,7 @@ class Observation:
         self.flow: str | None = None
         self.event: str | None = None
         self.error: str | None = None
-        self.upstream_seconds: float | None = None
+        self.spared: str | None = None
         self.details: dict[str, object] = {}
         self.span: ServerSpan | None = None
 
@@ -78,6 +79,7 @@ class Observation:
             status=self.status,
             duration_ms=round((time.perf_counter() - self.started) * 1000, 2),
             **({"error": self.error} if self.error else {}),
+            **({self.spared: True} if self.spared else {}),
             **self.details,
         )
 
@@ -171,7 +173,7 @@ class Observer:
                 observation.flow,
                 observation.outcome,
                 observation.error,
-                observation.upstream_seconds,
+                observation.spared,
             )
         if observation.span is not None:
             error_type = observation.details.get("error_type")

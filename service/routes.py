@@ -3,7 +3,6 @@
 Handlers return the Answer itself, which is an ASGI application: Litestar sends it as it is.
 """
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +15,7 @@ from litestar.types import ASGIApp
 
 from service import answers, flows, forms, observation
 from service.answers import Upstream
+from service.app_token import AppToken
 from service.asgi import LATE, Receive, Scope
 from service.errors import (
     ClientGone,
@@ -24,12 +24,12 @@ from service.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from service.flows import Grant
-from service.observation import Observation
+from service.flows import Exchanged, Grant
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 AnyRequest = Request[Any, Any, Any]
 Ask = Callable[[Grant], Awaitable[Upstream]]
+Exchange = Callable[[Grant], Awaitable[Exchanged]]
 
 CODE_FLOW = "/authorization-code-flow"
 PKCE_FLOW = "/authorization-code-flow-pkce"
@@ -49,14 +49,18 @@ class Swap:
         form: type[Form],
         grant: Callable[[Form, flows.Context], Grant],
         event: str,
+        exchange: Exchange | None = None,
     ) -> ASGIApp:
-        """Answer `request`, whose body is a `form` and asks for a `grant`."""
+        """Answer `request`, whose body is a `form` and asks for a `grant`.
+
+        `exchange` stands in for the way to Spotify that this was made with.
+        """
         observed = observation.of(request.scope)
         observed.flow = grant.__name__
         body_type, body = await _body(request.scope, request.receive)
         asked = grant(forms.decode(body_type, body, form), self._context)
-        ask = partial(self._timed, observed)
-        upstream, answer = await flows.exchange(asked, ask, self._context.sealer, _now)
+        upstream, answer = await (exchange or self.exchange)(asked)
+        observed.spared = upstream.spared
         if answers.is_success(upstream.status):
             observed.event = event
         else:
@@ -64,28 +68,33 @@ class Swap:
             observed.error = answers.error_code(upstream)
         return answer  # type: ignore[return-value]  # ASGI by any other types
 
-    async def _timed(self, observed: Observation, grant: Grant) -> Upstream:
-        """Ask Spotify, and note how long it takes, however it ends."""
-        started = time.perf_counter()
-        try:
-            return await self._ask(grant)
-        finally:
-            observed.upstream_seconds = time.perf_counter() - started
+    def exchange(self, grant: Grant) -> Awaitable[Exchanged]:
+        """Ask Spotify for `grant`, and make our answer of what it says."""
+        return flows.exchange(grant, self._ask, self._context.sealer, _now)
 
 
-def handlers(swap: Swap, *, client_credentials: bool) -> list[HTTPRouteHandler]:
-    """Return the handlers of all flows; without `client_credentials`, that one is no path."""
+def handlers(
+    swap: Swap, app_token: AppToken | None, *, client_credentials: bool
+) -> list[HTTPRouteHandler]:
+    """Return the handlers of all flows.
+
+    Without `client_credentials` that one is no path, without an `app_token` it asks each time.
+    """
     code_flow = [retrieve_code(swap), refresh_code(swap), retrieve_pkce(swap), refresh_pkce(swap)]
-    return [root, *code_flow, *([retrieve_client(swap)] if client_credentials else [])]
+    own = [retrieve_client(swap, app_token)] if client_credentials else []
+    return [root, *code_flow, *own]
 
 
-def retrieve_client(swap: Swap) -> HTTPRouteHandler:
+def retrieve_client(swap: Swap, app_token: AppToken | None) -> HTTPRouteHandler:
     """Answer the app's own access token."""
 
     @post(f"{CLIENT_FLOW}/retrieve-tokens", status_code=200)
     async def retrieve(request: AnyRequest) -> ASGIApp:
         form, grant = forms.ClientCredentialsForm, flows.client_credentials
-        return await swap(request, form, grant, "token.retrieved")
+        if app_token is None:
+            return await swap(request, form, grant, "token.retrieved")
+        exchange = partial(app_token.exchange, fresh=_wants_fresh(request.scope))
+        return await swap(request, form, grant, "token.retrieved", exchange)
 
     return retrieve
 
@@ -154,6 +163,14 @@ def options(handlers: list[HTTPRouteHandler]) -> HTTPRouteHandler:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _wants_fresh(scope: Scope) -> bool:
+    """Tell whether the client wants nothing cached (RFC 9111, section 5.2.1.4)."""
+    return any(
+        name == b"cache-control" and b"no-cache" in map(bytes.strip, value.lower().split(b","))
+        for name, value in scope["headers"]
+    )
 
 
 async def _body(scope: Scope, receive: Receive) -> tuple[str, bytes]:

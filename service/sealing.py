@@ -8,6 +8,7 @@ server, so that tokens written by either open in the other.
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -32,11 +33,15 @@ class Opened(NamedTuple):
 
 
 class Sealer:
-    """Seals with `key`; opens with `key` and every one of `previous`, tried in that order."""
+    """Seals with `key`; opens with `key` and every one of `previous`, tried in that order.
+
+    `opened` counts the tokens that each of them opened so far, in the same order.
+    """
 
     def __init__(self, key: str, previous: Iterable[str] = ()) -> None:
-        self._current = _cipher(key)
-        self._previous = tuple(_cipher(old) for old in previous)
+        self._ciphers = tuple(_cipher(each) for each in (key, *previous))
+        self._current = self._ciphers[0]
+        self.opened = [0] * len(self._ciphers)
 
     def seal(self, token: str) -> str:
         """Return `token` sealed under the current key, different every time.
@@ -51,18 +56,32 @@ class Sealer:
     def open(self, sealed: str) -> Opened:
         """Return what is in `sealed`, or raise UndecryptableToken, whatever is wrong with it."""
         raw = _decode(sealed)
-        if (token := _decrypt(self._current, raw)) is not None:
-            return Opened(token, stale=False)
-        for cipher in self._previous:
+        for number, cipher in enumerate(self._ciphers):
             if (token := _decrypt(cipher, raw)) is not None:
-                return Opened(token, stale=True)
+                self.opened[number] += 1
+                return Opened(token, stale=number > 0)
         raise UndecryptableToken
 
 
+def fingerprint(key: str) -> str:
+    """Return eight hexadecimal digits by which people tell one secret key from another.
+
+    NOTE: showing it is intentional. It is 32 bits of an HMAC (RFC 2104) under the AES key, so that
+    no part of that key is in it, and none of a random key can be worked out. A guess of a weak key
+    could be tried on it; whoever has one sealed token, as every client does, can try that already,
+    and a key without a token opens nothing.
+    """
+    return hmac.digest(_aes_key(key), b"fingerprint", "sha256")[:4].hex()
+
+
 def _cipher(key: str) -> AESGCM:
+    return AESGCM(_aes_key(key))
+
+
+def _aes_key(key: str) -> bytes:
     # NOTE: one round of SHA-256 is intentional: the format fixes it, and the key is a random
     # secret of the operator, not a password.
-    return AESGCM(hashlib.sha256(key.encode()).digest())
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _decode(sealed: str) -> bytes:

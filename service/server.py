@@ -9,7 +9,9 @@ import re
 import signal
 import socket
 from types import FrameType
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -17,8 +19,10 @@ from uvicorn.server import ServerState
 from service import __version__, answers, logs, observation
 from service.app import App
 from service.asgi import LATE
+from service.cycle import Cycle
 from service.errors import MalformedBody
 from service.logs import log
+from service.sealing import fingerprint
 from service.settings import Settings
 
 HEAD_LIMIT = 32 * 1024
@@ -41,7 +45,11 @@ class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with bounds: on a request's bytes, on its time, and on an answer nobody takes.
 
     Head and body each have REQUEST_TIMEOUT to arrive. A connection has one timer, which is looked
-    at rather than rearmed: `_deadline` moves, and the timer finds out whether it has passed.
+    at rather than rearmed: `_deadline` moves, and the timer finds out whether it has passed. It
+    ends idle connections too.
+
+    What uvicorn's class does for each request (pipelines, WebSockets, a timer for idle connections)
+    is left out: the methods here say all that happens to one.
 
     One request at a time: what is sent before an answer is complete isn't read, and the connection
     closes after that answer (RFC 9112, section 9.3.2, leaves it to the client to send it again).
@@ -53,6 +61,7 @@ class Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _in_head = True
+    _idle = False
     _deaf = False
     _is_new = True
     _head_bytes = 0
@@ -82,6 +91,8 @@ class Protocol(HttpToolsProtocol):
         """Parse, within the limits."""
         if self._deaf:
             return
+        if self._idle:
+            self._idle, self._deadline = False, None
         self._message_bytes += len(data)
         if self._in_head and UPGRADE_HINT in data:
             data = _without_upgrade(data)
@@ -106,23 +117,70 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
         if self._head_bytes > HEAD_LIMIT:
             raise _Refused
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Start the body's time."""
+        """Start the body's time, and the app."""
         if self.parser.should_upgrade():
             # _without_upgrade() missed it, and the parser takes the body for another protocol.
             raise _Refused
         self._in_head = False
         self._expect(self.request_timeout)
-        super().on_headers_complete()
+        self._complete_scope()
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _complete_scope(self) -> None:
+        """Add what is known once the headers are."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = self.parser.get_http_version()
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
 
     def on_message_complete(self) -> None:
         """Stop the time."""
         self._deadline = None
         self._in_head, self._head_bytes, self._message_bytes = True, 0, 0
         self._is_new = False
-        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._rest()
+        else:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._in_head:  # else the rest of a body that was refused is still to come
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next request, for as long as an idle connection may."""
+        self._idle = True
+        self._expect(self.timeout_keep_alive)
 
     def shutdown(self) -> None:
         """Close after the request that is under way; one that has been sent already is served."""
@@ -180,6 +238,9 @@ class Protocol(HttpToolsProtocol):
 
     def _expect(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()  # it is an idle connection's, which may wait for longer
+            self._timer = None
         if self._timer is None:
             self._timer = self.loop.call_at(self._deadline, self._check)
 
@@ -255,7 +316,8 @@ class Server(uvicorn.Server):
         gc.freeze()
         for listening in sockets or ():
             host, port = listening.getsockname()[:2]
-            log.notice("server.started", version=__version__, host=host, port=port)
+            keys = [fingerprint(key) for key in self._settings.keyring]
+            log.notice("server.started", version=__version__, host=host, port=port, keys=keys)
         await self._serve_metrics()
 
     async def _serve_metrics(self) -> None:

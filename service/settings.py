@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ LOG_LEVELS: Final = {
     "critical": 50,
 }
 """Swift's names, with the numbers of Python's logging."""
+LOG_FORMATS: Final = ("console", "json")
 
 FILE_SETTINGS: Final = frozenset(
     [
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: Secret
     redirect_uri: str | None = None
     log_level: str = "info"
+    log_format: str | None = None
     secret_keys_previous: tuple[Secret, ...] = ()
     host: str = "127.0.0.1"
     port: int = 7000
@@ -91,16 +93,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_allow_origins: tuple[str, ...] = ()
     allowed_redirect_uris: frozenset[str] = frozenset()
     client_credentials_enabled: bool = True
+    client_credentials_cache: bool = True
     rate_limit: str | None = None
     rate_limit_storage: Secret | None = None
     trusted_proxies: tuple[str, ...] = ()
 
     @property
+    def keyring(self) -> tuple[str, ...]:
+        """The secret keys: the current one, then the previous ones in their order."""
+        return tuple(key.reveal() for key in (self.secret_key, *self.secret_keys_previous))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret text in here, for whoever has to keep it out of a log."""
-        keys = (self.secret_key, *self.secret_keys_previous)
-        known = tuple(secret.reveal() for secret in (self.client_secret, *keys))
-        return (*known, *_url_secrets(self.rate_limit_storage))
+        url = _url_secrets(self.rate_limit_storage)
+        return (self.client_secret.reveal(), *self.keyring, *url)
 
 
 class SettingsError(Exception):
@@ -112,41 +119,69 @@ class SettingsError(Exception):
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Return the settings in `environ`, or raise SettingsError with every problem found.
+    """Return the settings in `environ`, or raise SettingsError with every problem found."""
+    return read(environ).settings()
+
+
+def read(environ: Mapping[str, str]) -> "Reading":
+    """Read all settings, whatever is wrong with some."""
+    reading = Reading(environ)
+    for field in msgspec.structs.fields(Settings):
+        reading.take(field)
+    _check_upstream(reading.values, reading.problems)
+    _check_telemetry(environ, reading.problems)
+    return reading
+
+
+def read_keyring(environ: Mapping[str, str]) -> list[str]:
+    """Return the secret keys alone, as Settings.keyring has them, or raise SettingsError."""
+    reading = Reading(environ)
+    for field in msgspec.structs.fields(Settings):
+        if field.name in {"secret_key", "secret_keys_previous"}:
+            reading.take(field)
+    if reading.problems:
+        raise SettingsError(list(reading.problems.values()))
+    previous = cast("tuple[Secret, ...]", reading.values.get("secret_keys_previous", ()))
+    return [key.reveal() for key in (cast("Secret", reading.values["secret_key"]), *previous)]
+
+
+class Reading:
+    """Settings as they are found in the environment and in the files that it names.
+
+    `values` by field, without those that aren't set; `sources`, the variable of each; `problems`,
+    a sentence for each setting that has one.
 
     NOTE: a problem never quotes a value: it may be a secret that was put under the wrong name.
     """
-    reader = _Reader(environ)
-    values: dict[str, object] = {}
-    for field in msgspec.structs.fields(Settings):
-        name = field.name.upper()
-        text = reader.text(name)
-        if text is not None:
-            reader.convert(values, field.name, text)
-        elif field.required and not reader.is_problem(name):
-            reader.problems[name] = f"{name} is required"
-    _check_upstream(values, reader.problems)
-    _check_telemetry(environ, reader.problems)
-    if reader.problems:
-        raise SettingsError(list(reader.problems.values()))
-    return msgspec.convert(values, Settings, dec_hook=_as_is)
-
-
-class _Reader:
-    """Takes texts out of the environment and the files it names, and keeps the problems."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self.values: dict[str, object] = {}
+        self.sources: dict[str, str] = {}
         self.problems: dict[str, str] = {}
 
-    def is_problem(self, name: str) -> bool:
-        return name in self.problems
+    def settings(self) -> Settings:
+        """Return the settings, or raise SettingsError."""
+        if self.problems:
+            raise SettingsError(list(self.problems.values()))
+        return msgspec.convert(self.values, Settings, dec_hook=_as_is)
 
-    def text(self, name: str) -> str | None:
+    def take(self, field: msgspec.structs.FieldInfo) -> None:
+        """Read one setting."""
+        name = field.name.upper()
+        text = self._text(name)
+        if text is not None:
+            self._convert(field.name, text)
+        elif field.required and name not in self.problems:
+            self.problems[name] = f"{name} is required"
+
+    def _text(self, name: str) -> str | None:
+        self.sources[name] = name
         text = self._environ.get(name) or None
         path = self._environ.get(f"{name}_FILE") if name in FILE_SETTINGS else None
         if not path:
             return text
+        self.sources[name] = f"{name}_FILE"
         if text:
             self.problems[name] = f"{name} and {name}_FILE are both set: set one of them"
             return None
@@ -162,11 +197,11 @@ class _Reader:
             self.problems[name] = f"{name}_FILE is not UTF-8 text"
         return None
 
-    def convert(self, values: dict[str, object], field: str, text: str) -> None:
+    def _convert(self, field: str, text: str) -> None:
         name = field.upper()
         try:
             text.encode()
-            values[field] = _CONVERTERS[field](text)
+            self.values[field] = _CONVERTERS[field](text)
         except UnicodeEncodeError:
             self.problems[name] = f"{name} is not UTF-8 text"
         except ValueError as error:
@@ -183,6 +218,13 @@ def _level(text: str) -> str:
     if level not in LOG_LEVELS:
         raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
     return level
+
+
+def _log_format(text: str) -> str:
+    wanted = text.strip().lower()
+    if wanted not in LOG_FORMATS:
+        raise ValueError(f"must be one of {', '.join(LOG_FORMATS)}")
+    return wanted
 
 
 def _flag(text: str) -> bool:
@@ -218,7 +260,7 @@ def _seconds(*, zero: bool, most: float = 3600) -> Callable[[str], float]:
 def _lines(text: str) -> tuple[Secret, ...]:
     # Not splitlines(): a key may hold the rarer characters that it takes for line ends.
     lines = (line.removesuffix("\r") for line in text.split("\n"))
-    return tuple(Secret(line) for line in lines if line)
+    return tuple(Secret(line) for line in dict.fromkeys(lines) if line)
 
 
 def _items(text: str) -> list[str]:
@@ -341,6 +383,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "secret_key": Secret,
     "redirect_uri": str.strip,
     "log_level": _level,
+    "log_format": _log_format,
     "secret_keys_previous": _lines,
     "host": _host,
     "port": _whole(0, 65535),
@@ -354,6 +397,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "cors_allow_origins": _origins,
     "allowed_redirect_uris": lambda text: frozenset(_items(text)),
     "client_credentials_enabled": _flag,
+    "client_credentials_cache": _flag,
     "rate_limit": _rate_limit,
     "rate_limit_storage": _storage,
     "trusted_proxies": _networks,

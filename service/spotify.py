@@ -7,7 +7,9 @@ ours, below httpx's transport interface: docs/decisions/0001-http-client.md has 
 
 import asyncio
 import base64
+import time
 import zlib
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote_plus, urlsplit
 
@@ -30,12 +32,20 @@ _SENT: Final = frozenset(
 
 
 class SpotifyAccounts:
-    """Spotify's token endpoint as seen through `transport`; `in_flight` counts calls under way."""
+    """Spotify's token endpoint as seen through `transport`; `in_flight` counts calls under way.
+
+    `observe` gets the flow of every call and the seconds it took, however it ended.
+    """
 
     def __init__(
-        self, settings: Settings, transport: httpx.AsyncBaseTransport, user_agent: str
+        self,
+        settings: Settings,
+        transport: httpx.AsyncBaseTransport,
+        user_agent: str,
+        observe: Callable[[str, float], None] = lambda _flow, _seconds: None,
     ) -> None:
         self._transport = transport
+        self._observe = observe
         self._url = httpx.URL(settings.spotify_token_url)
         self._timeout = settings.upstream_timeout
         self._limit = settings.upstream_max_in_flight
@@ -59,6 +69,7 @@ class SpotifyAccounts:
         if self.in_flight == self._limit:
             raise Overloaded
         self.in_flight += 1
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(grant)
@@ -68,6 +79,7 @@ class SpotifyAccounts:
             raise UpstreamFailed from error
         finally:
             self.in_flight -= 1
+            self._observe(grant.flow, time.perf_counter() - started)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -138,7 +150,7 @@ class Transport(httpx.AsyncBaseTransport):
     """Our connections as a transport for httpx, to the origin of `url` alone.
 
     TLS is always verified; no redirect is followed, no proxy, netrc or cookie is picked up. What
-    goes out is _SENT alone: trace headers that instrumentation injects stay with us.
+    goes out is _SENT alone: trace headers, should somebody inject them, stay with us.
     """
 
     def __init__(self, url: str) -> None:

@@ -2,10 +2,10 @@
 
 Off, and not even imported, unless the standard variables name an exporter or an endpoint. There is
 no global provider: the spans of this app are its own, and the SDK is configured by `OTEL_*` alone.
-The spans are in `tracing`.
+The spans are in `tracing`, their way out in `export`.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from service.settings import SettingsError
@@ -25,21 +25,17 @@ def is_enabled(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name) for name in _ENDPOINTS)
 
 
-def create(environ: MutableMapping[str, str], version: str) -> "Tracing | None":
+def create(environ: Mapping[str, str], version: str) -> "Tracing | None":
     """Return tracing as the environment asks for it, or None if it asks for none.
 
     Raises SettingsError if the SDK can't make sense of it.
     """
     if not is_enabled(environ):
         return None
-    # Read by the instrumentation: the stable names, and no secret even if somebody captures
-    # headers.
-    environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
-    environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
     try:
-        from service import tracing  # noqa: PLC0415 - not paid for when it is off
+        from service import export, tracing  # noqa: PLC0415 - not paid for when it is off
 
-        return tracing.Tracing(tracing.provider(environ, version), version)
+        return tracing.Tracing(export.provider(environ, version), version)
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises; its text may quote a value
         problem = f"OTEL_… can't be used as it is: {type(error).__name__}"
         raise SettingsError([problem]) from None

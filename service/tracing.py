@@ -9,21 +9,9 @@ from typing import Any, Final
 
 import httpx
 from opentelemetry import context, propagate, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
-    OTLPSpanExporter as HTTPSpanExporter,
-)
-from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import (
-    BatchSpanProcessor,
-    ConsoleSpanExporter,
-    SimpleSpanProcessor,
-    SpanExporter,
-)
 
-from service.connections import ConnectionNotMade
-from service.errors import ServiceError
+from service.answers import is_error
 
 # Free texts of the client's, which the SDK would put into spans and warnings.
 _UNREAD = frozenset({b"tracestate", b"baggage"})
@@ -34,54 +22,36 @@ _METHODS = frozenset(
 )
 
 
-def provider(environ: Mapping[str, str], version: str) -> TracerProvider:
-    """Return a provider that exports as `environ` says; the SDK reads the rest of it itself."""
-    attributes: dict[str, str] = {"service.version": version}
-    named = "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    if not named and not environ.get("OTEL_SERVICE_NAME"):
-        attributes["service.name"] = "spotify-api-server"
-    made = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
-    if environ.get("OTEL_TRACES_EXPORTER", "").strip() == "console":
-        one_line = ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\n")
-        made.add_span_processor(SimpleSpanProcessor(one_line))
-    else:
-        made.add_span_processor(BatchSpanProcessor(_otlp_exporter(environ)))
-    return made
-
-
-def _otlp_exporter(environ: Mapping[str, str]) -> SpanExporter:
-    protocol = (
-        environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-        or "http/protobuf"
-    )
-    if protocol.strip() != "grpc":
-        return HTTPSpanExporter()
-    # gRPC's core costs 20 MiB that only its users should pay.
-    from opentelemetry.exporter.otlp.proto.grpc import trace_exporter  # noqa: PLC0415
-
-    return trace_exporter.OTLPSpanExporter()
-
-
 class Tracing:
     """The tracer of one app over `provider`."""
 
     def __init__(self, provider: TracerProvider, version: str) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("service", version)
+        fields = propagate.get_global_textmap().fields
+        self._propagated = {field.lower().encode() for field in fields} - _UNREAD
 
-    def instrument(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
-        """Return `transport` with a client span around every call."""
-        return AsyncOpenTelemetryTransport(_Discreet(transport), tracer_provider=self._provider)
+    def instrument(self, transport: httpx.AsyncBaseTransport, url: str) -> httpx.AsyncBaseTransport:
+        """Return `transport` with a client span around every call, all of which go to `url`."""
+        parsed = httpx.URL(url)
+        attributes: dict[str, str | int] = {
+            "url.full": url,
+            "server.address": parsed.host,
+            "server.port": parsed.port or (443 if parsed.scheme == "https" else 80),
+            "network.protocol.version": "1.1",
+        }
+        return _Traced(transport, self._tracer, attributes)
 
     def start(self, scope: Mapping[str, Any]) -> "ServerSpan":
         """Start the server span of the request in `scope`, below the trace it came with."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name not in _UNREAD
+            if name in self._propagated
         }
-        parent = propagate.extract(headers, context=context.Context())
+        parent = context.Context()
+        if headers:
+            parent = propagate.extract(headers, context=parent)
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -102,22 +72,39 @@ class Tracing:
         thread.join(FLUSH_SECONDS)
 
 
-class _Discreet(httpx.AsyncBaseTransport):
-    """A transport whose errors have no text: the client span records what they say."""
+class _Traced(httpx.AsyncBaseTransport):
+    """`transport` with a client span around every call; what all spans share is `attributes`.
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    An error is told by its type, since its text, which the SDK would record, may quote anything.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        tracer: trace.Tracer,
+        attributes: Mapping[str, str | int],
+    ) -> None:
         self._transport = transport
+        self._tracer = tracer
+        self._attributes = attributes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        method = request.method
+        known = {"http.request.method": method, **self._attributes}
+        span = self._tracer.start_span(method, kind=trace.SpanKind.CLIENT, attributes=known)
         try:
-            return await self._transport.handle_async_request(request)
-        except ServiceError:
+            response = await self._transport.handle_async_request(request)
+        except BaseException as error:
+            _fail(span, type(error).__qualname__)
             raise
-        except httpx.RequestError as error:
-            cause = error.__cause__ if isinstance(error.__cause__, ConnectionNotMade) else None
-            raise type(error)(type(error).__name__) from cause
-        except Exception as error:  # noqa: BLE001 - whatever it is, its text must not pass
-            raise RuntimeError(type(error).__name__) from None
+        else:
+            status = response.status_code
+            span.set_attribute("http.response.status_code", status)
+            if is_error(status):
+                _fail(span, str(status))
+            return response
+        finally:
+            span.end()
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -138,12 +125,17 @@ class ServerSpan:
 
     def end(self, *, route: str | None, status: int, error_type: str | None) -> None:
         """End the span with what is known only after the answer."""
+        known: dict[str, str | int] = {"http.response.status_code": status}
         if route is not None:
             self._span.update_name(f"{self._method} {route}")
-            self._span.set_attributes({"http.route": route, "url.path": route})
-        self._span.set_attribute("http.response.status_code", status)
+            known |= {"http.route": route, "url.path": route}
+        self._span.set_attributes(known)
         if status >= 500:  # noqa: PLR2004
-            self._span.set_attribute("error.type", error_type or str(status))
-            self._span.set_status(trace.StatusCode.ERROR)
+            _fail(self._span, error_type or str(status))
         self._span.end()
         context.detach(self._token)
+
+
+def _fail(span: trace.Span, error_type: str) -> None:
+    span.set_attribute("error.type", error_type)
+    span.set_status(trace.StatusCode.ERROR)

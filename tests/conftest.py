@@ -18,6 +18,7 @@ from simulator.server import running as running_simulator
 from tests.running import environment, running
 
 Start = Callable[..., httpx.Client]
+Tell = Callable[[object], None]
 
 
 class LogLines:
@@ -70,6 +71,7 @@ def log_lines(
         (sys, "unraisablehook"),
         (threading, "excepthook"),
         (logs.Logger, "threshold"),
+        (logs.Logger, "write"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")
@@ -108,3 +110,14 @@ def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> I
 def client(start: Start) -> httpx.Client:
     """Return a client of the service with default settings."""
     return start()
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Print to the terminal, although the test passes."""
+
+    def tell(figure: object) -> None:
+        with capsys.disabled():
+            print(f" {figure} ", end="")  # noqa: T201 - the purpose
+
+    return tell

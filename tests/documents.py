@@ -29,8 +29,9 @@ def hardening() -> list[str]:
     ]
 
 
-def entry_point() -> list[str]:
-    """Return the Dockerfile's ENTRYPOINT."""
-    [words] = re.findall(r"^ENTRYPOINT (.*)$", Path("Dockerfile").read_text(), re.MULTILINE)
+def entry_point(instruction: str = "ENTRYPOINT") -> list[str]:
+    """Return the Dockerfile's ENTRYPOINT, or its CMD."""
+    dockerfile = Path("Dockerfile").read_text()
+    [words] = re.findall(rf"^{instruction} (.*)$", dockerfile, re.MULTILINE)
     found: list[str] = json.loads(words)
     return found

@@ -1,20 +1,20 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
-.PHONY: image image-test cluster e2e storage-test chart-test chart-docs
-image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE)
+.PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
+image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test
-# What checks the chart keeps to itself: its pins would hold the service's dependencies back.
-CHART_TOOLS := .venv-chart/.ready
+# The chart's validators have a place of their own: their pins would hold the service's back.
+CHART_VENV := .venv-chart
 CRDS := tests/chart/crds
-$(CHART_TOOLS): tests/chart/tools.txt
-	$(PYTHON) -m venv .venv-chart
-	.venv-chart/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+$(CHART_VENV)/.ready: tests/chart/tools.txt
+	$(PYTHON) -m venv $(CHART_VENV)
+	$(CHART_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 $(CRDS)/node_modules: $(CRDS)/package-lock.json
 	cd $(CRDS) && npm ci --silent --no-audit --no-fund
 	@touch $@
-chart-test: $(READY) $(CHART_TOOLS) $(CRDS)/node_modules ## Check the chart (needs Node.js and promtool)
+chart-test: $(READY) $(CHART_VENV)/.ready $(CRDS)/node_modules ## Check the chart (needs Node.js and promtool)
 	$(BIN)/python -m pytest tests/chart
 chart-docs: $(READY) ## Write the table of values into the chart's README
 	$(BIN)/python -m tests.chart.readme
@@ -24,3 +24,7 @@ e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
 storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
 	$(BIN)/python -m pytest -m storage
+skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
+	tests/skaffold/test
+skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
+	tests/skaffold/test dev

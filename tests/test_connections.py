@@ -202,6 +202,27 @@ def test_a_connection_that_can_not_be_made_is_told_apart(host: str) -> None:
         asyncio.run(Connections(urlsplit(f"http://{host}:{port}/"), LIMIT).request(REQUEST))
 
 
+def test_where_an_address_refuses_the_next_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def two(_host: str, port: int, *_: object, **flags: int) -> list[object]:
+        if flags["flags"] & socket.AI_NUMERICHOST:
+            raise socket.gaierror
+        return [(socket.AF_INET, 1, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+    async def ask() -> bytes:
+        server = await asyncio.start_server(Upstream(OK), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        made = Connections(urlsplit(f"http://accounts.spotify.test:{port}/"), LIMIT)
+        try:
+            return (await made.request(REQUEST)).body
+        finally:
+            made.close()
+            server.close()
+            await asyncio.sleep(0.05)
+
+    assert asyncio.run(ask()) == b"ok"
+
+
 def test_a_caller_that_gives_up_takes_its_connection_along() -> None:
     upstream = Upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsec", OK)
 
@@ -214,6 +235,30 @@ def test_a_caller_that_gives_up_takes_its_connection_along() -> None:
 
     assert asyncio.run(ask()) == b"ok"
     assert upstream.connections == 2
+
+
+def test_a_kept_connection_that_fails_takes_along_what_was_used_before_it() -> None:
+    """Their packets get lost where its did; the next request goes over a new connection."""
+    lost: list[bool] = []
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_late = bool(lost)
+        while await reader.read(65536) and (is_late or not lost):
+            writer.write(OK)
+        await reader.read()
+        writer.close()
+
+    async def ask() -> bytes:
+        async with connected(play) as made:
+            await asyncio.gather(*(made.request(REQUEST) for _ in range(5)))
+            lost.append(True)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await made.request(REQUEST)
+            async with asyncio.timeout(5):
+                return (await made.request(REQUEST)).body
+
+    assert asyncio.run(ask()) == b"ok"
 
 
 def test_a_connection_closed_while_idle_is_not_used() -> None:

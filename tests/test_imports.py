@@ -10,9 +10,18 @@ import pytest
 SERVICE = Path("service")
 FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
 PURE = (
-    "forms", "flows", "sealing", "answers", "errors", "settings", "connections", "asgi", "cors",
+    "forms",
+    "flows",
+    "sealing",
+    "answers",
+    "errors",
+    "settings",
+    "connections",
+    "asgi",
+    "cors",
     "addresses",
-)  # fmt: skip
+    "names",
+)
 # Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
 KNOW_HTTPX = {"spotify", "app", "tracing"}
 
@@ -49,23 +58,36 @@ def test_the_simulator_does_not_know_the_service() -> None:
 
 
 def test_telemetry_that_is_off_is_not_even_loaded() -> None:
-    assert not loaded("opentelemetry", by="import service.__main__")
+    assert not loaded("opentelemetry", by="import service.__main__, service.server")
 
 
 @pytest.mark.parametrize("package", ["limits", "valkey"])
 def test_a_rate_limit_that_is_off_is_not_even_loaded(package: str) -> None:
     code = """if True:
-        from service.__main__ import create_app, load
-        create_app(load(dict(CLIENT_ID="a", CLIENT_SECRET="b", SECRET_KEY="c")))
+        from service import app, settings
+        environ = dict(CLIENT_ID="a", CLIENT_SECRET="b", SECRET_KEY="c")
+        app.create_app(settings.load(environ))
     """
     assert not loaded(package, by=code)
     limited = code.replace("CLIENT_ID", "RATE_LIMIT='1/day', CLIENT_ID")
     assert loaded(package, by=limited) == (package == "limits")  # counts are in memory
 
 
+@pytest.mark.parametrize(
+    ("code", "package"),
+    [
+        ("import service.__main__, service.server", "argparse"),
+        ("import service.command, service.keys", "litestar"),
+    ],
+)
+def test_the_command_line_costs_the_service_nothing_and_help_does_not_load_the_service(
+    code: str, package: str
+) -> None:
+    assert not loaded(package, by=code)
+
+
 def loaded(package: str, *, by: str) -> bool:
     """Tell whether running `by` imports `package`."""
-    code = f"{by}\nimport sys; sys.exit({package!r} in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert not ran.stderr
-    return bool(ran.returncode)
+    code = f"{by}\nimport sys; print({package!r} in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {"True\n": True, "False\n": False}[ran.stdout]

@@ -550,3 +550,61 @@ def test_a_librarys_line_that_is_no_utf_8_is_written_with_escapes(
     assert [line["message"] for line in log_lines.lines if line.get("logger") == "lib"] == [
         "bad \\udcff"
     ]
+
+
+def test_a_line_for_a_person_has_the_same_fields_in_one_line(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure(LOG_FORMAT="console")
+    log.notice("test.happened", number=1, text="two words", nothing=None, keys=["a", "b"])
+    fields = "number=1 text='two words' nothing=None keys=['a', 'b']"
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d\.\d{{3}}Z \[notice +\] test\.happened +{re.escape(fields)}\n",
+        log_lines.text,
+    )
+
+
+def test_a_stack_for_a_person_has_a_place_a_line_and_no_text(
+    configure: Callable[..., None], log_lines: LogLines
+) -> None:
+    configure(LOG_FORMAT="console")
+    _log_exception(logging.getLogger("library"))
+    first, *places = log_lines.text.splitlines()
+    assert "error_type=ValueError" in first
+    assert re.fullmatch(r"  \S+test_logs\.py:\d+ fail", places[-1])
+    assert TOLD not in log_lines.text
+
+
+@pytest.mark.parametrize("said", ["\x1b]0;owned\x07", "a\nb", "\x9b2J", "\u202eb", "\udcff"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_terminal_is_not_steered_by_what_libraries_say(
+    configure: Callable[..., None], log_lines: LogLines, said: str, level: str
+) -> None:
+    configure(LOG_FORMAT="console", LOG_LEVEL="trace")
+    logging.getLogger("library").log(LOG_LEVELS[level], said)
+    [line] = log_lines.text.splitlines()
+    assert line.isprintable()
+    assert f"[{level}" in line
+
+
+def test_lines_are_json_until_settings_are_there_unless_a_person_reads_them(
+    log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure()
+    log.error("test.happened")
+    assert len(log_lines.of("test.happened")) == 1
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    logs.configure()
+    log.error("for.a.person")
+    assert "[error" in log_lines.text
+
+
+@pytest.mark.parametrize("stdout", [closed, broken, none])
+def test_the_format_is_found_though_stdout_is_gone(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, stdout: Callable[[], Any]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout())
+        configure()
+        assert logs.Logger.write({"a": 1}) == b'{"a":1}\n'

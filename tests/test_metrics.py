@@ -9,8 +9,9 @@ import pytest
 
 from service import __version__
 from service.metrics import FLOWS, OUTCOMES
+from service.sealing import Sealer, fingerprint
 from tests.conftest import LogLines, Start
-from tests.running import free_port
+from tests.running import SECRET_KEY, free_port
 from tests.test_routes import (
     CODE,
     CREDENTIALS,
@@ -21,6 +22,7 @@ from tests.test_routes import (
     order,
     well_formed,
 )
+from tests.volley import volley
 
 PATHS = {
     "client_credentials": CREDENTIALS,
@@ -54,11 +56,15 @@ class Service(NamedTuple):
         return found
 
 
+def measured(start: Start, **changes: str) -> Service:
+    """Start a service that can be scraped."""
+    port = free_port()
+    return Service(start(METRICS_PORT=str(port), **changes), f"http://127.0.0.1:{port}")
+
+
 @pytest.fixture
 def service(start: Start) -> Service:
-    port = free_port()
-    client = start(METRICS_PORT=str(port), UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
-    return Service(client, f"http://127.0.0.1:{port}")
+    return measured(start, UPSTREAM_TIMEOUT="0.3", UPSTREAM_MAX_IN_FLIGHT="1")
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -116,6 +122,27 @@ def test_spotifys_failures_are_counted_as_upstream_errors(
     assert service.requests() == {"client_credentials upstream_error": 1}
 
 
+def test_a_token_is_counted_by_the_key_that_opened_it(
+    start: Start, simulator: httpx.Client
+) -> None:
+    port = free_port()
+    previous = "previous-key-0123456789", "older-key-0123456789"
+    client = start(METRICS_PORT=str(port), SECRET_KEYS_PREVIOUS="\n".join(previous))
+    for key in (SECRET_KEY, SECRET_KEY, previous[0]):
+        token = simulator.post("/admin/refresh-tokens", json={"pkce": True}).json()["refresh_token"]
+        form = {"refresh_token": Sealer(key).seal(token)}
+        client.post(PKCE_REFRESH, data=form).raise_for_status()
+    client.post(REFRESH, data={"refresh_token": Sealer("foreign").seal("token")})
+    samples = Service(client, f"http://127.0.0.1:{port}").scrape()
+    assert {
+        name.partition("{")[2]: value for name, value in samples.items() if "tokens_opened" in name
+    } == {
+        f'fingerprint="{fingerprint(SECRET_KEY)}",key="current"}}': 2,
+        f'fingerprint="{fingerprint(previous[0])}",key="previous"}}': 1,
+        f'fingerprint="{fingerprint(previous[1])}",key="previous"}}': 0,
+    }
+
+
 def test_paths_and_probes_are_not_counted(service: Service) -> None:
     for path in ("/", "/healthz", "/readyz", "/nowhere"):
         service.client.get(path)
@@ -166,3 +193,17 @@ def test_the_names_are_those_that_operations_knows(start: Start) -> None:
     own = set(re.findall(r"^# TYPE (spotify_api_server_\w+)", text, re.MULTILINE))
     told = set(re.findall(r"`(spotify_api_server_\w+)", Path("docs/operations.md").read_text()))
     assert own == told
+
+
+def test_a_refusal_that_several_share_is_counted_for_each_and_its_code_once(
+    start: Start, simulator: httpx.Client
+) -> None:
+    service = measured(start)
+    order(simulator, {"kind": "delay", "seconds": 0.5})
+    volley(service.client, REFRESH, [well_formed(REFRESH)] * 4)
+    assert service.requests() == {"refresh refused": 4}
+    samples = service.scrape()
+    errors = 'spotify_api_server_spotify_errors_total{error="invalid_grant",flow="refresh"}'
+    assert samples[errors] == 1
+    assert samples['spotify_api_server_spared_calls_total{flow="refresh",reason="shared"}'] == 3
+    assert samples['spotify_api_server_upstream_duration_seconds_count{flow="refresh"}'] == 1

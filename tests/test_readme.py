@@ -60,7 +60,7 @@ def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
     environ = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
     context = Context(service_settings.load(environ), Sealer("c"))
     swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
-    handlers = [*routes.handlers(swap, client_credentials=True), *probes.handlers]
+    handlers = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
     app = Litestar(handlers, openapi_config=None)
     served = {
         f"{method} {route.path}"

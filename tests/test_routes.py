@@ -16,6 +16,7 @@ from service import settings as service_settings
 from service.app import create_app
 from service.sealing import Sealer
 from simulator.faults import AnyFault
+from tests.conftest import Start
 from tests.running import SECRET_KEY, environment, running
 from tests.simulator.requests import (
     CHALLENGE,
@@ -144,7 +145,10 @@ def assert_refused(answer: httpx.Response, status: int, reason: str) -> None:
 
 @contextmanager
 def services(simulator_url: str) -> Iterator[Serve]:
-    """Yield what returns a client of a service with these settings, started when first wanted."""
+    """Yield what returns a client of a service with these settings, started when first wanted.
+
+    It asks Spotify for the app's own token each time, since many tests share it.
+    """
     started: dict[tuple[tuple[str, str], ...], httpx.Client] = {}
     with ExitStack() as stack:
 
@@ -153,7 +157,8 @@ def services(simulator_url: str) -> Iterator[Serve]:
         ) -> httpx.Client:
             key = tuple(sorted(changes.items()))
             if key not in started:
-                environ = environment(f"{simulator_url}/api/token", **changes)
+                settings = {"CLIENT_CREDENTIALS_CACHE": "false", **changes}
+                environ = environment(f"{simulator_url}/api/token", **settings)
                 app = create_app(service_settings.load(environ), transport=transport)
                 url = stack.enter_context(running(app, environ))
                 client = httpx.Client(base_url=url, trust_env=False, timeout=20)
@@ -357,7 +362,6 @@ FAULTS: dict[str, tuple[Order, int, str | None]] = {
 WORDS = {  # forwarded word for word
     "status": (503, "text/plain", "upstream connect error or disconnect/reset before headers"),
     "html": (503, "text/html; charset=utf-8", "<!doctype html>"),
-    "ratelimit": (429, "application/json", '{"error":{"status":429'),
     "answer": (200, "application/json", "{}"),
 }
 LATE_FAULTS = (
@@ -369,7 +373,7 @@ LATE_FAULTS = (
 
 def test_every_kind_of_fault_is_in_these_tables() -> None:
     kinds = {str(kind.__struct_config__.tag) for kind in get_args(AnyFault)}
-    assert kinds == {*FAULTS, *WORDS, "silence"}
+    assert kinds == {*FAULTS, *WORDS, "ratelimit", "silence"}
 
 
 @on_every_flow
@@ -399,7 +403,15 @@ def test_an_answer_of_spotifys_edge_is_forwarded(
     assert (answer.status_code, answer.headers["content-type"]) == (status, content_type)
     if (kind, path) != ("answer", PKCE_REFRESH):  # which always answers a token
         assert answer.text.startswith(text)
-    assert answer.headers.get("retry-after") == ("7" if kind == "ratelimit" else None)
+
+
+@on_every_flow
+def test_a_429_of_spotifys_is_forwarded(start: Start, simulator: httpx.Client, path: str) -> None:
+    order(simulator, {"kind": "ratelimit"})
+    answer = start().post(path, data=well_formed(path))
+    assert answer.status_code == 429
+    assert answer.json() == {"error": {"status": 429, "message": "API rate limit exceeded"}}
+    assert answer.headers["retry-after"] == "7"
 
 
 @on_every_flow

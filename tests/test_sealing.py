@@ -1,14 +1,18 @@
 import base64
+import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from service.errors import ServiceError, UndecryptableToken
-from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer
+from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer, fingerprint
 
 KEY = "golden-secret-key-0123456789"
 SEALER = Sealer(KEY)
@@ -202,6 +206,30 @@ def test_a_sealer_takes_its_previous_keys_from_any_iterable_once() -> None:
     sealed = Sealer("old").seal(TOKEN)
     assert sealer.open(sealed).stale
     assert sealer.open(sealed).stale
+
+
+def test_a_sealer_counts_what_each_key_opened_and_nothing_else() -> None:
+    sealer = Sealer("new", ["old", "older"])
+    for key in ("new", "old", "old", "foreign"):
+        with suppress(UndecryptableToken):
+            sealer.open(Sealer(key).seal(TOKEN))
+    assert sealer.opened == [1, 2, 0]
+
+
+def test_a_fingerprint_is_an_hmac_under_the_aes_key_and_no_part_of_it() -> None:
+    """Computed with another library, so that it stays the same over versions."""
+    aes_key = hashlib.sha256(b"golden-secret-key-0123456789").digest()
+    mac = HMAC(aes_key, SHA256())
+    mac.update(b"fingerprint")
+    assert fingerprint("golden-secret-key-0123456789") == mac.finalize()[:4].hex() == "670247be"
+    assert fingerprint("golden-secret-key-0123456789") not in aes_key.hex()
+
+
+@quick
+@given(texts, texts)
+def test_keys_are_told_apart_by_their_fingerprints(key: str, other: str) -> None:
+    assert re.fullmatch("[0-9a-f]{8}", fingerprint(key))
+    assert (fingerprint(key) == fingerprint(other)) == (key == other)
 
 
 def test_an_opened_token_does_not_show_itself() -> None:

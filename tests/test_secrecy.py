@@ -4,11 +4,13 @@ Every test here drives the service with secrets made up to be found, keeps all t
 looks for each of them in each of the shapes in which a text gets around.
 """
 
+import asyncio
 import base64
+import hashlib
 import json
 import logging
-import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,13 +22,12 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 import httpx
 import msgspec
 import pytest
-from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service import __main__ as command
-from service import logs, telemetry
+from service import logs
 from service import settings as service_settings
 from service.app import create_app
 from service.routes import CLIENT_FLOW, CODE_FLOW, PKCE_FLOW
@@ -40,6 +41,8 @@ from simulator.faults import Fault
 from simulator.server import running as running_simulator
 from tests.conftest import LogLines
 from tests.running import CLIENT_ID, environment, running
+from tests.test_main import COMMAND, plain
+from tests.volley import volley
 
 CLIENT_SECRET = "s3cr3t/of+the&client=Zq7"
 SECRET_KEY = "key that seals: Wn4/+&=%-now"
@@ -64,6 +67,10 @@ FAULTS: list[dict[str, object]] = [
     {"kind": kind.__struct_config__.tag, **({"seconds": 9} if kind.__name__ == "Delay" else {})}
     for kind in Fault.__subclasses__()
 ]
+
+
+def _is_rate_limit(fault: dict[str, object]) -> bool:
+    return fault["kind"] == "ratelimit"
 
 
 def shapes(secret: str) -> set[str]:
@@ -125,6 +132,7 @@ class Run:
         simulator_url: str,
         level: str,
         transport: httpx.AsyncBaseTransport | None = None,
+        **changes: str,
     ) -> None:
         self._capsys = capsys
         self._environ = environment(
@@ -133,8 +141,12 @@ class Run:
             SECRET_KEY=SECRET_KEY,
             SECRET_KEYS_PREVIOUS=PREVIOUS_KEY,
             LOG_LEVEL=level,
-            UPSTREAM_TIMEOUT="0.15",
-            REQUEST_TIMEOUT="0.3",
+            **{
+                "LOG_FORMAT": "json",
+                "UPSTREAM_TIMEOUT": "0.15",
+                "REQUEST_TIMEOUT": "0.3",
+                **changes,
+            },
         )
         self._transport = transport
         self._stack = ExitStack()
@@ -159,7 +171,8 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         out, err = self._capsys.readouterr()
-        self.lines = [json.loads(line) for line in out.splitlines()]
+        as_json = self._environ["LOG_FORMAT"] == "json"
+        self.lines = [json.loads(line) for line in out.splitlines()] if as_json else []
         self.spans = [span.to_json() for span in self._exporter.get_finished_spans()]
         seen = self.evidence.seen
         seen += [("log", json.dumps(line, ensure_ascii=False)) for line in self.lines]
@@ -205,15 +218,11 @@ def accounts() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(autouse=True)
-def _as_the_service_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Capture all headers, as a careless operator would, with what the service sets against it."""
-    environ = {"OTEL_TRACES_EXPORTER": "console"}
-    telemetry.create(environ, "test")
-    environ |= {f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{way}": ".*" for way in _WAYS}
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    # The instrumentation reads its names' stability once per process.
-    monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
+def _all_headers_are_to_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for what a careless operator would."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    for way in _WAYS:
+        monkeypatch.setenv(f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{way}", ".*")
 
 
 _WAYS = ("REQUEST", "RESPONSE")
@@ -246,8 +255,10 @@ def start_run(
 ) -> StartRun:
     accounts.post("/admin/reset").raise_for_status()
 
-    def started(level: str, transport: httpx.AsyncBaseTransport | None = None) -> Run:
-        return Run(capsys, str(accounts.base_url), level, transport)
+    def started(
+        level: str, transport: httpx.AsyncBaseTransport | None = None, **changes: str
+    ) -> Run:
+        return Run(capsys, str(accounts.base_url), level, transport, **changes)
 
     return started
 
@@ -438,7 +449,7 @@ def test_nothing_secret_is_seen_of_successes_and_refusals(
         send_broken_tokens(run)
         send_in_wrong_places(run)
         send_what_is_not_http(run)
-    assert_kept(run, at_least=150)
+    assert_kept(run, at_least=145)
     assert bool(run.lines) == (LOG_LEVELS[level] <= LOG_LEVELS["notice"])
 
 
@@ -446,11 +457,12 @@ def test_nothing_secret_is_seen_of_successes_and_refusals(
 def test_nothing_secret_is_seen_of_a_spotify_that_fails(
     start_run: StartRun, accounts: httpx.Client, level: str
 ) -> None:
-    faults = FAULTS + telltale_answers()
+    # A 429 with Retry-After comes last: after it Spotify isn't asked any more.
+    faults = sorted(FAULTS + telltale_answers(), key=_is_rate_limit)
     # Every fault meets every route at the level that says most, and one route at the others.
     paths = ROUTES if level == "trace" else (REFRESH_PKCE,)
     statuses = set()
-    with start_run(level) as run:
+    with start_run(level, CLIENT_CREDENTIALS_CACHE="false") as run:
         for path in paths:
             for fault in faults:
                 form = form_for(path, run, accounts)
@@ -460,8 +472,29 @@ def test_nothing_secret_is_seen_of_a_spotify_that_fails(
                 if response.is_success and "access_token" in response.text:
                     note_tokens(run, response)
                 assert accounts.delete("/admin/faults").is_success
+            throttled = run.post(path, form_for(path, run, accounts))
+            assert 0 < int(throttled.headers["retry-after"]) <= 7
     assert statuses >= {200, 400, 401, 429, 502, 503, 504}
     assert_kept(run, at_least=2 * len(paths) * len(faults))
+
+
+def test_nothing_secret_is_seen_in_a_log_for_a_person(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    with start_run("trace", LOG_FORMAT="console") as run:
+        succeed(run, accounts)
+        send_bad_bodies(run, REFRESH_PKCE)
+        send_broken_tokens(run)
+        send_in_wrong_places(run)
+        send_what_is_not_http(run)
+        for fault in FAULTS + telltale_answers():
+            form = form_for(REFRESH_PKCE, run, accounts)
+            accounts.post("/admin/faults", json=fault).raise_for_status()
+            if (response := run.post(REFRESH_PKCE, form)).is_success:
+                run.add(response.text, "answer")
+            assert accounts.delete("/admin/faults").is_success
+    assert_kept(run, at_least=50)
+    assert "[warning" in dict(run.evidence.seen)["log as written"]
 
 
 class Exploding(httpx.AsyncBaseTransport):
@@ -529,11 +562,66 @@ def test_nothing_secret_is_seen_of_a_call_whose_exception_tells_all(
     explode(start_run("trace", Exploding(kind, in_body=False)), accounts, status)
 
 
+def test_nothing_secret_is_seen_in_a_persons_log_of_a_call_whose_exception_tells_all(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    run = start_run("trace", Exploding(RuntimeError, in_body=False), LOG_FORMAT="console")
+    with run:
+        assert run.post(REFRESH_CODE, form_for(REFRESH_CODE, run, accounts)).status_code == 500
+    assert_kept(run, at_least=2)
+    assert "error_type=RuntimeError" in dict(run.evidence.seen)["log as written"]
+
+
 @EXPLOSIONS
 def test_nothing_secret_is_seen_of_a_body_whose_exception_tells_all(
     start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
 ) -> None:
     explode(start_run("trace", Exploding(kind, in_body=True)), accounts, status)
+
+
+class ExplodingLate(Exploding):
+    """Takes its time, in which others join the call."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.5)
+        return await super().handle_async_request(request)
+
+
+@EXPLOSIONS
+def test_nothing_secret_is_seen_of_a_failure_that_many_share(
+    start_run: StartRun, accounts: httpx.Client, kind: type[Exception], status: int
+) -> None:
+    paths, callers = (RETRIEVE_CLIENT, REFRESH_CODE, REFRESH_PKCE), 5
+    late = ExplodingLate(kind, in_body=False)
+    with start_run("trace", late, UPSTREAM_TIMEOUT="5") as run:
+        for path in paths:
+            shots = volley(run.client, path, [form_for(path, run, accounts)] * callers)
+            assert [shot.status for shot in shots] == [status] * callers
+            run.evidence.seen += [("own error", repr(shot)) for shot in shots]
+    assert_kept(run, at_least=len(paths) * (callers + 1))
+    shared = [line for line in run.lines if line.get("shared")]
+    assert len(shared) == len(paths) * (callers - 1)
+
+
+def test_nothing_secret_is_seen_of_what_is_shared_kept_and_put_off(
+    start_run: StartRun, accounts: httpx.Client
+) -> None:
+    with start_run("trace", UPSTREAM_TIMEOUT="5") as run:
+        for path in (RETRIEVE_CLIENT, REFRESH_CODE, REFRESH_PKCE):
+            form = form_for(path, run, accounts)
+            for fault in ({"kind": "delay", "seconds": 0.5}, {"kind": "ratelimit"}):
+                accounts.post("/admin/faults", json=fault).raise_for_status()
+                for shot in volley(run.client, path, [form] * 3):
+                    tokens = shot.json()
+                    if "access_token" in tokens:
+                        run.add(tokens["access_token"], "access token")
+                    if "refresh_token" in tokens:
+                        run.add(tokens["refresh_token"], "sealed refresh token")
+            accounts.delete("/admin/faults").raise_for_status()
+    assert_kept(run, at_least=3 * 6)
+    told = {name for line in run.lines for name in ("shared", "cached") if line.get(name)}
+    assert told == {"shared", "cached"}
+    assert {line["event"] for line in run.lines} >= {"upstream.throttled"}
 
 
 def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
@@ -552,6 +640,82 @@ def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
     assert "PORT" in out
     assert "PORT" in err
     evidence.seen += [("log", json.dumps(json.loads(out), ensure_ascii=False)), ("stderr", err)]
+    assert evidence.leaks() == set()
+
+
+def run_command(
+    evidence: Evidence, *arguments: str, stdin: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep what it wrote."""
+    ran = subprocess.run(
+        [*COMMAND, *arguments],
+        env=plain(environ),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    evidence.seen += [("stdout", ran.stdout), ("stderr", ran.stderr)]
+    return ran
+
+
+def secret_environment(token_url: str, **changes: str) -> dict[str, str]:
+    keys = {"SECRET_KEY": SECRET_KEY, "SECRET_KEYS_PREVIOUS": PREVIOUS_KEY}
+    return (
+        environment(token_url, CLIENT_SECRET=CLIENT_SECRET, UPSTREAM_TIMEOUT="1", **keys) | changes
+    )
+
+
+def test_keys_shows_no_token_and_no_key() -> None:
+    evidence = static_secrets()
+    sealed = [Sealer(key).seal(REFRESH_TOKEN) for key in (SECRET_KEY, PREVIOUS_KEY, "foreign")]
+    for token in sealed:
+        evidence.add(token, "sealed refresh token")
+    for key in (SECRET_KEY, PREVIOUS_KEY):
+        evidence.add(hashlib.sha256(key.encode()).hexdigest(), "AES key")
+    environ = secret_environment("http://127.0.0.1:1/")
+    lines = "\n".join([*sealed, REFRESH_TOKEN, SECRET_KEY, sealed[0][:-1], f"{sealed[0]} {CODE}"])
+    for arguments in (["keys"], ["keys", "--json"]):
+        assert run_command(evidence, *arguments, stdin=lines, **environ).returncode == 0
+    for argument in (sealed[0], f"--{SECRET_KEY}", REFRESH_TOKEN):
+        for arguments in (["keys", argument], [argument], ["check", argument]):
+            assert run_command(evidence, *arguments, **environ).returncode == 2
+    environ["SECRET_KEY_FILE"] = f"/nowhere/{CLIENT_SECRET}"
+    assert run_command(evidence, "keys", stdin=lines, **environ).returncode == 78
+    assert evidence.leaks() == set()
+
+
+def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
+    evidence = static_secrets()
+    for changes in (
+        {},
+        {"CLIENT_ID": CLIENT_SECRET, "CLIENT_SECRET": SECRET_KEY, "SECRET_KEY": CLIENT_SECRET},
+        {"REDIRECT_URI": CLIENT_SECRET, "ALLOWED_REDIRECT_URIS": f"{SECRET_KEY},{REFRESH_TOKEN}"},
+        {"REDIRECT_URI": f"https://{quote(CODE)}:{quote(CODE)}@app.example/?{quote(CODE)}"},
+        {"HOST": SECRET_KEY, "LOG_LEVEL": CLIENT_SECRET, "LOG_FORMAT": PREVIOUS_KEY},
+        {"SPOTIFY_TOKEN_URL": f"https://x:{quote(CODE)}@example.com/", "PORT": CODE},
+        {"RATE_LIMIT_STORAGE": f"redis://:{quote(CODE)}@a/", "RATE_LIMIT": SECRET_KEY},
+        {"RATE_LIMIT_STORAGE": f"http://:{quote(CODE)}@a/", "TRUSTED_PROXIES": CLIENT_SECRET},
+        {"CLIENT_SECRET_FILE": f"/nowhere/{CLIENT_SECRET}"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_PROPAGATORS": CODE},
+        {"OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET_KEY}"},
+    ):
+        environ = secret_environment("http://127.0.0.1:1/", **changes)
+        assert run_command(evidence, "check", **environ).returncode in {0, 78}
+    assert evidence.leaks() == set()
+
+
+def test_check_upstream_shows_nothing_of_what_spotify_answers(accounts: httpx.Client) -> None:
+    evidence = static_secrets()
+    environ = secret_environment(f"{accounts.base_url}/api/token")
+    statuses = []
+    for fault in [*FAULTS, *telltale_answers(), None]:
+        accounts.post("/admin/faults", json=[fault] if fault else []).raise_for_status()
+        ran = run_command(evidence, "check", "--upstream", **environ)
+        statuses.append(ran.returncode)
+        assert accounts.delete("/admin/faults").is_success
+    assert (statuses[0], statuses[-1]) == (1, 0)
     assert evidence.leaks() == set()
 
 
@@ -617,4 +781,3 @@ def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
         ("Basic header", "own error"),
         ("client secret", "own error"),
     }
-    assert os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] == "http"

@@ -76,6 +76,7 @@ IN_FLIGHT = "must be a whole number from 1 to 100000"
 DEFAULTS: dict[str, object] = {
     "REDIRECT_URI": None,
     "LOG_LEVEL": "info",
+    "LOG_FORMAT": None,
     "SECRET_KEYS_PREVIOUS": (),
     "HOST": "127.0.0.1",
     "PORT": 7000,
@@ -87,6 +88,7 @@ DEFAULTS: dict[str, object] = {
     "CORS_ALLOW_ORIGINS": (),
     "ALLOWED_REDIRECT_URIS": frozenset(),
     "CLIENT_CREDENTIALS_ENABLED": True,
+    "CLIENT_CREDENTIALS_CACHE": True,
     "RATE_LIMIT": None,
     "RATE_LIMIT_STORAGE": None,
     "TRUSTED_PROXIES": (),
@@ -101,8 +103,11 @@ GOOD: list[tuple[str, str, object]] = [
     *[("LOG_LEVEL", level, level) for level in LOG_LEVELS],
     *[("LOG_LEVEL", level.upper(), level) for level in LOG_LEVELS],
     ("LOG_LEVEL", " Notice ", "notice"),
+    ("LOG_FORMAT", "json", "json"),
+    ("LOG_FORMAT", " Console ", "console"),
     ("SECRET_KEYS_PREVIOUS", "one", ("one",)),
     ("SECRET_KEYS_PREVIOUS", "one\ntwo\r\n\n three \n", ("one", "two", " three ")),
+    ("SECRET_KEYS_PREVIOUS", "two\none\ntwo", ("two", "one")),
     ("SECRET_KEYS_PREVIOUS", "a\x0bb\x85c\u2028d", ("a\x0bb\x85c\u2028d",)),
     ("HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 - the image's own setting
     ("HOST", " :: ", "::"),
@@ -129,6 +134,7 @@ GOOD: list[tuple[str, str, object]] = [
     ("ALLOWED_REDIRECT_URIS", "a://b, c://d?e=f ,", frozenset({"a://b", "c://d?e=f"})),
     ("CLIENT_CREDENTIALS_ENABLED", "FALSE", False),
     ("CLIENT_CREDENTIALS_ENABLED", " true ", True),
+    ("CLIENT_CREDENTIALS_CACHE", "False", False),
     ("RATE_LIMIT", " 60/minute ", "60/minute"),
     ("RATE_LIMIT", "5 per second; 1000 per 2 days", "5 per second; 1000 per 2 days"),
     ("RATE_LIMIT_STORAGE", " redis://10.0.0.1 ", "redis://10.0.0.1"),
@@ -142,6 +148,7 @@ BAD: list[tuple[str, str, str]] = [
     *[(name, "lone\udc80", "is not UTF-8 text") for name in
       ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY", "REDIRECT_URI", "SECRET_KEYS_PREVIOUS", "HOST")],
     *[("LOG_LEVEL", text, LEVEL) for text in ("warn", "verbose", "20", "info,debug", " ")],
+    *[("LOG_FORMAT", text, "must be one of console, json") for text in ("text", "auto", " ")],
     *[(name, text, PORT) for name in ("PORT", "METRICS_PORT")
       for text in ("65536", "-1", "80.0", "http", "8_0", "0x50", "1" * 5000, "٣", "")[:-1]],
     *[("SPOTIFY_TOKEN_URL", text, URL) for text in
@@ -156,7 +163,8 @@ BAD: list[tuple[str, str, str]] = [
       for text in ("0", "-0", "-1", "ten", "nan", "inf", "-inf", "3600.1", "10s", "1e999", "1,5")],
     *[("DRAIN_SECONDS", text, seconds("from 0")) for text in ("-0.1", "nan", "inf", "1h")],
     *[("UPSTREAM_MAX_IN_FLIGHT", text, IN_FLIGHT) for text in ("0", "100001", "many", "1.0")],
-    *[(name, text, FLAG) for name in ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED")
+    *[(name, text, FLAG) for name in
+      ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED", "CLIENT_CREDENTIALS_CACHE")
       for text in ("1", "0", "yes", "on", "truely", " ")],
     *[(name, text, ENTRY) for name in ("CORS_ALLOW_ORIGINS", "ALLOWED_REDIRECT_URIS")
       for text in (",", " ", " , ,")],

@@ -273,8 +273,19 @@ def assert_ours(answer: httpx.Response) -> None:
 
 
 @on_every_flow
-@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 401, 500, 503])
 def test_an_error_has_spotifys_end_to_end_headers_and_no_others(
+    client: httpx.Client, simulator: httpx.Client, path: str, status: int
+) -> None:
+    assert_end_to_end(client, simulator, path, status)
+
+
+@on_every_flow
+def test_so_has_a_429(start: Start, simulator: httpx.Client, path: str) -> None:
+    assert_end_to_end(start(), simulator, path, 429)
+
+
+def assert_end_to_end(
     client: httpx.Client, simulator: httpx.Client, path: str, status: int
 ) -> None:
     mixed = [*STAYING[:6], *PASSING, *STAYING[6:]]
@@ -526,7 +537,7 @@ def test_a_refresh_token_is_sealed_however_it_is_spelled(
     answering(simulator, f"{{{members}}}")
     answer = swapped(client, path)
     assert answer.status_code == 200
-    assert "raw" not in answer.text
+    assert "AQ-raw" not in answer.text  # three letters alone come by chance in a sealed token
     assert "first" not in answer.text
     assert SEALER.open(answer.json()["refresh_token"]).token == "AQ-raw"
 

@@ -99,8 +99,13 @@ def parse(text: str) -> list[Manifest]:
 
 def only(manifests: list[Manifest], kind: str) -> Manifest:
     """Return the manifest of this kind, of which there has to be one."""
-    [found] = [manifest for manifest in manifests if manifest["kind"] == kind]
+    [found] = of_kind(manifests, kind)
     return found
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    """Return the manifests of this kind."""
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
 def environment(manifests: list[Manifest]) -> dict[str, Manifest]:

@@ -14,15 +14,12 @@ from tests.chart.rendering import (
     Manifest,
     Values,
     environment,
+    of_kind,
     only,
     pod_of,
     render,
     run,
 )
-
-
-def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
-    return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
 def template_of(manifests: list[Manifest]) -> Manifest:
@@ -168,6 +165,9 @@ def test_the_autoscaler_alone_says_how_many() -> None:
     assert "replicas" not in only(manifests, "Deployment")["spec"]
     scaler = only(manifests, "HorizontalPodAutoscaler")["spec"]
     assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
+    [metric] = scaler["metrics"]
+    # Not a share of the request, which says what a pod needs when little goes on.
+    assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "700m"}
 
 
 def test_a_digest_wins_over_the_tag() -> None:
@@ -200,7 +200,7 @@ def test_the_way_out_is_dns_and_the_port_of_spotify(url: str, port: int) -> None
 
 def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
     ports = [rule["ports"][0]["port"] for rule in policy("everything")["egress"]]
-    assert ports == [53, 443, 4317, 6380, 8443]
+    assert {53, 443, 4317, 6380, 8443} <= {*ports}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +21,7 @@ import pytest
 
 from service import __version__
 from simulator.pkce import challenge_of
+from tests.conftest import Tell
 from tests.documents import entry_point, hardening
 
 ENGINE, IMAGE, DEV_IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE", "DEV_IMAGE"))
@@ -35,8 +37,6 @@ HARDENED = (
 ID, SECRET, CALLBACK = "the-app", "the-secret", "http://127.0.0.1:8888/callback"
 VERIFIER = secrets.token_urlsafe(48)
 DRAIN_SECONDS = 5
-
-Tell = Callable[[object], None]
 
 
 class Container(NamedTuple):
@@ -87,17 +87,6 @@ def wait_for(client: httpx.Client) -> None:
             return
         time.sleep(0.2)
     pytest.fail(f"{client.base_url} is not up after 30 s")
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print to the terminal, although the test passes."""
-
-    def tell(figure: object) -> None:
-        with capsys.disabled():
-            print(f" {figure} ", end="")  # noqa: T201 - the purpose
-
-    return tell
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +189,8 @@ def test_labels_tell_what_is_in_it(config: dict[str, Any], tell: Tell) -> None:
 
 
 def test_it_starts_python_itself_as_user_10001(config: dict[str, Any]) -> None:
-    assert config["Entrypoint"] == [PYTHON, "-m", "service"]
+    assert config["Entrypoint"] == entry_point() == [PYTHON, "-m", "service"]
+    assert config["Cmd"] == entry_point("CMD") == ["serve"]
     assert config["User"] == "10001:10001"
     assert set(config["ExposedPorts"]) == {"8080/tcp", "9464/tcp"}
 
@@ -238,13 +228,21 @@ print(*filter(shutil.which, ["cc", "gcc", "ld", "make", "pip", "pip3", "strip"])
 def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
     look = """
 import os, sys
-import service.__main__, service.tracing, opentelemetry.exporter.otlp.proto.grpc.trace_exporter
+import service.__main__, service.app, service.server
+import service.command, service.check, service.keys
+from service.export import provider
+for protocol in ("grpc", "http/protobuf"):
+    provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "")
 files = [module.__cached__ for module in sys.modules.values() if getattr(module, "__cached__", 0)]
 print(sys.version.split()[0], len(files), *(file for file in files if not os.path.exists(file)))
 """
     version, modules, *missing = once(PYTHON, "-c", look).split()
     tell(f"Python {version}, {modules} modules")
     assert not missing
+
+
+def test_spans_leave_it_by_both_protocols(tell: Tell) -> None:
+    tell(once(PYTHON, "-c", Path("tests/image/traces.py").read_text()))
 
 
 def test_the_start_ends_with_78_without_settings() -> None:
@@ -272,14 +270,13 @@ def test_only_tmp_can_be_written(service: Container) -> None:
     assert all(line.endswith("Read-only file system") for line in refused), refused
 
 
-def test_it_runs_as_any_user_on_any_port_with_its_command_as_an_argument(network: str) -> None:
+def test_it_runs_as_any_user_on_any_port(network: str) -> None:
     """As Heroku runs it: see heroku.yml."""
     settings = {"CLIENT_ID": ID, "CLIENT_SECRET": SECRET, "SECRET_KEY": SECRET, "PORT": "5123"}
     environment = [f"--env={name}={value}" for name, value in settings.items()]
     options = ("--user=43210:43210", "--read-only", "--publish=127.0.0.1::5123", *environment)
-    command = " ".join(entry_point())
     with (
-        running(network, *options, IMAGE, command) as container,
+        running(network, *options, IMAGE) as container,
         container.client(5123) as client,
     ):
         wait_for(client)

@@ -15,7 +15,11 @@ REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
 
 def main() -> None:
     """Check the service; swap tokens too where Spotify is a simulator."""
-    service = httpx.Client(base_url=os.environ["SERVICE_URL"], timeout=30, trust_env=False)
+    # The cluster's network hears of a pod that is ready some moments after helm did.
+    patient = httpx.HTTPTransport(retries=5)
+    service = httpx.Client(
+        base_url=os.environ["SERVICE_URL"], transport=patient, timeout=30, trust_env=False
+    )
     for path in ("/", "/healthz", "/readyz"):
         expect(service.get(path).status_code == httpx.codes.OK, f"GET {path} is answered 200")
     refuse_a_tampered_token(service)

@@ -47,6 +47,9 @@ PORT: "8080"
 METRICS_PORT: {{ .Values.metrics.enabled | ternary "9464" "0" | quote }}
 {{- with .Values.config }}
 LOG_LEVEL: {{ .logLevel | quote }}
+{{- with .logFormat }}
+LOG_FORMAT: {{ . | quote }}
+{{- end }}
 DRAIN_SECONDS: {{ .drainSeconds | quote }}
 UPSTREAM_TIMEOUT: {{ .upstreamTimeout | quote }}
 UPSTREAM_MAX_IN_FLIGHT: {{ int .upstreamMaxInFlight | quote }}
@@ -54,6 +57,7 @@ REQUEST_TIMEOUT: {{ .requestTimeout | quote }}
 SPOTIFY_TOKEN_URL: {{ .spotifyTokenUrl | quote }}
 ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
+CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
 {{- with .corsAllowOrigins }}
 CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}

@@ -28,13 +28,13 @@
 {{- $ours := list }}
 {{- range include "spotify-api-server.ownEnvironment" . | fromYamlArray }}{{ $ours = append $ours .name }}{{ end }}
 {{- range .Values.extraEnv }}
-{{- if has .name $ours }}
+{{- if has (trimSuffix "_FILE" .name) $ours }}
 {{- fail (printf "extraEnv must not have %s: the chart sets it, from values of its own." .name) }}
 {{- end }}
 {{- end }}
-{{- with .Values.spotify.keys }}
-{{- if ne (len .) (values . | uniq | len) }}
-{{- fail "spotify.keys must be as many different names." }}
+{{- range $name, $url := dict "config.spotifyTokenUrl" .Values.config.spotifyTokenUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
+{{- if contains "@" $url }}
+{{- fail (printf "%s must not have a user name or a password in it." $name) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -54,6 +54,27 @@
 {{- fail (printf "The Spotify app's credentials are incomplete: spotify.%s is missing." (first $missing)) }}
 {{- else if and (not $given) (or .Values.spotify.redirectUri .Values.spotify.secretKeysPrevious) }}
 {{- fail "spotify.redirectUri and spotify.secretKeysPrevious go into the Secret that the chart makes: put them into yours instead." }}
+{{- end }}
+{{- include "spotify-api-server.validateTexts" .Values.spotify }}
+{{- end }}
+
+{{/* The service would refuse them too, but only when it starts. A sentence never has the value in it. */}}
+{{- define "spotify-api-server.validateTexts" -}}
+{{- if contains ":" .clientId }}
+{{- fail "spotify.clientId must not have a colon in it." }}
+{{- end }}
+{{- range $name := list "clientId" "clientSecret" }}
+{{- if ne (get $ $name) (get $ $name | trim) }}
+{{- fail (printf "spotify.%s must not have white space around it." $name) }}
+{{- end }}
+{{- end }}
+{{- range .secretKeysPrevious }}
+{{- if contains "\n" . }}
+{{- fail "spotify.secretKeysPrevious must have one key per item, without line ends in it." }}
+{{- end }}
+{{- end }}
+{{- if ne (len .keys) (values .keys | uniq | len) }}
+{{- fail "spotify.keys must be as many different names." }}
 {{- end }}
 {{- end }}
 

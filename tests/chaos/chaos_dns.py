@@ -1,0 +1,104 @@
+"""Names don't resolve: an error at once, or no answer at all.
+
+The resolver is asked in threads, which can all hang: UPSTREAM_TIMEOUT bounds a request all the
+same, the event loop goes on, and names resolve again as soon as the resolver does.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.conftest import Figure, StartService
+from tests.chaos.flows import all_flows, get, request
+from tests.chaos.load import Tally, Worker, for_seconds, load, once, run
+from tests.chaos.processes import Service, Simulator, eventually
+from tests.chaos.resolver import NAME_ERROR, SERVER_FAILURE, Resolver, world
+
+UPSTREAM_TIMEOUT = 1.0
+SLACK = 1.5
+RECOVERY_SECONDS = 15.0
+"""A lookup that hangs ends by glibc's own time, 10 s, and is shared by all who wait meanwhile."""
+
+
+@pytest.fixture
+def resolver() -> Iterator[Resolver]:
+    with contextlib.closing(Resolver("127.83.53.1")) as made:
+        yield made
+
+
+@pytest.fixture
+def service(
+    resolver: Resolver, simulator: Simulator, start_service: StartService, tmp_path: Path
+) -> Service:
+    """Return a service whose Spotify is a name."""
+    return start_service(
+        f"http://accounts.spotify.test:{simulator.port}/api/token",
+        prefix=world(tmp_path, resolver.address),
+        ALLOW_INSECURE_UPSTREAM="true",
+        UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT),
+    )
+
+
+def _asks_well(service: Service) -> bool:
+    return run(once(service.address, request("refresh"))).status == 200
+
+
+@pytest.mark.parametrize("code", [NAME_ERROR, SERVER_FAILURE], ids=["NXDOMAIN", "SERVFAIL"])
+def test_an_error(code: int, resolver: Resolver, service: Service, figure: Figure) -> None:
+    """The resolver answers an error: 502 in time, and well again with the next answer."""
+    resolver.code = code
+    tally = run(load(service.address, all_flows(), 2, workers=8, pause=0.02))
+    assert set(tally.outcomes) == {"502"}, tally
+    assert max(tally.seconds) < UPSTREAM_TIMEOUT + SLACK
+    resolver.code = 0
+    recovery = eventually(lambda: _asks_well(service), 3, "well again")
+    figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
+    service.assert_no_defect()
+
+
+def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Figure) -> None:
+    """The resolver is mute: 504 in time, liveness goes on, and well again after it is."""
+    resolver.mute = True
+    before = service.footprint()
+
+    async def both() -> tuple[Tally, Tally]:
+        seconds = 4 if short else 15
+        alive, more = Tally(), for_seconds(seconds)
+        probe = Worker(
+            lambda: service.address, itertools.repeat(get("/healthz")), alive, pause=0.02
+        )
+        asked, _ = await asyncio.gather(
+            load(service.address, all_flows(), seconds, workers=64, pause=0.02), probe.work(more)
+        )
+        return asked, alive
+
+    asked, alive = run(both())
+    resolver.mute = False
+    lookups = resolver.asked
+    after = service.footprint()
+    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+    figure(
+        f"{asked}, slowest {max(asked.seconds):.2f} s;"
+        f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)};"
+        f" {lookups} datagrams to the resolver;"
+        f" {after.threads - before.threads} threads more; well after {recovery:.2f} s"
+    )
+    assert set(asked.outcomes) == {"504"}, asked
+    assert max(asked.seconds) < UPSTREAM_TIMEOUT + SLACK
+    assert set(alive.outcomes) == {"200"}
+    assert alive.percentile_ms(99) < 250
+    assert after.threads - before.threads <= 8
+    service.assert_no_defect()
+
+
+def test_no_answer_at_the_end(resolver: Resolver, service: Service, figure: Figure) -> None:
+    """A lookup that hangs doesn't hold up the end: stopped by SIGTERM within the request's time."""
+    resolver.mute = True
+    assert run(once(service.address, request("refresh"))).status == 504
+    seconds = service.stop()
+    figure(f"ended {seconds:.2f} s after SIGTERM")
+    assert seconds < 3

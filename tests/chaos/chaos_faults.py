@@ -1,0 +1,169 @@
+"""Every fault of the simulator, in every flow.
+
+The list of faults is the simulator's own: one without an expectation here fails.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from simulator import pkce
+from simulator.faults import Fault
+from tests.chaos.conftest import Figure
+from tests.chaos.flows import FLOWS, REDIRECT_URI, VERIFIER, Flow
+from tests.chaos.processes import Service, Simulator
+from tests.running import CLIENT_SECRET, SECRET_KEY
+from tests.test_secrecy import Evidence
+
+UPSTREAM_TIMEOUT = 1.0
+SLACK = 1.5
+"""Seconds that a machine under load may add."""
+
+OURS = b'{"error":true,"reason":"'
+
+
+class Expected(NamedTuple):
+    """The status, and what the answer begins with; `fault` are the fields that make it quick."""
+
+    status: int
+    begins: bytes
+    fault: dict[str, object] = {}  # noqa: RUF012 - never changed
+
+
+TOKENS = b'{"access_token":"'
+PROXY_ERROR = b"upstream connect error"
+
+EXPECTED: dict[str, list[Expected]] = {
+    "status": [
+        *(Expected(status, PROXY_ERROR, {"status": status}) for status in (400, 401, 403, 429)),
+        *(Expected(status, PROXY_ERROR, {"status": status}) for status in (500, 502, 503, 504)),
+        *(Expected(502, OURS, {"status": status}) for status in (200, 204, 301, 304)),
+    ],
+    "delay": [Expected(200, TOKENS, {"seconds": 0.2}), Expected(504, OURS, {"seconds": 3})],
+    "reset": [Expected(502, OURS)],
+    "close": [Expected(502, OURS)],
+    "silence": [Expected(504, OURS)],
+    "truncated": [Expected(502, OURS)],
+    "garbage": [Expected(502, OURS)],
+    "notobject": [Expected(502, OURS)],
+    "gzip": [Expected(200, TOKENS)],
+    "bomb": [Expected(502, OURS)],
+    "html": [Expected(503, b"<!doctype html>")],
+    "huge": [Expected(502, OURS)],
+    # No seconds to wait: whoever heeds Retry-After must not refuse the flow that comes next.
+    "ratelimit": [Expected(429, b'{"error":{"status":429', {"retry_after": 0})],
+    "redirect": [Expected(502, OURS)],
+    "slow": [Expected(504, OURS), Expected(200, TOKENS, {"interval": 0.0001})],
+    "badheader": [Expected(502, OURS)],
+    "answer": [
+        Expected(502, OURS),
+        Expected(502, OURS, {"body": '{"refresh_token":["AQ-in-a-list-unsealed"]}'}),
+        Expected(
+            400, b'{"error":"invalid_grant"', {"status": 400, "body": '{"error":"invalid_grant"}'}
+        ),
+    ],
+}
+
+KINDS = [str(kind.__struct_config__.tag) for kind in Fault.__subclasses__()]
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    found = Evidence()
+    found.add(CLIENT_SECRET, "client secret")
+    found.add(SECRET_KEY, "secret key")
+    found.add(VERIFIER, "verifier")
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(
+    simulator_process: Simulator, tmp_path_factory: pytest.TempPathFactory, evidence: Evidence
+) -> Iterator[Service]:
+    """Return one service for all faults, whose log is searched at the end."""
+    with Service(
+        tmp_path_factory.mktemp("service"),
+        simulator_process.token_url,
+        UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT),
+        LOG_LEVEL="trace",
+    ) as started:
+        yield started
+        evidence.seen += [("log", started.output()), ("stderr", started.errors())]
+        assert evidence.leaks() == set()
+        started.assert_no_defect()
+
+
+def test_no_fault_without_an_expectation() -> None:
+    """Every fault that the simulator knows is in the table, and no other."""
+    assert set(EXPECTED) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_in_every_flow(
+    kind: str, service: Service, simulator: Simulator, evidence: Evidence, figure: Figure
+) -> None:
+    """Status and form are the expected ones, in time, and the next call is answered 200."""
+    before = service.footprint()
+    seconds = [
+        _befallen(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
+        for flow in FLOWS.values()
+        for expected in EXPECTED[kind]
+    ]
+    service.assert_settled(before, spare_files=4)
+    statuses = ", ".join(str(expected.status) for expected in EXPECTED[kind])
+    figure(f"{len(seconds)} calls: {statuses}; slowest {max(seconds):.2f} s")
+
+
+def _befallen(
+    service: Service,
+    simulator: Simulator,
+    evidence: Evidence,
+    flow: Flow,
+    fault: dict[str, object],
+    expected: Expected,
+) -> float:
+    """Have a fault befall a call, and none the next; return the seconds of the first."""
+    simulator.befall(fault)
+    start = time.monotonic()
+    answer = _call(service, simulator, evidence, flow)
+    seconds = time.monotonic() - start
+    assert (answer.status_code, answer.content[: len(expected.begins)]) == expected[:2]
+    assert seconds < UPSTREAM_TIMEOUT + SLACK
+    assert answer.headers["cache-control"] == "no-store"
+    if answer.status_code == 429:
+        assert answer.headers.get("retry-after") == ("0" if fault["kind"] == "ratelimit" else None)
+    assert _call(service, simulator, evidence, flow).status_code == 200
+    assert service.status("/readyz") == service.status("/healthz") == 200
+    assert not [entry for entry in simulator.requests() if entry["path"] == "/trap"]
+    return seconds
+
+
+def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow) -> httpx.Response:
+    """Call with a credential that is good for one use; keep what is secret in it."""
+    form = flow.form(evidence.add(_credential(simulator, flow), "code or token"))
+    for name in ("refresh_token", "code"):
+        if name in form:
+            evidence.add(form[name], f"{name} of the client's")
+    answer = service.client.post(flow.path, data=form)
+    if answer.status_code == 200:
+        for name in {"access_token", "refresh_token"} & set(tokens := json.loads(answer.content)):
+            evidence.add(tokens[name], f"{name} of the answer")
+    elif answer.content.startswith(OURS):
+        evidence.seen.append(("own error", answer.text))
+    return answer
+
+
+def _credential(simulator: Simulator, flow: Flow) -> str:
+    is_pkce = "pkce" in flow.path
+    if "retrieve" in flow.path:
+        order: dict[str, object] = {"redirect_uri": REDIRECT_URI}
+        order |= {"code_challenge": pkce.challenge_of(VERIFIER)} if is_pkce else {}
+        minted = simulator.client.post("/admin/codes", json=order)
+    else:
+        minted = simulator.client.post("/admin/refresh-tokens", json={"pkce": is_pkce})
+    credential: str = next(iter(minted.raise_for_status().json().values()))
+    return credential

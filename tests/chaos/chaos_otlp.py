@@ -1,0 +1,119 @@
+"""The OTLP receiver is gone, slow, failing or mute: requests don't notice.
+
+Each trouble is compared with a service beside it whose receiver is well, in turns, and the medians
+of the turns are taken: the machine's own noise is in both.
+"""
+
+import statistics
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.chaos.conftest import Figure, StartService
+from tests.chaos.flows import all_flows, request
+from tests.chaos.load import load, once, run
+from tests.chaos.processes import Service, Simulator, eventually
+from tests.chaos.receiver import Receiver
+from tests.running import free_port
+
+CPU_RATIO, FORGIVEN_MS = 1.25, 15.0
+GROWTH_MIB = 12.0
+"""The SDK's queue holds 2,048 spans, then drops."""
+STOP_SECONDS = 8.0
+"""FLUSH_SECONDS for what is left, and some for the rest."""
+TROUBLES = ("gone", "slow", "failing", "mute")
+
+
+class Turn(NamedTuple):
+    """What a turn of load cost."""
+
+    cpu_us: float
+    p99_ms: float
+    requests: int
+
+
+def _turn(service: Service, seconds: float) -> Turn:
+    before = service.cpu_seconds()
+    tally = run(load(service.address, all_flows(), seconds, workers=8, pause=0.01))
+    assert set(tally.outcomes) == {"200"}, tally
+    count = len(tally.seconds)
+    cpu = (service.cpu_seconds() - before) * 1e6 / count
+    return Turn(cpu, tally.percentile_ms(99), count)
+
+
+@pytest.fixture
+def receivers() -> Iterator[tuple[Receiver, Receiver]]:
+    with Receiver() as well, Receiver() as other:
+        yield well, other
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_trouble(
+    trouble: str,
+    receivers: tuple[Receiver, Receiver],
+    simulator: Simulator,
+    start_service: StartService,
+    short: bool,
+    figure: Figure,
+) -> None:
+    """Same CPU and p99 as with a receiver that is well, memory bounded, ends in time."""
+    well, other = receivers
+    if trouble != "gone":
+        other.mood = trouble  # type: ignore[assignment]  # the others are its moods
+    port = free_port() if trouble == "gone" else other.port
+    beside, troubled = (
+        start_service(
+            simulator.token_url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{of}",
+            OTEL_BSP_SCHEDULE_DELAY="500",
+        )
+        for of in (well.port, port)
+    )
+    for service in (beside, troubled):
+        _turn(service, 1)
+    before = troubled.footprint()
+    count, seconds = (2, 1.5) if short else (5, 3.0)
+    turns = [(_turn(beside, seconds), _turn(troubled, seconds)) for _ in range(count)]
+    after = troubled.footprint()
+    cpu = statistics.median(ours.cpu_us / base.cpu_us for base, ours in turns)
+    p99 = [statistics.median(turn.p99_ms for turn in side) for side in zip(*turns, strict=True)]
+    stopped = troubled.stop()
+    beside.stop()
+    requests = sum(ours.requests for _, ours in turns)
+    library = sum(line["event"] == "library.logged" for line in troubled.lines())
+    figure(
+        f"{requests} requests; CPU × {cpu:.2f}; p99 {p99[1]:.1f} ms beside {p99[0]:.1f} ms;"
+        f" RSS {before.rss_mib:.0f} → {after.rss_mib:.0f} MiB, threads {before.threads} →"
+        f" {after.threads}; {library} lines logged about it; ended {stopped:.1f} s after SIGTERM"
+    )
+    assert cpu < CPU_RATIO
+    assert p99[1] < 1.5 * p99[0] + FORGIVEN_MS
+    assert after.rss_mib - before.rss_mib < GROWTH_MIB
+    assert after.threads == before.threads
+    assert stopped < STOP_SECONDS
+    assert library < 100
+    assert well.spans > 0
+    assert troubled.errors() == beside.errors() == ""
+
+
+def test_well_again(
+    receivers: tuple[Receiver, Receiver],
+    simulator: Simulator,
+    start_service: StartService,
+    figure: Figure,
+) -> None:
+    """A receiver that is well again gets spans again."""
+    receiver, _ = receivers
+    receiver.mood = "failing"
+    service = start_service(
+        simulator.token_url,
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{receiver.port}",
+        OTEL_BSP_SCHEDULE_DELAY="500",
+    )
+    _turn(service, 2)
+    assert receiver.spans == 0
+    receiver.mood = "well"
+    run(once(service.address, request("refresh")))
+    seconds = eventually(lambda: receiver.spans, 45, "spans come")
+    figure(f"{receiver.spans} spans {seconds:.1f} s later")

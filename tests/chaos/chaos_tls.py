@@ -1,0 +1,113 @@
+"""Spotify's certificate is wrong: refused, and nothing of a request is ever sent."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from tests.chaos.certificates import Authority, Keeper, context_for, outdated
+from tests.chaos.conftest import Figure, StartService
+from tests.chaos.flows import FLOWS
+from tests.chaos.processes import Service
+from tests.running import CLIENT_SECRET
+from tests.test_secrecy import shapes
+
+CODE = "AQcode-that-nobody-may-see-before-it-is-Spotify"
+
+
+class Authorities(NamedTuple):
+    """One that the service is told to trust, one that nobody knows."""
+
+    known: Authority
+    unknown: Authority
+    directory: Path
+
+
+@pytest.fixture
+def authorities(tmp_path: Path) -> Authorities:
+    return Authorities(Authority(tmp_path, "known"), Authority(tmp_path, "unknown"), tmp_path)
+
+
+WRONG: dict[str, Callable[[Authorities], Keeper]] = {
+    "another host's": lambda ca: Keeper(context_for(ca.known.issue("accounts.example"))),
+    "another address'": lambda ca: Keeper(context_for(ca.known.issue("127.0.0.2"))),
+    "no host but in its subject": lambda ca: Keeper(context_for(ca.known.issue(None))),
+    "expired": lambda ca: Keeper(
+        context_for(ca.known.issue("localhost", from_days=-9, to_days=-1))
+    ),
+    "not yet valid": lambda ca: Keeper(
+        context_for(ca.known.issue("localhost", from_days=1, to_days=9))
+    ),
+    "unknown authority": lambda ca: Keeper(context_for(ca.unknown.issue("localhost"))),
+    "self-signed": lambda ca: Keeper(
+        context_for(Authority(ca.directory, "localhost").issue("localhost"))
+    ),
+    "TLS 1.1 at most": lambda ca: Keeper(outdated(context_for(ca.known.issue("localhost")))),
+    "no TLS at all": lambda _: Keeper(None),
+}
+
+
+def _ask(service: Service) -> httpx.Response:
+    flow = FLOWS["authorization_code"]
+    return service.client.post(flow.path, data=flow.form(CODE))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_refused(
+    wrong: str, authorities: Authorities, start_service: StartService, figure: Figure
+) -> None:
+    """502, nothing decrypted, no secret among the bytes."""
+    with WRONG[wrong](authorities) as keeper:
+        service = start_service(
+            f"https://localhost:{keeper.port}/api/token", SSL_CERT_FILE=str(authorities.known.file)
+        )
+        answer = _ask(service)
+    assert answer.status_code == 502
+    assert answer.json() == {"error": True, "reason": "Spotify could not be reached"}
+    assert keeper.connections == 2, "asked once more, since nothing has left"
+    assert keeper.raw, "a handshake was begun"
+    assert keeper.opened == b""
+    for secret in (CODE, CLIENT_SECRET):
+        assert not [shape for shape in shapes(secret) if shape.encode() in keeper.raw]
+    [retried] = [line for line in service.lines() if line["event"] == "upstream.retried"]
+    figure(f"{retried['error_type']}; {len(keeper.raw)} bytes of handshakes")
+    service.assert_no_defect()
+
+
+def test_mute(start_service: StartService, figure: Figure) -> None:
+    """A handshake that nobody answers ends in time: 504."""
+    with Keeper(None) as keeper:
+        service = start_service(
+            f"https://localhost:{keeper.port}/api/token", UPSTREAM_TIMEOUT="0.5"
+        )
+        before = service.footprint()
+        start = time.monotonic()
+        answer = _ask(service)
+        seconds = time.monotonic() - start
+        service.assert_settled(before)
+    assert answer.status_code == 504
+    assert seconds < 2
+    figure(f"after {seconds:.2f} s")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_trusted(
+    variable: str, host: str, authorities: Authorities, start_service: StartService, figure: Figure
+) -> None:
+    """An authority of one's own is trusted by."""
+    known = authorities.known
+    trusted = known.file if variable == "SSL_CERT_FILE" else known.hashed_directory()
+    with Keeper(context_for(known.issue(host))) as keeper:
+        service = start_service(
+            f"https://{host}:{keeper.port}/api/token", **{variable: str(trusted)}
+        )
+        answer = _ask(service)
+        service.kill()
+    assert answer.status_code == 200
+    assert CODE.encode() in keeper.opened
+    assert CODE.encode() not in keeper.raw
+    figure(f"{keeper.connections} connection")

@@ -1,0 +1,31 @@
+"""`python -m tests.chaos.inside`: the service, which tells on SIGUSR1 what it holds.
+
+It writes one JSON object to the file that CHAOS_INSIDE names: asyncio's tasks, and the objects that
+the garbage collector knows of since the start.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from service.__main__ import main
+
+
+def tell(_signal: int, _frame: FrameType | None) -> None:
+    """Write what there is; the file appears whole."""
+    gc.collect()
+    told = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
+    path = Path(os.environ["CHAOS_INSIDE"])
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(told))
+    partial.rename(path)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, tell)
+    sys.exit(main())

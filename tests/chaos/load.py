@@ -1,0 +1,184 @@
+"""Clients that count every request and measure it; none is ever repeated."""
+
+import asyncio
+import collections
+import contextlib
+import math
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import uvloop
+
+from tests.chaos.processes import Address
+
+ANSWER_SECONDS = 60.0
+Result = TypeVar("Result")
+
+
+class Lost(Exception):
+    """A request without a whole answer; the text says on what connection and why."""
+
+
+class Answer(NamedTuple):
+    """An answer; `closes` if it is the connection's last."""
+
+    status: int
+    head: bytes
+    body: bytes
+    closes: bool
+    seconds: float
+
+
+class Connection:
+    """A client's connection, used for one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._used = 0
+
+    @classmethod
+    async def made(cls, address: Address) -> "Connection":
+        try:
+            return cls(*await asyncio.wait_for(asyncio.open_connection(*address), ANSWER_SECONDS))
+        except (OSError, TimeoutError) as error:
+            raise Lost(f"no connection: {type(error).__name__}") from error
+
+    async def send(self, request: bytes) -> Answer:
+        start = time.perf_counter()
+        self._used += 1
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                self._writer.write(request)
+                head = await self._reader.readuntil(b"\r\n\r\n")
+                body = await self._reader.readexactly(_length(head))
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise Lost(f"request {self._used} of a connection: {type(error).__name__}") from error
+        closes = b"\r\nconnection: close\r\n" in head.lower()
+        seconds = time.perf_counter() - start
+        return Answer(int(head[9:12]), head, body, closes, seconds)
+
+    def abort_with_reset(self) -> None:
+        """Close with a RST, as a process that is killed does with what it hasn't read."""
+        raw: socket.socket = self._writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+def _length(head: bytes) -> int:
+    return int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+
+
+@dataclass
+class Tally:
+    """What came of all requests: statuses and losses counted, seconds measured."""
+
+    outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, outcome: str, seconds: float) -> None:
+        self.outcomes[outcome] += 1
+        self.seconds.append(seconds)
+
+    def percentile_ms(self, percent: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[math.ceil(len(ordered) * percent / 100) - 1] * 1000
+
+    def __str__(self) -> str:
+        return ", ".join(f"{n} × {outcome}" for outcome, n in sorted(self.outcomes.items()))
+
+
+async def once(address: Address, request: bytes) -> Answer:
+    """Send one request over a connection of its own."""
+    connection = await Connection.made(address)
+    try:
+        return await connection.send(request)
+    finally:
+        await connection.close()
+
+
+@dataclass
+class Worker:
+    """One client after another request, until told to stop: over one connection or new ones.
+
+    `pick` says whom to ask each time a connection is made.
+    """
+
+    pick: Callable[[], Address]
+    requests: Iterator[bytes]
+    tally: Tally
+    keeps: bool = True
+    pause: float = 0.0
+
+    async def work(self, more: Callable[[], bool]) -> None:
+        connection: Connection | None = None
+        while more():
+            start = time.perf_counter()
+            try:
+                connection = connection or await Connection.made(self.pick())
+                answer = await connection.send(next(self.requests))
+            except Lost as lost:
+                self.tally.add(str(lost), time.perf_counter() - start)
+                await _let_go(connection)
+                connection = None
+            else:
+                self.tally.add(str(answer.status), time.perf_counter() - start)
+                if answer.closes or not self.keeps:
+                    await _let_go(connection)
+                    connection = None
+            if self.pause:
+                await asyncio.sleep(self.pause)
+        await _let_go(connection)
+
+
+async def _let_go(connection: Connection | None) -> None:
+    if connection is not None:
+        await connection.close()
+
+
+def for_seconds(seconds: float) -> Callable[[], bool]:
+    """Return what is true for so long."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
+
+
+@contextlib.asynccontextmanager
+async def working(workers: list[Worker]) -> AsyncIterator[None]:
+    """Have `workers` work for as long as the block lasts."""
+    goes_on = True
+    async with asyncio.TaskGroup() as group:
+        for worker in workers:
+            group.create_task(worker.work(lambda: goes_on))
+        try:
+            yield
+        finally:
+            goes_on = False
+
+
+async def load(
+    address: Address,
+    requests: Iterator[bytes],
+    seconds: float,
+    *,
+    workers: int = 8,
+    pause: float = 0.0,
+) -> Tally:
+    """Have `workers` clients ask for `seconds`, each over a connection of its own."""
+    tally, more = Tally(), for_seconds(seconds)
+    crew = [Worker(lambda: address, requests, tally, pause=pause) for _ in range(workers)]
+    await asyncio.gather(*(worker.work(more) for worker in crew))
+    return tally
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` on uvloop: a client costs less than half."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
