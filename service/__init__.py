@@ -18,8 +18,8 @@ For the app's own token, `app_token` stands before these last three: it is kept 
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
 operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
 `check` and `keys` what a person asks at a terminal, which `console` writes to, `connections` the
-HTTP/1.1 below `spotify`, `names` where it leads, `cycle` an answer above `server`, `asgi` their
-types.
+HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may take, `cycle` an
+answer as `server` writes it, `asgi` the types.
 """
 
 __version__ = "1.0.0"

@@ -41,6 +41,8 @@ WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
 
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+# RFC 3986, section 3.2; urlsplit overlooks what stands around the brackets of an IPv6 address.
+_AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
 _YEAR = 366 * 24 * 3600
@@ -311,7 +313,8 @@ def _split(url: str) -> SplitResult | None:
     """Return the parts of `url`; None if it can't be split, or has a port that is none."""
     try:
         parts = urlsplit(url)
-        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url)
+        authority = parts.netloc.rpartition("@")[2]
+        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url) and _AUTHORITY.fullmatch(authority)
     except ValueError:
         # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
         return None

@@ -28,3 +28,21 @@ skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ agai
 	tests/skaffold/test
 skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
 	tests/skaffold/test dev
+.PHONY: fuzz fuzz-api fuzz-lock
+FUZZ_SECONDS ?= 90
+fuzz: $(READY) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers
+	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+SCHEMATHESIS := .fuzz/schemathesis
+$(SCHEMATHESIS)/.ready: tests/fuzz/schemathesis.txt
+	$(PYTHON) -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+fuzz-api: $(READY) $(SCHEMATHESIS)/.ready
+	PATH="$(SCHEMATHESIS)/bin:$$PATH" $(BIN)/python -m tests.fuzz.api $(FUZZ_SECONDS)
+FUZZ_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(LOCK)
+fuzz-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(FUZZ_COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
+	$(FUZZ_COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
+lock: fuzz-lock

@@ -16,7 +16,7 @@ import pytest
 
 from service.server import KEEP_ALIVE_SECONDS
 from tests.chaos.conftest import Figure, StartService
-from tests.chaos.flows import FLOWS, all_flows, get, request
+from tests.chaos.flows import FLOWS, all_flows, get, late, request
 from tests.chaos.load import Connection, Tally, load, once, run
 from tests.chaos.processes import Footprint, Service, Simulator, eventually
 
@@ -133,7 +133,7 @@ def test_deaf_clients(
 
 async def _hang_up(service: Service, flow: str, *, rudely: bool) -> None:
     connection = await Connection.made(service.address)
-    asking = asyncio.ensure_future(connection.send(request(flow, "fault-delay-0.5")))
+    asking = asyncio.ensure_future(connection.send(request(flow, late(0.5))))
     await asyncio.sleep(0.25)
     asking.cancel()
     if rudely:
