@@ -328,6 +328,7 @@ class Server(uvicorn.Server):
         """Start, and say where."""
         logs.watch(asyncio.get_running_loop())
         await super().startup(sockets)
+        await self._serve_metrics()
         # What was imported stays: the collector need not walk it again and again. 5 % of a request.
         # And it need not come for a few hundred objects, which is what one request makes: 2 %.
         gc.collect()
@@ -337,7 +338,6 @@ class Server(uvicorn.Server):
             host, port = listening.getsockname()[:2]
             keys = [fingerprint(key) for key in self._settings.keyring]
             log.notice("server.started", version=__version__, host=host, port=port, keys=keys)
-        await self._serve_metrics()
 
     async def _serve_metrics(self) -> None:
         """Serve /metrics on a port of its own, which an ingress doesn't reach.

@@ -1,5 +1,5 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
-.PHONY: image image-test chart-test chart-docs cluster e2e skaffold-test skaffold-dev
+.PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
 image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
@@ -22,7 +22,9 @@ cluster: ## Make a cluster of one node, with kind or without; prints how to poin
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
-skaffold-test: $(READY) $(CHART_TOOLS) ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
+storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
+	$(BIN)/python -m pytest -m storage
+skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
 	tests/skaffold/test
 skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
 	tests/skaffold/test dev

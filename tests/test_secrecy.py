@@ -700,6 +700,8 @@ def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
         {"REDIRECT_URI": f"https://{quote(CODE)}:{quote(CODE)}@app.example/?{quote(CODE)}"},
         {"HOST": SECRET_KEY, "LOG_LEVEL": CLIENT_SECRET, "LOG_FORMAT": PREVIOUS_KEY},
         {"SPOTIFY_TOKEN_URL": f"https://x:{quote(CODE)}@example.com/", "PORT": CODE},
+        {"RATE_LIMIT_STORAGE": f"redis://:{quote(CODE)}@a/", "RATE_LIMIT": SECRET_KEY},
+        {"RATE_LIMIT_STORAGE": f"http://:{quote(CODE)}@a/", "TRUSTED_PROXIES": CLIENT_SECRET},
         {"CLIENT_SECRET_FILE": f"/nowhere/{CLIENT_SECRET}"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_PROPAGATORS": CODE},
         {"OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET_KEY}"},

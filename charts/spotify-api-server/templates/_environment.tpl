@@ -17,6 +17,13 @@
       optional: true
       {{- end }}
 {{- end }}
+{{- if include "spotify-api-server.sharedLimit" . }}
+- name: RATE_LIMIT_STORAGE
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "spotify-api-server.rateLimitSecretName" . }}
+      key: {{ .Values.rateLimit.storage.key }}
+{{- end }}
 {{- range $name, $value := include "spotify-api-server.settings" . | fromYaml }}
 - name: {{ $name }}
   value: {{ $value | replace "$(" "$$(" | quote }}
@@ -56,6 +63,14 @@ CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}
 {{- with .allowedRedirectUris }}
 ALLOWED_REDIRECT_URIS: {{ join "," . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.rateLimit }}
+{{- with .limit }}
+RATE_LIMIT: {{ . | quote }}
+{{- end }}
+{{- with .trustedProxies }}
+TRUSTED_PROXIES: {{ join "," . | quote }}
 {{- end }}
 {{- end }}
 {{- if .Values.otel.enabled }}
