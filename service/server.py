@@ -322,7 +322,6 @@ class Server(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self._app.readiness.draining = True
-        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
@@ -361,6 +360,10 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Protocol(config, state, {}), sock=listening)
         self.servers.append(server)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to stop; uvicorn's `should_exit` would skip the drain as the start ends."""
+        return await super().on_tick(counter) or self._app.readiness.draining
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and DRAIN_SECONDS longer."""
