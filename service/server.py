@@ -114,7 +114,8 @@ class Protocol(HttpToolsProtocol):
         if self._is_answering():
             raise _Refused
         super().on_message_begin()
-        if self._deadline is None:
+        if self._deadline is None or self._idle:  # idle since a moment ago, in the same data
+            self._idle = False
             self._expect(self.request_timeout)
 
     def on_header(self, name: bytes, value: bytes) -> None:
