@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from service import __version__, answers, errors, logs, observation, probes, routes
+from service import __version__, answers, documents, errors, logs, observation, probes, routes
 from service.app_token import AppToken
 from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
@@ -59,6 +59,8 @@ class App:
         self.metrics.tokens_opened(_names(settings), sealer.opened)
         flows = settings.client_credentials_enabled
         handlers = [*routes.handlers(swap, own, client_credentials=flows), *probes.handlers]
+        if settings.docs:
+            handlers += documents.handlers(handlers)
         closed = (app_token.aclose, coalescing.aclose, accounts.aclose)
         app = Litestar(
             [routes.options(handlers), *handlers],
@@ -103,8 +105,7 @@ def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler
     """Let pages of the named origins call us; without origins there is no CORS at all."""
     if not settings.cors_allow_origins:
         return app
-    methods = {path: handler.http_methods for handler in handlers for path in handler.paths}
-    return Cors(app, settings.cors_allow_origins, methods)
+    return Cors(app, settings.cors_allow_origins, routes.methods(handlers))
 
 
 def _lifespan(

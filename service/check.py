@@ -49,6 +49,7 @@ MEANINGS: Final = {
     "allowed_redirect_uris": "if set, only these are taken from an app",
     "client_credentials_enabled": "whether the app's own token is handed out",
     "client_credentials_cache": "whether it is kept and handed to all, not fetched each time",
+    "docs": "whether /docs and /openapi.json tell about the HTTP interface",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"

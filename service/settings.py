@@ -92,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_redirect_uris: frozenset[str] = frozenset()
     client_credentials_enabled: bool = True
     client_credentials_cache: bool = True
+    docs: bool = True
 
     @property
     def keyring(self) -> tuple[str, ...]:
@@ -345,6 +346,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "allowed_redirect_uris": lambda text: frozenset(_items(text)),
     "client_credentials_enabled": _flag,
     "client_credentials_cache": _flag,
+    "docs": _flag,
 }
 
 
