@@ -4,30 +4,41 @@ Each is made when it is first asked for, and kept as bytes.
 """
 
 import hashlib
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from service import openapi, routes
+from service import openapi, reference, routes
+from service.interface import Schema
 
 AnyRequest = Request[Any, Any, Any]
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 """A browser may keep it, but asks whether it is still the same: an update may have changed it."""
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def handlers(others: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     """Return the handlers of documents about `others` and themselves."""
     own: list[HTTPRouteHandler] = []
 
-    def document() -> bytes:
-        return msgspec.json.encode(openapi.document(routes.methods([*others, *own])))
+    def document() -> Schema:
+        return openapi.document(routes.methods([*others, *own]))
 
-    own.append(_handler("/openapi.json", Document("application/json", document)))
+    own += [
+        _handler("/openapi.json", _json(lambda: msgspec.json.encode(document()))),
+        _handler("/docs", _html(lambda: reference.page(document()))),
+        _handler(reference.STYLE_PATH, _css(reference.STYLE.read_bytes)),
+    ]
     return own
 
 
@@ -35,11 +46,14 @@ class Document:
     """What `make` makes, as an answer of `media_type` with these headers."""
 
     def __init__(
-        self, media_type: str, make: Callable[[], bytes], headers: dict[str, str] | None = None
+        self,
+        media_type: str,
+        make: Callable[[], bytes],
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._media_type = media_type
         self._make = make
-        self._more_headers = headers or {}
+        self._headers = {**_HEADERS, **headers}
 
     def answer(self, if_none_match: str) -> Response[bytes]:
         """Return it, or that the client has it already (RFC 9110, section 13.1.2)."""
@@ -52,7 +66,12 @@ class Document:
     def _made(self) -> tuple[bytes, dict[str, str]]:
         body = self._make()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        return body, {"ETag": tag, **_HEADERS, **self._more_headers}
+        return body, {"ETag": tag, **self._headers}
+
+
+_json = partial(Document, "application/json")
+_css = partial(Document, "text/css")
+_html = partial(Document, "text/html", headers=_PAGE_HEADERS)
 
 
 def _handler(path: str, document: Document) -> HTTPRouteHandler:

@@ -61,8 +61,8 @@ FLOWS: Final[Mapping[str, Flow]] = {
     "/authorization-code-flow/retrieve-tokens": Flow(
         "retrieveTokens",
         "Tokens for an authorization code",
-        "The code is exchanged with the client secret (RFC 6749, section 4.1.3). For "
-        "`tokenSwapURL` of Spotify's iOS SDK, and SpotifyAPI's `AuthorizationCodeFlowProxyBackend`.",
+        "The code is exchanged with the client secret (RFC 6749, section 4.1.3). For Spotify's iOS "
+        "SDK (`tokenSwapURL`) and SpotifyAPI's `AuthorizationCodeFlowProxyBackend`.",
         forms.AuthorizationCodeForm,
         ("refresh_token",),
         (),
