@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from service.flows import Context
 from service.sealing import Sealer
 from tests.conftest import Start
 from tests.running import environment
+from tests.simulator.requests import REDIRECT_URI
 from tests.test_routes import (
     CODE,
     CREDENTIALS,
@@ -28,7 +30,6 @@ from tests.test_routes import (
     MALFORMED,
     PKCE_CODE,
     PKCE_REFRESH,
-    REDIRECT_URI,
     REFRESH,
     REFRESHES,
     good_form,
@@ -252,7 +253,7 @@ def raised() -> Iterator[tuple[str, str]]:
             name = ast.unparse(node.func).removeprefix("errors.")
             text = node.args[-1]
             if name in names and isinstance(text, ast.Constant):
-                yield name, text.value
+                yield name, str(text.value)
 
 
 # NOTE: what Litestar alone could refuse never reaches a route; the reason stands in for its text.
@@ -335,10 +336,13 @@ def test_refusals_of_ours_are_as_told(start: Start, path: str) -> None:
     answers.append(send(client, path, JSON, b"{" + b" " * 20_000))
     for answer in answers:
         conformance.check(answer)
-    told = reasons(conformance.document)
     seen = {answer.json()["reason"] for answer in answers if answer.json().get("error") is True}
-    assert seen <= told
+    assert set(map(of_any_field, seen)) <= set(map(of_any_field, reasons(conformance.document)))
     assert {answer.status_code for answer in answers} >= {400, 413, 415}
+
+
+def of_any_field(reason: str) -> str:
+    return re.sub(r"'\w+'", "'…'", reason)
 
 
 SPOTIFYS = [
