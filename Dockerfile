@@ -52,7 +52,7 @@ ARG SOURCE
 RUN ["/opt/venv/bin/python", "-X", "no_debug_ranges", "-c", \
      "import service.__main__, service.app, service.server; \
       import service.command, service.check, service.keys; \
-      from service.tracing import provider; \
+      from service.export import provider; \
       provider({'OTEL_EXPORTER_OTLP_PROTOCOL': 'grpc'}, ''); provider({}, '')"]
 ENV HOST=0.0.0.0 PORT=8080
 EXPOSE 8080 9464

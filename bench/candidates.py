@@ -9,7 +9,7 @@ from bench.command import chosen, finish, parser, plan, publish
 from bench.contenders import MANY, USUAL, Contender
 from bench.machine import facts
 from bench.report import Results, Row, table
-from bench.rounds import measure
+from bench.rounds import rigged, samples
 from bench.tools import BenchError
 
 _SERVERS: Final = ("uvicorn", "granian")
@@ -48,7 +48,8 @@ def main() -> int:
     candidates = chosen(options, CANDIDATES)
     _check_installed(candidates)
     before = list(facts("bench.candidates", candidates))
-    results = Results(measure(candidates, plan(options)))
+    with rigged(plan(options)) as rig:
+        results = Results(list(samples(rig, candidates)))
     title = "Server CPU per PKCE refresh, by server and HTTP client"
     publish(options, title, before, table(results, [_BASE]))
     return 0

@@ -17,7 +17,9 @@ _SHORT: Final = Plan(rounds=2, seconds=2)
 _LEGEND: Final = """\
 CPU is user and system time of the server's whole process tree, the median of the rounds (min–max).
 Ratios are medians of each round's own. RSS is the tree's peak under load, summed over processes.
-Ready is from the start to the first 200: of /readyz where there is one, else of a refresh."""
+Ready is from the start to the first 200: of /readyz where there is one, else of a refresh.
+Latencies count from when a request was due, at half of the requests a second that saturate."""
+_SHORT_WARM_UP_SECONDS: Final = 8
 
 
 def parser(module: str, description: str, contenders: Sequence[Contender]) -> ArgumentParser:
@@ -47,7 +49,9 @@ def chosen(options: Namespace, contenders: Sequence[Contender]) -> list[Contende
     found = [contender for contender in contenders if contender.name in names]
     if any(contender.is_node for contender in found):
         install_peers()
-    return [_shortened(contender) for contender in found] if options.short else found
+    if options.short:
+        return [_shortened(contender) for contender in found if contender.in_short or options.only]
+    return found
 
 
 def publish(options: Namespace, title: str, facts: Iterable[str], body: Iterable[str]) -> None:
@@ -71,7 +75,8 @@ def finish(main: Callable[[], int]) -> NoReturn:
 
 def _shortened(contender: Contender) -> Contender:
     connections = tuple(number for number in contender.connections if number != SINGLE)
-    return replace(contender, connections=connections)
+    warm_up = min(contender.warm_up_seconds, _SHORT_WARM_UP_SECONDS)
+    return replace(contender, connections=connections, warm_up_seconds=warm_up)
 
 
 def _positive(text: str) -> int:

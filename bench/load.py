@@ -4,7 +4,8 @@ import http.client
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,22 @@ from bench.rig import Process
 from bench.tokens import ACCESS_TOKEN, REFRESH_TOKEN, opened, request_bodies
 from bench.tools import BenchError, tool
 
-PATH: Final = "/authorization-code-flow-pkce/refresh-tokens"
+
+@dataclass(frozen=True)
+class Question:
+    """What a server is asked: the bodies in turn, at one path."""
+
+    path: str
+    bodies: Callable[[], Iterator[str]]
+    refreshes: bool
+
+
+REFRESH: Final = Question("/authorization-code-flow-pkce/refresh-tokens", request_bodies, True)  # noqa: FBT003
+APP_TOKEN: Final = Question(
+    "/client-credentials-flow/retrieve-tokens",
+    lambda: iter(["grant_type=client_credentials"]),
+    refreshes=False,
+)
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _ANSWER_SECONDS: Final = 10
 _READY_SECONDS: Final = 30
@@ -23,55 +39,63 @@ _POLL_SECONDS: Final = 0.01
 _TICK_SECONDS: Final = 0.2
 
 
-def wait_ready(process: Process, port: int, ready_path: str | None) -> None:
-    """Return at the first 200 of `ready_path`, or of a refresh if there is no such path."""
+def wait_ready(
+    process: Process, port: int, ready_path: str | None, question: Question = REFRESH
+) -> None:
+    """Return at the first 200 of `ready_path`, or of `question` if there is no such path."""
     deadline = time.monotonic() + _READY_SECONDS
-    while not _is_ready(port, ready_path):
+    while not _is_ready(port, ready_path, question):
         process.check_alive()
         if time.monotonic() > deadline:
             raise BenchError(f"the process does not get ready:\n{process.tail()}")
         time.sleep(_POLL_SECONDS)
 
 
-def check_answer(port: int) -> None:
-    """Raise BenchError unless one refresh is answered with what the upstream gave, sealed."""
-    status, body = _refresh(port)
+def check_answer(port: int, question: Question) -> None:
+    """Raise BenchError unless one answer has what the upstream gave, sealed."""
+    status, body = _asked(port, question)
     if status != HTTPStatus.OK:
-        raise BenchError(f"a refresh was answered {status}: {body.decode(errors='replace')}")
+        raise BenchError(f"{question.path} answered {status}: {body.decode(errors='replace')}")
     try:
         tokens = json.loads(body)
-        right = (tokens["access_token"], opened(tokens["refresh_token"])) == (
-            ACCESS_TOKEN,
-            REFRESH_TOKEN,
-        )
+        right = tokens["access_token"] == ACCESS_TOKEN
+        if question.refreshes:
+            right &= opened(tokens["refresh_token"]) == REFRESH_TOKEN
     except (ValueError, KeyError, TypeError, InvalidTag) as error:
-        raise BenchError(f"a refresh was answered with what cannot be read: {error!r}") from error
+        raise BenchError(f"{question.path} answered what cannot be read: {error!r}") from error
     if not right:
-        raise BenchError("a refresh was answered with other tokens than the upstream's")
+        raise BenchError(f"{question.path} answered other tokens than the upstream's")
 
 
-def drive(port: int, connections: int, seconds: int, tick: Callable[[], None]) -> int:
+def drive(
+    ports: Sequence[int],
+    question: Question,
+    connections: int,
+    seconds: int,
+    tick: Callable[[], None],
+) -> int:
     """Load the server, calling `tick` now and then; return how many 200s came back.
 
     Raises BenchError for any other answer and for any connection that broke.
     """
-    wrk = subprocess.Popen(
-        _wrk_command(port, connections, seconds),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    each = connections // len(ports)
+    loads = [_wrk(_wrk_command(port, question, each, seconds)) for port in ports]
     try:
-        while wrk.poll() is None:
+        while any(load.poll() is None for load in loads):
             tick()
             time.sleep(_TICK_SECONDS)
     finally:
-        wrk.kill()
-        output = wrk.communicate()[0]
-    return _counted(output)
+        for load in loads:
+            load.kill()
+        outputs = [load.communicate()[0] for load in loads]
+    return sum(map(_counted, outputs))
 
 
-def _wrk_command(port: int, connections: int, seconds: int) -> list[str]:
+def _wrk(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _wrk_command(port: int, question: Question, connections: int, seconds: int) -> list[str]:
     return [
         tool("wrk"),
         "--threads=1",
@@ -79,9 +103,9 @@ def _wrk_command(port: int, connections: int, seconds: int) -> list[str]:
         f"--duration={seconds}s",
         f"--timeout={_ANSWER_SECONDS}s",
         f"--script={Path(__file__).parent / 'load.lua'}",
-        f"http://127.0.0.1:{port}{PATH}",
+        f"http://127.0.0.1:{port}{question.path}",
         "--",
-        *request_bodies(),
+        *question.bodies(),
     ]
 
 
@@ -98,16 +122,16 @@ def _counted(output: str) -> int:
     return int(requests)
 
 
-def _is_ready(port: int, ready_path: str | None) -> bool:
+def _is_ready(port: int, ready_path: str | None, question: Question) -> bool:
     try:
-        status, _ = _ask(port, "GET", ready_path) if ready_path else _refresh(port)
+        status, _ = _ask(port, "GET", ready_path) if ready_path else _asked(port, question)
     except (OSError, http.client.HTTPException):
         return False
     return status == HTTPStatus.OK
 
 
-def _refresh(port: int) -> tuple[int, bytes]:
-    return _ask(port, "POST", PATH, next(request_bodies()), _FORM)
+def _asked(port: int, question: Question) -> tuple[int, bytes]:
+    return _ask(port, "POST", question.path, next(question.bodies()), _FORM)
 
 
 def _ask(
@@ -115,7 +139,7 @@ def _ask(
     method: str,
     path: str,
     body: str | None = None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     try:

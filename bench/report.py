@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from bench.latency import Latency
 from bench.rounds import Sample
 
 _ABSENT: Final = "–"
+_PARTS: Final = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Results:
         """Return the median over the rounds of CPU against `base`'s in the same round."""
         bases = {sample.round: sample.cpu_us for sample in self.of(base)}
         return _median(s.cpu_us / bases[s.round] for s in self.of(row) if s.round in bases)
+
+    def per_second(self, row: Row) -> float | None:
+        """Return the median of requests answered a second."""
+        return _median(sample.per_second for sample in self.of(row))
 
     def rss_mib(self, row: Row) -> float | None:
         """Return the median peak of resident memory."""
@@ -68,7 +74,15 @@ class Threshold:
 def table(results: Results, bases: Sequence[Row]) -> Iterator[str]:
     """Yield a Markdown table with one ratio per base."""
     ratios = [f"× {base.contender} at {base.connections}" for base in bases]
-    titles = ["Server", "Connections", "CPU µs per request", *ratios, "RSS MiB", "Ready s"]
+    titles = [
+        "Server",
+        "Connections",
+        "CPU µs per request",
+        *ratios,
+        "Requests/s",
+        "RSS MiB",
+        "Ready s",
+    ]
     yield _line(titles)
     yield _line(["---", *["--:"] * (len(titles) - 1)])
     for row in results.rows():
@@ -78,10 +92,27 @@ def table(results: Results, bases: Sequence[Row]) -> Iterator[str]:
                 str(row.connections),
                 _spread(sample.cpu_us for sample in results.of(row)),
                 *(_number(results.ratio(row, base), 2) for base in bases),
+                _number(results.per_second(row), 0),
                 _number(results.rss_mib(row), 0),
                 _number(results.ready_seconds(row), 2),
             ]
         )
+
+
+def latency_table(found: Sequence[Latency]) -> Iterator[str]:
+    """Yield a Markdown table of percentiles, each the median of the rounds."""
+    yield _line(["Server", "Requests/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms"])
+    yield _line(["---", *["--:"] * 5])
+    for server in dict.fromkeys(latency.server for latency in found):
+        mine = [latency for latency in found if latency.server == server]
+        parts = [median(each.percentile(part) for each in mine) for part in _PARTS]
+        yield _line([server, f"{mine[0].rate:.0f}", *(_number(part, 2) for part in parts)])
+
+
+def added_p99(found: Sequence[Latency], server: str, base: str) -> float | None:
+    """Return the median over the rounds of how much `server`'s p99 is above `base`'s."""
+    p99 = {(latency.server, latency.round): latency.percentile(0.99) for latency in found}
+    return _median(p99[server, turn] - p99[base, turn] for name, turn in p99 if name == base)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -9,7 +9,8 @@ another contender.
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +19,11 @@ from typing import Final
 from bench.contenders import USUAL, Contender
 from bench.load import check_answer, drive, wait_ready
 from bench.processes import cpu_seconds, rss_mib
+from bench.receiver import Receiver, receiver
 from bench.rig import Cores, Process, free_port, spawned
 from bench.tokens import SECRET_KEY
 from bench.tools import BenchError
-from bench.upstream import upstream
+from bench.upstream import TOKEN_PATH, upstream
 
 _SETTLE_SECONDS: Final = 1
 _MICROSECONDS: Final = 1e6
@@ -37,94 +39,160 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: CPU per request, peak memory under load, and its process's readiness."""
+    """One measurement: CPU per request, requests a second, peak memory under load, readiness."""
 
     contender: str
     connections: int
     round: int
     cpu_us: float
+    per_second: float
     rss_mib: float
     ready_seconds: float
 
 
-class Rounds:
-    """Measures by `plan`, with everything that a turn needs at hand."""
+@dataclass
+class Served:
+    """A contender that runs: its processes, one port each, and how long they took to get ready.
 
-    def __init__(self, plan: Plan, cores: Cores, directory: Path, token_url: str) -> None:
-        self._plan = plan
-        self._cores = cores
-        self._directory = directory
-        self._token_url = token_url
+    `answered` counts the requests so far.
+    """
 
-    def run(self, contenders: Sequence[Contender]) -> Iterator[Sample]:
-        """Yield the samples of all rounds."""
-        for number in range(self._plan.rounds):
-            first = number % len(contenders)
-            for contender in (*contenders[first:], *contenders[:first]):
-                try:
-                    yield from self._turn(number, contender)
-                except BenchError as error:
-                    raise BenchError(f"{contender.name}: {error}") from error
+    contender: Contender
+    processes: Sequence[Process]
+    ports: Sequence[int]
+    ready_seconds: float
+    answered: int = 0
 
-    def _turn(self, number: int, contender: Contender) -> list[Sample]:
-        port = free_port()
-        command = [part.replace("{port}", str(port)) for part in contender.command]
-        log = self._directory / f"{contender.name}.log"
-        start = time.monotonic()
-        with spawned(command, self._cores.server, log, self._env(contender, port)) as process:
-            wait_ready(process, port, contender.ready_path)
-            ready = time.monotonic() - start
-            drive(port, USUAL, contender.warm_up_seconds, process.check_alive)
-            samples = []
-            for connections in contender.connections:
-                cpu_us, rss = self._load(process, port, connections)
-                sample = Sample(contender.name, connections, number, cpu_us, rss, ready)
-                self._tell(sample)
-                samples.append(sample)
-            return samples
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all."""
+        return sum(cpu_seconds(process.pid) for process in self.processes)
 
-    def _load(self, process: Process, port: int, connections: int) -> tuple[float, float]:
-        """Return CPU microseconds per request and the peak of resident memory."""
-        rss: list[float] = []
+    def rss_mib(self) -> float:
+        """Return the resident memory of all."""
+        return sum(rss_mib(process.pid) for process in self.processes)
 
-        def tick() -> None:
-            rss.append(rss_mib(process.pid))
+    def check_alive(self) -> None:
+        """Raise BenchError if one has ended."""
+        for process in self.processes:
+            process.check_alive()
 
-        check_answer(port)
-        drive(port, connections, _SETTLE_SECONDS, tick)
-        before = cpu_seconds(process.pid)
-        requests = drive(port, connections, self._plan.seconds, tick)
-        spent = cpu_seconds(process.pid) - before
-        tick()
-        process.check_alive()
-        return spent / requests * _MICROSECONDS, max(rss)
-
-    def _env(self, contender: Contender, port: int) -> Mapping[str, str]:
-        """Build from nothing but PATH: a proxy or a tuned runtime of the caller's would tell."""
-        return {
-            "PATH": os.environ["PATH"],
-            "CLIENT_ID": "bench-client",
-            "CLIENT_SECRET": "bench-secret",
-            "SECRET_KEY": SECRET_KEY,
-            "PORT": str(port),
-            "SPOTIFY_TOKEN_URL": self._token_url,
-            **contender.env,
-        }
-
-    def _tell(self, sample: Sample) -> None:
-        print(
-            f"round {sample.round + 1}/{self._plan.rounds}  {sample.contender}  "
-            f"{sample.connections} connections: {sample.cpu_us:.0f} µs, {sample.rss_mib:.0f} MiB, "
-            f"ready in {sample.ready_seconds:.2f} s",
-            file=sys.stderr,
-        )
+    def drive(self, connections: int, seconds: int, tick: Callable[[], None]) -> int:
+        """Load all, and return how many requests were answered."""
+        answered = drive(self.ports, self.contender.question, connections, seconds, tick)
+        self.answered += answered
+        return answered
 
 
-def measure(contenders: Sequence[Contender], plan: Plan) -> list[Sample]:
-    """Set up the rig, let all rounds run, and take the rig down."""
+@dataclass(frozen=True)
+class Rig:
+    """What every turn needs."""
+
+    plan: Plan
+    cores: Cores
+    directory: Path
+    upstream: str
+    receiver: Receiver
+
+
+def samples(rig: Rig, contenders: Sequence[Contender]) -> Iterator[Sample]:
+    """Yield the samples of all rounds."""
+    for number in range(rig.plan.rounds):
+        first = number % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
+            try:
+                yield from _turn(rig, number, contender)
+            except BenchError as error:
+                raise BenchError(f"{contender.name}: {error}") from error
+
+
+def _turn(rig: Rig, number: int, contender: Contender) -> Iterator[Sample]:
+    received = rig.receiver.spans
+    with serving(rig, contender) as served:
+        for connections in contender.connections:
+            cpu_us, per_second, rss = _load(rig, served, connections)
+            ready = served.ready_seconds
+            yield Sample(contender.name, connections, number, cpu_us, per_second, rss, ready)
+            tell(
+                rig,
+                number,
+                f"{contender.name}  {connections} connections: {cpu_us:.0f} µs, "
+                f"{per_second:.0f}/s, {rss:.0f} MiB, ready in {ready:.2f} s",
+            )
+    received = rig.receiver.spans - received
+    if contender.spans * served.answered > received:
+        raise BenchError(f"{received} spans of {served.answered} requests arrived")
+
+
+@contextmanager
+def serving(rig: Rig, contender: Contender) -> Iterator[Served]:
+    """Start `contender`, and warm it up; a second process has the load's core to share."""
+    ports = [free_port() for _ in range(contender.processes)]
+    cores = (rig.cores.server, rig.cores.load)
+    start = time.monotonic()
+    with ExitStack() as stack:
+        processes = []
+        for port, core in zip(ports, cores, strict=False):
+            places = {"port": str(port), "upstream": rig.upstream, "receiver": rig.receiver.url}
+            command = [_filled(part, places) for part in contender.command]
+            env = {name: _filled(text, places) for name, text in _env(contender).items()}
+            log = rig.directory / f"{contender.name}-{core}.log"
+            processes.append(stack.enter_context(spawned(command, core, log, env)))
+        for process, port in zip(processes, ports, strict=True):
+            wait_ready(process, port, contender.ready_path, contender.question)
+        served = Served(contender, processes, ports, time.monotonic() - start)
+        served.drive(USUAL, contender.warm_up_seconds, served.check_alive)
+        yield served
+
+
+def _load(rig: Rig, served: Served, connections: int) -> tuple[float, float, float]:
+    """Return CPU microseconds per request, requests a second, the peak of resident memory."""
+    rss: list[float] = []
+
+    def tick() -> None:
+        rss.append(served.rss_mib())
+
+    for port in served.ports:
+        check_answer(port, served.contender.question)
+    served.drive(connections, _SETTLE_SECONDS, tick)
+    before = served.cpu_seconds()
+    requests = served.drive(connections, rig.plan.seconds, tick)
+    spent = served.cpu_seconds() - before
+    tick()
+    served.check_alive()
+    return spent / requests * _MICROSECONDS, requests / rig.plan.seconds, max(rss)
+
+
+def _env(contender: Contender) -> Mapping[str, str]:
+    """Build from nothing but PATH: a proxy or a tuned runtime of the caller's would tell."""
+    return {
+        "PATH": os.environ["PATH"],
+        "CLIENT_ID": "bench-client",
+        "CLIENT_SECRET": "bench-secret",
+        "SECRET_KEY": SECRET_KEY,
+        "PORT": "{port}",
+        "SPOTIFY_TOKEN_URL": f"{{upstream}}{TOKEN_PATH}",
+        **contender.env,
+    }
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def tell(rig: Rig, number: int, text: str) -> None:
+    """Tell whoever waits how far we are."""
+    print(f"round {number + 1}/{rig.plan.rounds}  {text}", file=sys.stderr)
+
+
+@contextmanager
+def rigged(plan: Plan) -> Iterator[Rig]:
+    """Set up the rig, and take it down."""
     cores = Cores.claim()
     with (
         TemporaryDirectory(prefix="bench-") as folder,
-        upstream(cores.load, Path(folder)) as token_url,
+        upstream(cores.load, Path(folder)) as origin,
+        receiver() as spans,
     ):
-        return list(Rounds(plan, cores, Path(folder), token_url).run(contenders))
+        yield Rig(plan, cores, Path(folder), origin, spans)

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,16 +25,16 @@ Our service would make one call of those.
 """
 ACCESS_TOKEN: Final = "BQ" + "BenchUpstreamAccessToken_0" * 5
 
-UPSTREAM_ANSWER: Final = json.dumps(
-    {
-        "access_token": ACCESS_TOKEN,
-        "token_type": "Bearer",
-        "expires_in": 3600,
-        "refresh_token": REFRESH_TOKEN,
-        "scope": "user-read-private playlist-read-private user-library-read",
-    },
-    separators=(",", ":"),
-)
+_TOKEN: Final = {"access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 3600}
+_SCOPE: Final = "user-read-private playlist-read-private user-library-read"
+
+
+def _written(answer: Mapping[str, object]) -> str:
+    return json.dumps(answer, separators=(",", ":"))
+
+
+UPSTREAM_ANSWER: Final = _written({**_TOKEN, "refresh_token": REFRESH_TOKEN, "scope": _SCOPE})
+UPSTREAM_APP_ANSWER: Final = _written(_TOKEN)
 
 _cipher = AESGCM(hashlib.sha256(SECRET_KEY.encode()).digest())
 

@@ -168,6 +168,7 @@ def success(upstream: Upstream, sealer: Sealer, fallback: Opened | None, now: da
     Members stay in Spotify's order, and all but the token keep the bytes that Spotify sent.
     """
     try:
+        upstream.body.decode()  # JSON is UTF-8 (RFC 8259, section 8.1), unread members too
         tokens = _tokens.decode(upstream.body)
         members = _members.decode(upstream.body)
     except _UNREADABLE:

@@ -1,7 +1,7 @@
 """The app: the only place where the parts are joined."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +22,7 @@ from service.flows import Context
 from service.metrics import Metrics
 from service.observation import Observer
 from service.probes import Readiness
+from service.routes import Ask, Swap
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.spotify import SpotifyAccounts, Transport
@@ -44,43 +45,71 @@ class App:
     ) -> None:
         self.readiness = Readiness()
         self.metrics = Metrics(__version__)
+        self._closing = AsyncExitStack()  # what is made last is closed first
         if tracing:
             transport = tracing.instrument(transport, settings.spotify_token_url)
-        user_agent = f"spotify-api-server/{__version__}"
-        accounts = SpotifyAccounts(settings, transport, user_agent, self.metrics.observe_upstream)
-        backoff = Backoff(accounts.ask)
-        coalescing = Coalescing(backoff.ask)
-        current, *previous = settings.keyring
-        sealer = Sealer(current, previous)
-        swap = routes.Swap(Context(settings, sealer), coalescing.ask)
-        app_token = AppToken(swap.exchange)
-        own = app_token if settings.client_credentials_cache else None
-        self._show(accounts, backoff)
-        self.metrics.tokens_opened(_names(settings), sealer.opened)
-        flows = settings.client_credentials_enabled
-        handlers = [*routes.handlers(swap, own, client_credentials=flows), *probes.handlers]
+            self._closing.callback(tracing.flush)
+        swap = self._swap(settings, self._upstream(settings, transport))
+        handlers = [*self._flows(settings, swap), *probes.handlers]
         if settings.docs:
             handlers += documents.handlers(handlers)
-        closed = (app_token.aclose, coalescing.aclose, accounts.aclose)
-        app = Litestar(
-            [routes.options(handlers), *handlers],
-            exception_handlers={Exception: _answer_exception},
-            lifespan=[_lifespan(self.readiness, closed, tracing)],
-            logging_config=None,
-            openapi_config=None,
-            state=State({"readiness": self.readiness}),
-        )
-        crossing = _crossing(app, settings, handlers)
+        crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         await self._app(scope, receive, send)
 
-    def _show(self, accounts: SpotifyAccounts, backoff: Backoff) -> None:
+    def _upstream(self, settings: Settings, transport: httpx.AsyncBaseTransport) -> Ask:
+        """Return what asks Spotify: one call for all who ask the same, none while it wants none."""
+        user_agent = f"spotify-api-server/{__version__}"
+        accounts = SpotifyAccounts(settings, transport, user_agent, self.metrics.observe_upstream)
+        backoff = Backoff(accounts.ask)
+        coalescing = Coalescing(backoff.ask)
+        self._closing.push_async_callback(accounts.aclose)
+        self._closing.push_async_callback(coalescing.aclose)
         self.metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: accounts.in_flight)
         told = "For how long Spotify wants no calls."
         self.metrics.flow_gauge("throttled_seconds", told, backoff.seconds_left)
+        return coalescing.ask
+
+    def _swap(self, settings: Settings, ask: Ask) -> Swap:
+        """Return the way of a request, with a limit on each client if there is one."""
+        current, *previous = settings.keyring
+        sealer = Sealer(current, previous)
+        self.metrics.tokens_opened(_names(settings), sealer.opened)
+        context = Context(settings, sealer)
+        if settings.rate_limit is None:
+            return Swap(context, ask)
+        from service.limiting import Limiter  # noqa: PLC0415 - not paid for without a limit
+
+        limiter = Limiter(settings, self.metrics)
+        self._closing.push_async_callback(limiter.aclose)
+        return limiter.swap(context, ask)
+
+    def _flows(self, settings: Settings, swap: Swap) -> list[HTTPRouteHandler]:
+        """Return the handlers of the flows, the app's own token kept between them."""
+        app_token = AppToken(swap.exchange) if settings.client_credentials_cache else None
+        if app_token:
+            self._closing.push_async_callback(app_token.aclose)
+        enabled = settings.client_credentials_enabled
+        return routes.handlers(swap, app_token, client_credentials=enabled)
+
+    def _litestar(self, handlers: list[HTTPRouteHandler]) -> Litestar:
+        return Litestar(
+            [routes.options(handlers), *handlers],
+            exception_handlers={Exception: _answer_exception},
+            lifespan=[self._lifespan],
+            logging_config=None,
+            openapi_config=None,
+            state=State({"readiness": self.readiness}),
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        async with self._closing:
+            self.readiness.started = True
+            yield
 
 
 def create_app(
@@ -106,21 +135,6 @@ def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler
     if not settings.cors_allow_origins:
         return app
     return Cors(app, settings.cors_allow_origins, routes.methods(handlers))
-
-
-def _lifespan(
-    readiness: Readiness, closed: Iterable[Callable[[], Awaitable[None]]], tracing: "Tracing | None"
-) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        readiness.started = True
-        yield
-        for close in closed:
-            await close()
-        if tracing:
-            tracing.flush()
-
-    return lifespan
 
 
 def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -49,11 +49,16 @@ MEANINGS: Final = {
     "allowed_redirect_uris": "if set, only these are taken from an app",
     "client_credentials_enabled": "whether the app's own token is handed out",
     "client_credentials_cache": "whether it is kept and handed to all, not fetched each time",
+    "rate_limit": "how often one client address may ask; without it, as often as it likes",
+    "rate_limit_storage": "the Valkey or Redis in which replicas count together",
+    "trusted_proxies": "whose X-Forwarded-For is believed, to tell clients apart",
     "docs": "whether /docs and /openapi.json tell about the HTTP interface",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"
 _CREDENTIAL = re.compile(r"[0-9a-f]{32}")
+# A fingerprint would let a password be guessed that people chose, such as a storage's.
+_TOLD_AS_SET: Final = {"client_id", "client_secret", "rate_limit_storage"}
 _WIDTH: Final = 80
 _CAUSES: Final = {
     "gaierror": "its name can't be resolved",
@@ -128,7 +133,7 @@ def _shown(field: str, value: object) -> str:
     """Return what a person may see of a value."""
     if isinstance(value, tuple | frozenset):
         return ", ".join(_shown(field, each) for each in sorted(value, key=str)) or "none"
-    if field in {"client_id", "client_secret"}:
+    if field in _TOLD_AS_SET and value is not None:
         return "set"
     if isinstance(value, Secret):
         return f"set, fingerprint {fingerprint(value.reveal())}"
@@ -163,6 +168,7 @@ def _hints(values: dict[str, object]) -> Iterator[str]:
         yield from _redirect_hints(f"{_shown_uri(uri)} in ALLOWED_REDIRECT_URIS", uri)
     yield from _key_hints(values)
     yield from _upstream_hints(values)
+    yield from _rate_limit_hints(values)
     if values["port"] and values["port"] == values["metrics_port"]:
         yield "METRICS_PORT is PORT: there will be no metrics; give it another"
 
@@ -222,6 +228,19 @@ def _upstream_hints(values: Mapping[str, object]) -> Iterator[str]:
             yield f"{name} is not 32 hexadecimal digits, as Spotify's are: copy it anew"
     if text is not None and client_id == text:
         yield "CLIENT_ID and CLIENT_SECRET are the same: copy both anew from Spotify's dashboard"
+
+
+def _rate_limit_hints(values: Mapping[str, object]) -> Iterator[str]:
+    if values["rate_limit"] is not None:
+        if not values["trusted_proxies"]:
+            yield (
+                "RATE_LIMIT is set without TRUSTED_PROXIES: behind a proxy, such as an ingress, "
+                "all clients count as one; name its networks there"
+            )
+        return
+    for name in ("rate_limit_storage", "trusted_proxies"):
+        if values[name]:
+            yield f"{name.upper()} is of no use without RATE_LIMIT"
 
 
 def upstream(found: Settings) -> tuple[str, bool]:

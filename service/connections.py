@@ -137,7 +137,7 @@ class _Connection(asyncio.Protocol):
         self._in_body = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
-        self._received = self._head_bytes = 0
+        self._received = 0
 
     async def exchange(self, message: bytes) -> Answered:
         if self._transport.is_closing():
@@ -192,19 +192,17 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._waiter is None:
             self.drop()  # a second answer behind the first
-        self._headers, self._body, self._head_bytes = [], bytearray(), 0
+        self._headers, self._body = [], bytearray()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
             return  # a trailer is no header (RFC 9110, section 6.5.1)
-        self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
-        if self._head_bytes > HEAD_LIMIT:
-            self._fail(AnswerTooLong("too long"))
-            return
         self._headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        if self._received > HEAD_LIMIT and _length(self._headers) > HEAD_LIMIT:
+            self._fail(AnswerTooLong("too long"))
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -236,6 +234,10 @@ class _Connection(asyncio.Protocol):
         framing = {b"content-length", b"transfer-encoding"}
         framed = any(name.lower() in framing for name, _ in self._headers)
         return self._in_body and not framed
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)  # colon, blank, line end
 
 
 def _verifying() -> ssl.SSLContext:

@@ -31,39 +31,36 @@ class Cycle(RequestResponseCycle):
             self._start = message
         elif start is None:
             await super().send(message)
-        elif message.get("more_body") or not _has_length(start["headers"]):
+        elif message.get("more_body") or not await self._send_whole(start, message["body"]):
             await super().send(start)
             await super().send(message)
-        else:
-            await self._send_whole(start, message["body"])
 
-    async def _send_whole(self, start: Message, body: bytes) -> None:
+    async def _send_whole(self, start: Message, body: bytes) -> bool:
+        """Send an answer; return False, with nothing done, if it doesn't tell its length."""
+        headers = [*self.default_headers, *start["headers"]]
+        if not (closing := _CLOSE in headers) and not self.keep_alive:
+            headers.append(_CLOSE)
+        head = _head(start["status"], headers)
+        if b"\r\ncontent-length: " not in head:
+            return False
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
-            return
+            return True
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        headers = [*self.default_headers, *start["headers"]]
-        if _CLOSE in headers:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            headers.append(_CLOSE)
-        head = STATUS_LINE[start["status"]] + _lines(headers)
+        self.keep_alive &= not closing
         self.transport.write(head if self.scope["method"] == "HEAD" else head + body)
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+        return True
 
 
-def _has_length(headers: Headers) -> bool:
-    return any(name == b"content-length" for name, _ in headers)
-
-
-def _lines(headers: Headers) -> bytes:
-    """Write `headers` and the end of the head, or raise ValueError for what would be more."""
+def _head(status: int, headers: Headers) -> bytes:
+    """Write a head, or raise ValueError for headers that would be more than they say."""
     lines = b"".join([b"%s: %s\r\n" % field for field in headers])
     if not (lines.count(b"\r") == lines.count(b"\n") == len(headers)) or _CONTROL.search(lines):
         raise ValueError("a header has a control character")
-    return lines + b"\r\n"
+    return STATUS_LINE[status] + lines + b"\r\n"

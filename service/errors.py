@@ -12,7 +12,9 @@
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
-    ├── Throttled                429  Spotify wants no calls of this kind for a while
+    ├── TooManyRequests          429  for a while, which Retry-After tells
+    │   ├── RateLimited               a client asked too often
+    │   └── Throttled                 Spotify wants no calls of this kind
     ├── ClientGone               499  the client left; nobody reads this
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
@@ -166,14 +168,25 @@ class UnsupportedMediaType(ServiceError):
     reason = "Unsupported Media Type"
 
 
-class Throttled(ServiceError):
-    """Spotify answered 429 and wants no calls of this kind for `seconds`; none was made."""
+class TooManyRequests(ServiceError):
+    """No more for now; in `seconds` it may be tried again (RFC 6585, section 4)."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
-    reason = "Spotify wants fewer requests; see Retry-After"
 
     def __init__(self, seconds: int) -> None:
         super().__init__(headers={"Retry-After": str(seconds)})
+
+
+class RateLimited(TooManyRequests):
+    """A client asked too often; the body was not read."""
+
+    reason = "too many requests; see Retry-After"
+
+
+class Throttled(TooManyRequests):
+    """Spotify answered 429 and wants no calls of this kind; none was made."""
+
+    reason = "Spotify wants fewer requests; see Retry-After"
 
 
 class ClientGone(ServiceError):

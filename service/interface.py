@@ -117,6 +117,7 @@ OF_EVERY_FLOW: Final = (
     errors.RequestTimeout,
     errors.PayloadTooLarge,
     errors.UnsupportedMediaType,
+    errors.RateLimited,
     errors.Throttled,
     errors.InternalError,
     errors.UpstreamFailed,

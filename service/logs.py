@@ -85,22 +85,19 @@ class _Stdout:
             return
 
 
-def _correlate(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    if (request := current.get()) is not None:
-        event.update(request.correlation())
-    return event
-
-
 def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[bytes], Any]:
-    head = {
+    request = current.get()
+    line = {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": event.pop("level"),
         "event": event.pop("event"),
+        **event,
+        **(request.correlation() if request is not None else {}),
     }
-    return (Logger.write({**head, **event}),), {}
+    return (Logger.write(line),), {}
 
 
-log = Logger(_Stdout(), processors=[_correlate, _render], context={})
+log = Logger(_Stdout(), processors=[_render], context={})
 """The logger of all rooms."""
 
 

@@ -38,6 +38,7 @@ OUTCOMES: Final = (
     "refused",
     "rejected",
     "throttled",
+    "rate_limited",
     "upstream_error",
     "overloaded",
     "abandoned",
@@ -96,6 +97,10 @@ class Metrics:
         """Show what `value` returns at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, registry=self._registry)
         gauge.set_function(value)
+
+    def counter(self, name: str, documentation: str) -> Callable[[], None]:
+        """Show a counter; return what counts one more."""
+        return Counter(f"{_PREFIX}_{name}", documentation, registry=self._registry).inc
 
     def flow_gauge(self, name: str, documentation: str, value: Callable[[str], float]) -> None:
         """Show what `value` returns for each flow at the time of a scrape."""

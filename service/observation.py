@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 REQUEST_ID: Final = b"x-request-id"
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LOGGED_METHODS = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
+_OUTCOMES_OF_EVENTS: Final = {
+    "upstream.failed": "upstream_error",
+    "token.refused": "refused",
+    "request.rate_limited": "rate_limited",
+}
 _OUTCOMES: Final = {
     InternalError.status: "failed",
     ClientGone.status: "abandoned",
@@ -81,10 +86,8 @@ class Observation:
     @property
     def outcome(self) -> str:
         """What the request came to, one of metrics.OUTCOMES."""
-        if self.event == "upstream.failed":
-            return "upstream_error"
-        if self.event == "token.refused":
-            return "refused"
+        if self.event in _OUTCOMES_OF_EVENTS:
+            return _OUTCOMES_OF_EVENTS[self.event]
         if not is_error(self.status):
             return "success"
         return _OUTCOMES.get(self.status, "rejected")

@@ -19,6 +19,7 @@ STYLE: Final = Path(__file__).with_name("style.css")
 
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
+_SHARED: Final = ("TokenAnswer", "Error", "SpotifyError")
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*")
 
 
@@ -48,7 +49,7 @@ def _body(document: Data) -> ET.Element:
         _element("a", "Skip to the requests", href="#requests", id="skip"),
         _element("header", title, *_paragraphs(info["description"])),
         _element("nav", _element("h2", "Requests", id="contents"), _element("ul", *contents)),
-        _element("main", *sections, id="requests"),
+        _element("main", *sections, _bodies(document), id="requests"),
         _element("footer", "For programs: ", _element("a", "openapi.json", href="/openapi.json")),
     )
 
@@ -69,27 +70,38 @@ def _section(document: Data, tag: Data) -> ET.Element:
     return _element("section", heading, *_paragraphs(tag["description"]), *articles)
 
 
+def _bodies(document: Data) -> ET.Element:
+    """Return what is in the answers that many requests share."""
+    schemas = document["components"]["schemas"]
+    shown = [
+        part for name in _SHARED for part in _fields(document, _element("h3", name), schemas[name])
+    ]
+    return _element("section", _element("h2", "Bodies of answers"), *shown)
+
+
 def _article(document: Data, path: str, methods: Data) -> ET.Element:
     operation = _shown(methods)
     heading = _element("h3", _request(path, methods), id=operation["operationId"])
     parts = [heading, _element("p", _element("strong", operation["summary"]))]
     parts += _paragraphs(operation.get("description", ""))
     if body := operation.get("requestBody"):
-        parts += _fields(document, body["content"][_JSON]["schema"])
+        parts += _fields(document, _element("h4", "Fields"), body["content"][_JSON]["schema"])
         parts += _call(path, body["content"])
     parts += _headers(document, operation["parameters"])
     answers = [_answer(document, *answer) for answer in operation["responses"].items()]
     return _element("article", *parts, _element("h4", "Answers"), *answers)
 
 
-def _fields(document: Data, schema: Data) -> Iterator[ET.Element]:
+def _fields(document: Data, heading: ET.Element, schema: Data) -> Iterator[ET.Element]:
     schema = _resolved(document, schema)
-    terms: list[ET.Element] = []
-    for name, told in schema["properties"].items():
-        required = name in schema["required"]
-        terms.append(_term(name, "required" if required else "", told))
-    yield _element("h4", "Fields")
-    yield _element("dl", *terms)
+    yield heading
+    yield _element(
+        "dl",
+        *(
+            _term(name, "required" if name in schema["required"] else "", told)
+            for name, told in schema["properties"].items()
+        ),
+    )
 
 
 def _headers(document: Data, parameters: list[Data]) -> Iterator[ET.Element]:
@@ -118,7 +130,7 @@ def _answer(document: Data, status: str, answer: Data) -> ET.Element:
     told = [_element("code", status), " ", *_inline(answer["description"])]
     bodies = [body for content in answer.get("content", {}).values() for body in _examples(content)]
     if not bodies:
-        return _element("p", *told)
+        return _element("p", *told, **{"class": "answer"})
     return _element("details", _element("summary", *told), *bodies)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
@@ -34,14 +34,18 @@ FILE_SETTINGS: Final = frozenset(
         "REDIRECT_URI",
         "LOG_LEVEL",
         "SECRET_KEYS_PREVIOUS",
+        "RATE_LIMIT_STORAGE",
     ]
 )
 WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
 
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+# RFC 3986, section 3.2; urlsplit overlooks what stands around the brackets of an IPv6 address.
+_AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
+_YEAR = 366 * 24 * 3600
 _EXPORTERS = frozenset({"otlp", "console", "none"})
 _PROTOCOLS = frozenset({"grpc", "http/protobuf"})
 
@@ -92,6 +96,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_redirect_uris: frozenset[str] = frozenset()
     client_credentials_enabled: bool = True
     client_credentials_cache: bool = True
+    rate_limit: str | None = None
+    rate_limit_storage: Secret | None = None
+    trusted_proxies: tuple[str, ...] = ()
     docs: bool = True
 
     @property
@@ -102,7 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret text in here, for whoever has to keep it out of a log."""
-        return (self.client_secret.reveal(), *self.keyring)
+        url = _url_secrets(self.rate_limit_storage)
+        return (self.client_secret.reveal(), *self.keyring, *url)
 
 
 class SettingsError(Exception):
@@ -306,11 +314,59 @@ def _split(url: str) -> SplitResult | None:
     """Return the parts of `url`; None if it can't be split, or has a port that is none."""
     try:
         parts = urlsplit(url)
-        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url)
+        authority = parts.netloc.rpartition("@")[2]
+        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url) and _AUTHORITY.fullmatch(authority)
     except ValueError:
         # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
         return None
     return parts if known else None
+
+
+def _rate_limit(text: str) -> str:
+    """Take limits in the notation of the library that keeps them, which is loaded only here."""
+    from limits import parse_many  # noqa: PLC0415
+
+    try:
+        limits = parse_many(text.strip())
+    except ValueError:
+        limits = []
+    good = all(0 < limit.amount < 10**9 and limit.get_expiry() <= _YEAR for limit in limits)
+    if not limits or not good:
+        raise ValueError("must be such as 60/minute or 5/second;1000/day, within a year")
+    return text.strip()
+
+
+def _storage(text: str) -> Secret:
+    """Take the URL of one Valkey or Redis."""
+    parts = _split(text.strip())
+    schemes = {"redis", "rediss", "valkey", "valkeys"}
+    if parts is None or parts.scheme not in schemes or not _is_host(parts.hostname or ""):
+        raise ValueError(f"must be a URL with a host and one of {', '.join(sorted(schemes))}")
+    # NOTE: a query would win over what we ask for, the verification of certificates included.
+    if parts.query or parts.fragment or not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
+        raise ValueError("must have nothing after the host but a port and the number of a database")
+    return Secret(text.strip())
+
+
+def _url_secrets(url: Secret | None) -> tuple[str, ...]:
+    """Return what is secret in a URL: itself, and its password as it is written and as it is."""
+    if url is None:
+        return ()
+    password = urlsplit(url.reveal()).password or ""
+    return (url.reveal(), password, unquote(password))
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = _items(text)
+    try:
+        for network in networks:
+            ipaddress.ip_network(network)
+    except ValueError:
+        raise ValueError(
+            "must be addresses or networks such as 10.0.0.0/8 or fd00::/8, the bits after the "
+            "prefix zero, separated by commas"
+        ) from None
+    return tuple(networks)
 
 
 def _client_id(text: str) -> str:
@@ -346,6 +402,9 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "allowed_redirect_uris": lambda text: frozenset(_items(text)),
     "client_credentials_enabled": _flag,
     "client_credentials_cache": _flag,
+    "rate_limit": _rate_limit,
+    "rate_limit_storage": _storage,
+    "trusted_proxies": _networks,
     "docs": _flag,
 }
 

@@ -18,6 +18,8 @@ from simulator.server import running as running_simulator
 from tests.running import environment, running
 
 Start = Callable[..., httpx.Client]
+
+collect_ignore = ["chaos"]  # it has a target, and a conftest, of its own
 Tell = Callable[[object], None]
 
 

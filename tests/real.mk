@@ -1,5 +1,5 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
-.PHONY: image image-test chart-test chart-docs cluster e2e skaffold-test skaffold-dev
+.PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
 image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
@@ -22,7 +22,27 @@ cluster: ## Make a cluster of one node, with kind or without; prints how to poin
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
-skaffold-test: $(READY) $(CHART_TOOLS) ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
+storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
+	$(BIN)/python -m pytest -m storage
+skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
 	tests/skaffold/test
 skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
 	tests/skaffold/test dev
+.PHONY: fuzz fuzz-api fuzz-lock
+FUZZ_SECONDS ?= 90
+fuzz: $(READY) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers
+	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+SCHEMATHESIS := .fuzz/schemathesis
+$(SCHEMATHESIS)/.ready: tests/fuzz/schemathesis.txt
+	$(PYTHON) -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+fuzz-api: $(READY) $(SCHEMATHESIS)/.ready
+	PATH="$(SCHEMATHESIS)/bin:$$PATH" $(BIN)/python -m tests.fuzz.api $(FUZZ_SECONDS)
+FUZZ_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(LOCK)
+fuzz-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(FUZZ_COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
+	$(FUZZ_COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
+lock: fuzz-lock

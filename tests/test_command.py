@@ -285,6 +285,17 @@ def test_check_explains_every_setting_with_its_source_and_no_secret(tmp_path: Pa
         assert secret not in told.stdout
 
 
+def test_check_tells_a_storage_as_set_without_a_fingerprint_that_a_password_could_be_tried_on() -> (
+    None
+):
+    url = "redis://:hush@valkey"
+    told = run_check(RATE_LIMIT="1/day", RATE_LIMIT_STORAGE=url).stdout
+    assert "RATE_LIMIT_STORAGE: set (from the environment)\n" in told
+    assert "hush" not in told
+    assert fingerprint(url) not in told
+    assert "RATE_LIMIT_STORAGE: none\n" in run_check().stdout
+
+
 def test_check_has_a_meaning_for_every_setting_and_no_other() -> None:
     assert set(check.MEANINGS) == {field.name for field in msgspec.structs.fields(Settings)}
 
@@ -331,6 +342,7 @@ def hints(**changes: str) -> str:
 
 def test_check_has_no_hint_where_all_is_well() -> None:
     assert hints() == ""
+    assert hints(RATE_LIMIT="1/day", TRUSTED_PROXIES="::1", RATE_LIMIT_STORAGE="redis://a") == ""
 
 
 @pytest.mark.parametrize(
@@ -376,6 +388,9 @@ def test_redirect_uris_that_spotify_refuses_are_told(name: str, uri: str, hint: 
         ({"CLIENT_SECRET": "g" * 32}, "CLIENT_SECRET is not 32 hexadecimal digits"),
         ({"SPOTIFY_TOKEN_URL": "https://example.com/"}, "SPOTIFY_TOKEN_URL is not Spotify's"),
         ({"METRICS_PORT": "7000"}, "METRICS_PORT is PORT"),
+        ({"RATE_LIMIT": "1/day"}, "RATE_LIMIT is set without TRUSTED_PROXIES"),
+        ({"TRUSTED_PROXIES": "::1"}, "TRUSTED_PROXIES is of no use without RATE_LIMIT"),
+        ({"RATE_LIMIT_STORAGE": "redis://a"}, "RATE_LIMIT_STORAGE is of no use without RATE_LIMIT"),
     ],
     ids=str,
 )

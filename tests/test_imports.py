@@ -19,6 +19,7 @@ PURE = (
     "connections",
     "asgi",
     "cors",
+    "addresses",
     "names",
 )
 # Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
@@ -57,18 +58,36 @@ def test_the_simulator_does_not_know_the_service() -> None:
 
 
 def test_telemetry_that_is_off_is_not_even_loaded() -> None:
-    code = "import sys, service.__main__, service.server; print('opentelemetry' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
+    assert not loaded("opentelemetry", by="import service.__main__, service.server")
 
 
-def test_the_command_line_costs_the_service_nothing_and_help_does_not_load_the_service() -> None:
-    for code, absent in (
+@pytest.mark.parametrize("package", ["limits", "valkey"])
+def test_a_rate_limit_that_is_off_is_not_even_loaded(package: str) -> None:
+    code = """if True:
+        from service import app, settings
+        environ = dict(CLIENT_ID="a", CLIENT_SECRET="b", SECRET_KEY="c")
+        app.create_app(settings.load(environ))
+    """
+    assert not loaded(package, by=code)
+    limited = code.replace("CLIENT_ID", "RATE_LIMIT='1/day', CLIENT_ID")
+    assert loaded(package, by=limited) == (package == "limits")  # counts are in memory
+
+
+@pytest.mark.parametrize(
+    ("code", "package"),
+    [
         ("import service.__main__, service.server", "argparse"),
         ("import service.command, service.keys", "litestar"),
-    ):
-        told = f"import sys; {code}; print('{absent}' in sys.modules)"
-        ran = subprocess.run(
-            [sys.executable, "-c", told], capture_output=True, text=True, check=True
-        )
-        assert ran.stdout == "False\n", code
+    ],
+)
+def test_the_command_line_costs_the_service_nothing_and_help_does_not_load_the_service(
+    code: str, package: str
+) -> None:
+    assert not loaded(package, by=code)
+
+
+def loaded(package: str, *, by: str) -> bool:
+    """Tell whether running `by` imports `package`."""
+    code = f"{by}\nimport sys; print({package!r} in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {"True\n": True, "False\n": False}[ran.stdout]

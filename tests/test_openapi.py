@@ -100,10 +100,12 @@ def problems(document: Data, schema: Data, value: object) -> list[str]:
 
 
 def kinds(base: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
-    for kind in base.__subclasses__():
-        if kind.__module__.startswith("service."):
-            yield kind
-            yield from kinds(kind)
+    """Yield the errors that are answered: those that others aren't made of."""
+    subclasses = [kind for kind in base.__subclasses__() if kind.__module__.startswith("service.")]
+    if not subclasses:
+        yield base
+    for kind in subclasses:
+        yield from kinds(kind)
 
 
 def reasons(document: Data) -> set[str]:
@@ -410,3 +412,13 @@ def test_a_flow_that_is_switched_off_is_not_told(start: Start) -> None:
     told = start(CLIENT_CREDENTIALS_ENABLED="false").get("/openapi.json").json()["paths"]
     assert set(told) == set(methods()) - {CREDENTIALS}
     assert REFRESHES[0] in told
+
+
+def test_the_guide_tells_every_status_and_reasons_that_there_are(document: Data) -> None:
+    guide = Path("docs/http.md").read_text()
+    section = guide.partition("## Errors of ours")[2]
+    table = "".join(re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE))
+    assert set(map(int, re.findall(r"[0-9]{3}", table))) == set(interface.STATUSES)
+    promised = re.findall(r"^- `([^`]+)`", section, re.MULTILINE)
+    assert len(promised) == 4
+    assert set(promised) <= reasons(document)

@@ -7,14 +7,17 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from service import probes, routes
+from service import documents, probes, routes
 from service import settings as service_settings
 from service.flows import Context
 from service.sealing import Sealer
 from service.settings import Settings
 
 README = Path("README.md").read_text()
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
+DOCUMENTS = [
+    *map(Path, ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
+    *sorted(Path("docs").rglob("*.md")),
+]
 
 
 def rows(title: str) -> list[list[str]]:
@@ -61,7 +64,7 @@ def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
     context = Context(service_settings.load(environ), Sealer("c"))
     swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
     handlers = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
-    app = Litestar(handlers, openapi_config=None)
+    app = Litestar([*handlers, *documents.handlers(handlers)], openapi_config=None)
     served = {
         f"{method} {route.path}"
         for route in app.routes

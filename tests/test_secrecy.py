@@ -1,4 +1,4 @@
-"""No secret in a log, span, error or on stderr, whatever happens and at any level.
+"""No secret in a log, span, metric, error or on stderr, whatever happens and at any level.
 
 Every test here drives the service with secrets made up to be found, keeps all that it wrote, and
 looks for each of them in each of the shapes in which a text gets around.
@@ -40,7 +40,7 @@ from simulator.app import create_app as create_simulator
 from simulator.faults import Fault
 from simulator.server import running as running_simulator
 from tests.conftest import LogLines
-from tests.running import CLIENT_ID, environment, running
+from tests.running import CLIENT_ID, environment, free_port, running
 from tests.test_main import COMMAND, plain
 from tests.volley import volley
 
@@ -135,6 +135,7 @@ class Run:
         **changes: str,
     ) -> None:
         self._capsys = capsys
+        self._metrics_port = free_port()
         self._environ = environment(
             f"{simulator_url}/api/token",
             CLIENT_SECRET=CLIENT_SECRET,
@@ -145,6 +146,7 @@ class Run:
                 "LOG_FORMAT": "json",
                 "UPSTREAM_TIMEOUT": "0.15",
                 "REQUEST_TIMEOUT": "0.3",
+                "METRICS_PORT": str(self._metrics_port),
                 **changes,
             },
         )
@@ -160,8 +162,8 @@ class Run:
         settings = service_settings.load(self._environ)
         logs.configure(settings)
         tracing = Tracing(provider, "test")
-        app = create_app(settings, transport=self._transport, tracing=tracing)
-        url = self._stack.enter_context(running(app, self._environ))
+        self.app = create_app(settings, transport=self._transport, tracing=tracing)
+        url = self._stack.enter_context(running(self.app, self._environ))
         self.address = (str(urlsplit(url).hostname), urlsplit(url).port)
         self.client = self._stack.enter_context(
             httpx.Client(base_url=url, trust_env=False, timeout=20)
@@ -169,14 +171,16 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        scrape = httpx.get(f"http://127.0.0.1:{self._metrics_port}/metrics", trust_env=False)
         self._stack.close()
+        self.scrape = scrape.raise_for_status().text
         out, err = self._capsys.readouterr()
         as_json = self._environ["LOG_FORMAT"] == "json"
         self.lines = [json.loads(line) for line in out.splitlines()] if as_json else []
         self.spans = [span.to_json() for span in self._exporter.get_finished_spans()]
         seen = self.evidence.seen
         seen += [("log", json.dumps(line, ensure_ascii=False)) for line in self.lines]
-        seen += [("log as written", out), ("stderr", err)]
+        seen += [("log as written", out), ("stderr", err), ("metrics", self.scrape)]
         seen += [("span", json.dumps(json.loads(s), ensure_ascii=False)) for s in self.spans]
 
     def add(self, secret: str, what: str) -> str:
@@ -266,6 +270,7 @@ def start_run(
 def assert_kept(run: Run, *, at_least: int) -> None:
     """Assert that nothing leaked from a run that has something to show for it."""
     assert len(run.spans) >= at_least
+    assert "spotify_api_server_requests_total{" in run.scrape
     assert run.evidence.leaks() == set()
 
 
@@ -695,6 +700,8 @@ def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
         {"REDIRECT_URI": f"https://{quote(CODE)}:{quote(CODE)}@app.example/?{quote(CODE)}"},
         {"HOST": SECRET_KEY, "LOG_LEVEL": CLIENT_SECRET, "LOG_FORMAT": PREVIOUS_KEY},
         {"SPOTIFY_TOKEN_URL": f"https://x:{quote(CODE)}@example.com/", "PORT": CODE},
+        {"RATE_LIMIT_STORAGE": f"redis://:{quote(CODE)}@a/", "RATE_LIMIT": SECRET_KEY},
+        {"RATE_LIMIT_STORAGE": f"http://:{quote(CODE)}@a/", "TRUSTED_PROXIES": CLIENT_SECRET},
         {"CLIENT_SECRET_FILE": f"/nowhere/{CLIENT_SECRET}"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_PROPAGATORS": CODE},
         {"OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET_KEY}"},
@@ -752,7 +759,7 @@ def test_the_search_finds_nothing_where_there_is_nothing() -> None:
 def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
-    """Tell tales in a log, on stderr, in a span and in an answer: each one is found."""
+    """Tell tales in a log, on stderr, in a span, metric and answer: each one is found."""
 
     class Telltale(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -767,6 +774,7 @@ def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
             return httpx.Response(400, json={"error": True, "reason": basic})
 
     with start_run("info", Telltale()) as run:
+        run.app.metrics.gauge("planted", REFRESH_TOKEN, lambda: 0)
         run.post(RETRIEVE_CLIENT, form_for(RETRIEVE_CLIENT, run, accounts))
     leaks = run.evidence.leaks()
     assert leaks == {
@@ -776,6 +784,7 @@ def test_the_search_finds_secrets_planted_in_every_place_it_looks_at(
         ("access token", "log as written"),
         ("verifier", "stderr"),
         ("refresh token", "span"),
+        ("refresh token", "metrics"),
         ("Basic header", "own error"),
         ("client secret", "own error"),
     }

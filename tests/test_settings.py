@@ -23,6 +23,7 @@ FROM_FILE = [
     "REDIRECT_URI",
     "LOG_LEVEL",
     "SECRET_KEYS_PREVIOUS",
+    "RATE_LIMIT_STORAGE",
 ]
 
 
@@ -63,6 +64,13 @@ MUST_BE_HTTPS = (
     "must be https: it gets the client secret; ALLOW_INSECURE_UPSTREAM=true lifts this "
     "for a simulator"
 )
+RATE_LIMIT = "must be such as 60/minute or 5/second;1000/day, within a year"
+STORAGE = "must be a URL with a host and one of redis, rediss, valkey, valkeys"
+BARE_STORAGE = "must have nothing after the host but a port and the number of a database"
+NETWORKS = (
+    "must be addresses or networks such as 10.0.0.0/8 or fd00::/8, the bits after the prefix "
+    "zero, separated by commas"
+)
 IN_FLIGHT = "must be a whole number from 1 to 100000"
 
 DEFAULTS: dict[str, object] = {
@@ -81,6 +89,10 @@ DEFAULTS: dict[str, object] = {
     "ALLOWED_REDIRECT_URIS": frozenset(),
     "CLIENT_CREDENTIALS_ENABLED": True,
     "CLIENT_CREDENTIALS_CACHE": True,
+    "DOCS": True,
+    "RATE_LIMIT": None,
+    "RATE_LIMIT_STORAGE": None,
+    "TRUSTED_PROXIES": (),
 }
 GOOD: list[tuple[str, str, object]] = [
     ("CLIENT_ID", "0123456789abcdef", "0123456789abcdef"),
@@ -124,7 +136,13 @@ GOOD: list[tuple[str, str, object]] = [
     ("CLIENT_CREDENTIALS_ENABLED", "FALSE", False),
     ("CLIENT_CREDENTIALS_ENABLED", " true ", True),
     ("CLIENT_CREDENTIALS_CACHE", "False", False),
-]
+    ("RATE_LIMIT", " 60/minute ", "60/minute"),
+    ("RATE_LIMIT", "5 per second; 1000 per 2 days", "5 per second; 1000 per 2 days"),
+    ("RATE_LIMIT_STORAGE", " redis://10.0.0.1 ", "redis://10.0.0.1"),
+    *[("RATE_LIMIT_STORAGE", url, url) for url in
+      ("valkeys://me:p%40ss@cache.example:6380/15", "rediss://:p@[::1]:6379/", "valkey://a/0")],
+    ("TRUSTED_PROXIES", "10.0.0.0/8, ::1,192.0.2.7", ("10.0.0.0/8", "::1", "192.0.2.7")),
+]  # fmt: skip
 BAD: list[tuple[str, str, str]] = [
     *[(name, text, SPACES) for name in ("CLIENT_ID", "CLIENT_SECRET")
       for text in (" padded", "padded ", "line\nend", "nul-\0", "newline\n", " ")],
@@ -155,6 +173,17 @@ BAD: list[tuple[str, str, str]] = [
       ("*", "https://*.example", "https://a.example/", "https://A.example", "a.example", "null",
        "https://a.example https://b.example", "https://a.example:port", "https://é.example")],
     ("SPOTIFY_TOKEN_URL", "http://spotify.example/", MUST_BE_HTTPS),
+    *[("RATE_LIMIT", text, RATE_LIMIT) for text in
+      ("60", "minute", "60/", "60/fortnight", "0/minute", "-1/minute", "5/second;",
+       "1/second;0/day", "1.5/second", "2/3years", f"{10**9}/day", "9" * 5000 + "/day", " ")],
+    *[("RATE_LIMIT_STORAGE", text, STORAGE) for text in
+      ("10.0.0.1:6379", "memory://", "http://x.example", "redis://", "redis://:pass@",
+       "redis://a b", "redis+cluster://x.example", "unix:///run/redis", "redis://x.example:pass", "redis://a,b")],
+    *[("RATE_LIMIT_STORAGE", f"rediss://x.example{text}", BARE_STORAGE) for text in
+      ("?ssl_cert_reqs=none", "#a", "/a", "/1/2", "/-1")],
+    *[("TRUSTED_PROXIES", text, NETWORKS) for text in
+      ("proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8 ::1", "*", "10.0.0.0/8,x")],
+    ("TRUSTED_PROXIES", ",", ENTRY),
 ]  # fmt: skip
 
 
@@ -258,6 +287,7 @@ GOOD_TEXT = {
     "REDIRECT_URI": "app://callback",
     "LOG_LEVEL": "debug",
     "SECRET_KEYS_PREVIOUS": "one",
+    "RATE_LIMIT_STORAGE": "redis://:p@cache.example",
 }
 GOOD_VALUE: dict[str, object] = {**GOOD_TEXT, "SECRET_KEYS_PREVIOUS": ("one",)}
 
@@ -470,3 +500,10 @@ def test_headers_for_otlp_that_the_sdk_would_quote_in_a_warning_are_told(
 @pytest.mark.parametrize("text", ["api-key=abc", "a=b, c=d", "authorization=Basic%20eDp5", ""])
 def test_headers_for_otlp_as_the_specification_writes_them_are_taken(text: str) -> None:
     assert value("PORT", {"OTEL_EXPORTER_OTLP_HEADERS": text}) == 7000
+
+
+def test_a_storages_password_is_a_secret_as_written_and_as_meant() -> None:
+    url = "rediss://me:p%40ssw%C3%B6rd@cache.example/1"
+    loaded = load({**REQUIRED, "RATE_LIMIT_STORAGE": url})
+    assert {url, "p%40ssw%C3%B6rd", "p@sswörd"} <= set(loaded.secrets)
+    assert "p%40" not in repr(loaded)

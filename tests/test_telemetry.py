@@ -497,7 +497,7 @@ def test_spans_are_written_as_the_sdk_would_write_them(
 ) -> None:
     """Of every kind: with and without parents, remote ones, routes, statuses and errors."""
     parent = {"Traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
-    with serve(tracing) as client:
+    with serve(tracing, CLIENT_CREDENTIALS_CACHE="false") as client:
         for headers in ({}, parent, {}, parent):
             client.get("/", headers=headers)
             client.get("/nowhere", headers=headers)

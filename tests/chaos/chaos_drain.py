@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.conftest import Figure
-from tests.chaos.flows import FLOWS, get, request
+from tests.chaos.flows import FLOWS, get, late, request
 from tests.chaos.load import Lost, Tally, Worker, once, run, working
 from tests.chaos.processes import Address, Service, Simulator
 from tests.running import free_port
@@ -85,7 +85,7 @@ async def _is_ready(address: Address) -> bool:
 def _requests() -> Iterator[bytes]:
     """Yield requests of all flows, a tenth of which Spotify takes 300 ms for."""
     for number, flow in enumerate(itertools.cycle(FLOWS)):
-        yield request(flow, "fault-delay-0.3" if number % 10 == 7 else None)
+        yield request(flow, late(0.3) if number % 10 == 7 else None)
 
 
 async def _restarts(

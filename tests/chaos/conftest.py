@@ -58,7 +58,8 @@ def pytest_terminal_summary(
 ) -> None:
     short = " CHAOS=--short" if config.getoption("--short") else ""
     seconds = time.monotonic() - config.stash[_started]
-    rows = config.stash[_rows].values()
+    if not (rows := config.stash[_rows].values()):
+        return  # nothing of this suite was run
     text = "\n".join([*report.facts(f"make chaos{short}", seconds), *report.tables(rows), ""])
     path: Path = config.getoption("--report")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,12 +45,12 @@ FLOWS = {
 _numbers = itertools.count()
 
 
-def good() -> str:
-    """Return a code or token that the simulator answers normally, never the same twice.
+def late(seconds: float) -> str:
+    """Return a code or token that the simulator answers after `seconds`, never the same twice.
 
-    It takes a fault for one: a delay of some microseconds.
+    It takes a fault for one, whose microseconds make the difference.
     """
-    return f"{MARK}delay-0.000{next(_numbers) % 1_000_000:06}"
+    return f"{MARK}delay-{seconds:.3f}{next(_numbers) % 1_000_000:06}"
 
 
 def post(path: str, form: dict[str, str]) -> bytes:
@@ -65,7 +65,7 @@ def post(path: str, form: dict[str, str]) -> bytes:
 
 def request(flow: str, credential: str | None = None) -> bytes:
     """Write a request of `flow`, a good one unless the credential says otherwise."""
-    return post(FLOWS[flow].path, FLOWS[flow].form(credential or good()))
+    return post(FLOWS[flow].path, FLOWS[flow].form(credential or late(0)))
 
 
 def all_flows() -> Iterator[bytes]:

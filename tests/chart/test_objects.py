@@ -198,9 +198,33 @@ def test_the_way_out_is_dns_and_the_port_of_spotify(url: str, port: int) -> None
     assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [port]]
 
 
-def test_the_way_out_to_the_collector_is_there_with_it() -> None:
+def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
     ports = [rule["ports"][0]["port"] for rule in policy("everything")["egress"]]
-    assert {53, 443, 4317, 8443} <= {*ports}
+    assert {53, 443, 4317, 6380, 8443} <= {*ports}
+
+
+@pytest.mark.parametrize(
+    ("storage", "port"),
+    [
+        ({"url": "redis://valkey"}, 6379),
+        ({"url": "valkeys://:p%40@[::1]/3"}, 6379),
+        ({"url": "rediss://me:p@valkey:7000/1"}, 7000),
+        ({"existingSecret": "mine", "port": 7001}, 7001),
+    ],
+)
+def test_the_way_out_to_the_storage_is_that_of_its_url(storage: Values, port: int) -> None:
+    manifests = render("minimal", {"rateLimit": {"limit": "1/day", "storage": storage}})
+    egress = only(manifests, "NetworkPolicy")["spec"]["egress"]
+    assert [rule["ports"][0]["port"] for rule in egress] == [53, 443, port]
+
+
+def test_another_storage_rolls_the_pods() -> None:
+    def annotations(url: str) -> dict[str, str]:
+        values = {"rateLimit": {"limit": "1/day", "storage": {"url": url}}}
+        found: dict[str, str] = template_of(render("minimal", values))["metadata"]["annotations"]
+        return found
+
+    assert annotations("redis://a") == annotations("redis://a") != annotations("redis://b")
 
 
 def test_chosen_peers_come_in_and_the_pod_of_helm_test() -> None:

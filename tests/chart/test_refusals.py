@@ -15,6 +15,13 @@ MORE = (
     "The Spotify app's credentials have more than one source: set one of spotify.existingSecret, "
     "spotify.clientId with its companions, and externalSecret.enabled."
 )
+UNLIMITED = (
+    "rateLimit.trustedProxies and rateLimit.storage need rateLimit.limit, such as 60/minute."
+)
+STORAGE = (
+    "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, "
+    "and no more than a port and the number of a database."
+)
 INSECURE = (
     "config.spotifyTokenUrl must be https: it gets the client secret; "
     "config.allowInsecureUpstream lifts this for a simulator."
@@ -103,6 +110,22 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         "minimal",
         {"extraEnv": [{"name": "LOG_LEVEL", "value": "debug"}]},
         "extraEnv must not have LOG_LEVEL: the chart sets it, from values of its own.",
+    ),
+    ("minimal", {"rateLimit": {"trustedProxies": ["10.0.0.0/8"]}}, UNLIMITED),
+    ("minimal", {"rateLimit": {"storage": {"url": "redis://valkey"}}}, UNLIMITED),
+    (
+        "minimal",
+        {"rateLimit": {"limit": "1/day", "storage": {"url": "redis://a", "existingSecret": "b"}}},
+        "rateLimit.storage has more than one source: set either url or existingSecret.",
+    ),
+    *[
+        ("minimal", {"rateLimit": {"limit": "1/day", "storage": {"url": url}}}, STORAGE)
+        for url in ("valkey:6379", "http://a", "redis://", "redis://a/b", "rediss://a?x=y")
+    ],
+    (
+        "minimal",
+        {"extraEnv": [{"name": "RATE_LIMIT_STORAGE", "value": "redis://:in-clear@valkey"}]},
+        "extraEnv must not have RATE_LIMIT_STORAGE: it comes from a Secret, see rateLimit.storage.",
     ),
     (
         "minimal",

@@ -36,7 +36,7 @@ TEXTS = (
     f"sha256:{'0' * 64}",
 )
 """Texts of which each text value takes at least one."""
-LISTS = ([{"name": "other"}], ["other"], ["https://other.example.com"], ["192.0.2.1"])
+LISTS = ([{"name": "other"}], ["other"], ["https://other.example.com"], ["192.0.2.0/24"])
 OPTIONAL = {"initialDelaySeconds", "timeoutSeconds"}
 """What a probe can have and need not."""
 
@@ -177,7 +177,10 @@ def test_the_service_understands_every_value() -> None:
         "ci-secret-key-0123456789",
         "an-earlier-secret-key-01",
         "an-earlier-secret-key-02",
+        "rediss://:ci-password@valkey.example.com:6380/1",
+        "ci-password",
     } <= {*got.secrets}
+    assert (got.rate_limit, got.trusted_proxies) == ("60/minute", ("10.0.0.0/8", "fd00::/8"))
     assert got.redirect_uri == "my-app:/callback"
     assert got.cors_allow_origins == ("https://app.example.com", "https://beta.example.com")
     assert got.allowed_redirect_uris == {"my-app:/callback", "https://app.example.com/callback"}

@@ -230,7 +230,7 @@ def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
 import os, sys
 import service.__main__, service.app, service.server
 import service.command, service.check, service.keys
-from service.tracing import provider
+from service.export import provider
 for protocol in ("grpc", "http/protobuf"):
     provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "")
 files = [module.__cached__ for module in sys.modules.values() if getattr(module, "__cached__", 0)]

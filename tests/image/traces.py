@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 
-from service.tracing import provider
+from service.export import provider
 
 received: list[ExportTraceServiceRequest] = []
 

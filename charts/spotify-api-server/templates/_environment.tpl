@@ -17,6 +17,13 @@
       optional: true
       {{- end }}
 {{- end }}
+{{- if include "spotify-api-server.sharedLimit" . }}
+- name: RATE_LIMIT_STORAGE
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "spotify-api-server.rateLimitSecretName" . }}
+      key: {{ .Values.rateLimit.storage.key }}
+{{- end }}
 {{- range $name, $value := include "spotify-api-server.settings" . | fromYaml }}
 - name: {{ $name }}
   value: {{ $value | replace "$(" "$$(" | quote }}
@@ -51,11 +58,20 @@ SPOTIFY_TOKEN_URL: {{ .spotifyTokenUrl | quote }}
 ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
 CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
+DOCS: {{ .docs | quote }}
 {{- with .corsAllowOrigins }}
 CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}
 {{- with .allowedRedirectUris }}
 ALLOWED_REDIRECT_URIS: {{ join "," . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.rateLimit }}
+{{- with .limit }}
+RATE_LIMIT: {{ . | quote }}
+{{- end }}
+{{- with .trustedProxies }}
+TRUSTED_PROXIES: {{ join "," . | quote }}
 {{- end }}
 {{- end }}
 {{- if .Values.otel.enabled }}

@@ -17,6 +17,15 @@
 {{ default (include "spotify-api-server.fullname" .) .Values.spotify.existingSecret }}
 {{- end }}
 
+{{/* Something, if the pods count requests together. */}}
+{{- define "spotify-api-server.sharedLimit" -}}
+{{ or .Values.rateLimit.storage.url .Values.rateLimit.storage.existingSecret }}
+{{- end }}
+
+{{- define "spotify-api-server.rateLimitSecretName" -}}
+{{ default (printf "%s-rate-limit" (include "spotify-api-server.fullname" .)) .Values.rateLimit.storage.existingSecret }}
+{{- end }}
+
 {{- define "spotify-api-server.image" -}}
 {{- with .Values.image -}}
 {{ with .registry }}{{ . }}/{{ end }}{{ .repository }}
@@ -57,6 +66,17 @@ app.kubernetes.io/component: server
 {{- define "spotify-api-server.port" -}}
 {{- $parts := urlParse . -}}
 {{ regexFind ":[0-9]+$" $parts.host | trimPrefix ":" | default (eq $parts.scheme "https" | ternary 443 80) }}
+{{- end }}
+
+{{/* The port of the storage in which the pods count requests. */}}
+{{- define "spotify-api-server.rateLimitPort" -}}
+{{- with .Values.rateLimit.storage }}
+{{- if .url -}}
+{{ regexFind ":[0-9]+$" (urlParse .url).host | trimPrefix ":" | default "6379" }}
+{{- else -}}
+{{ .port }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The base URL as clients see it; inside the cluster, if nothing leads there from outside. */}}

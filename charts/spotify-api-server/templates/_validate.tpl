@@ -2,6 +2,7 @@
 {{- define "spotify-api-server.validate" -}}
 {{- include "spotify-api-server.validateCredentials" . -}}
 {{- include "spotify-api-server.validateExternalSecret" . -}}
+{{- include "spotify-api-server.validateRateLimit" . -}}
 {{- with .Values.autoscaling }}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
 {{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas." }}
@@ -74,6 +75,24 @@
 {{- end }}
 {{- if ne (len .keys) (values .keys | uniq | len) }}
 {{- fail "spotify.keys must be as many different names." }}
+{{- end }}
+{{- end }}
+
+{{/* None of these quotes the URL: it may hold a password. */}}
+{{- define "spotify-api-server.validateRateLimit" -}}
+{{- with .Values.rateLimit }}
+{{- if and (not .limit) (or .trustedProxies .storage.url .storage.existingSecret) }}
+{{- fail "rateLimit.trustedProxies and rateLimit.storage need rateLimit.limit, such as 60/minute." }}
+{{- else if and .storage.url .storage.existingSecret }}
+{{- fail "rateLimit.storage has more than one source: set either url or existingSecret." }}
+{{- else if and .storage.url (not (regexMatch "^(redis|valkey)s?://[^/?#]+(/[0-9]*)?$" .storage.url)) }}
+{{- fail "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, and no more than a port and the number of a database." }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if eq .name "RATE_LIMIT_STORAGE" }}
+{{- fail "extraEnv must not have RATE_LIMIT_STORAGE: it comes from a Secret, see rateLimit.storage." }}
+{{- end }}
 {{- end }}
 {{- end }}
 

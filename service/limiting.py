@@ -1,0 +1,230 @@
+"""A bound on how often one client asks for tokens. Only imported if RATE_LIMIT is set.
+
+The window slides, by two counts for each client: docs/decisions/0006-rate-limit.md. They are kept
+in memory, or in a Valkey or Redis that replicas share; while that doesn't answer, requests pass.
+
+NOTE: the counts' names are keyed hashes: no address is kept, not even in the shared storage.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from limits import parse_many
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from litestar.types import ASGIApp
+
+from service import addresses, flows, observation
+from service.addresses import Clients
+from service.asgi import Scope
+from service.errors import RateLimited
+from service.flows import Grant
+from service.logs import log
+from service.metrics import Metrics
+from service.routes import AnyRequest, Ask, Exchange, Swap
+from service.settings import Secret, Settings
+
+COUNTS: Final = 65_536
+"""Counts kept in memory, of which a client has two for each limit; beyond it the oldest go."""
+ANSWER_SECONDS: Final = 0.1
+"""How long the storage may take for one request."""
+REST_SECONDS: Final = 1.0
+"""How long a storage that failed is left alone, before one request tries it again."""
+LOG_SECONDS: Final = 60.0
+CONNECTIONS: Final = 8
+"""To the storage, each with one question at a time: some 10,000 a second."""
+FAILURES: Final = 2 * CONNECTIONS
+"""In a row that are taken for a storage that fails, where the process itself was late."""
+
+if TYPE_CHECKING:
+    from valkey.asyncio import ConnectionPool
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+
+class LimitedSwap(Swap):
+    """A Swap that refuses a client's request before it reads the body, if there were too many."""
+
+    def __init__(self, context: flows.Context, ask: Ask, limiter: "Limiter") -> None:
+        super().__init__(context, ask)
+        self._limiter = limiter
+
+    async def __call__(
+        self,
+        request: AnyRequest,
+        form: type[Form],
+        grant: Callable[[Form, flows.Context], Grant],
+        event: str,
+        exchange: Exchange | None = None,
+    ) -> ASGIApp:
+        """Answer `request` as Swap does, or raise RateLimited."""
+        if seconds := await self._limiter.wait(request.scope):
+            observed = observation.of(request.scope)
+            observed.flow, observed.event = grant.__name__, "request.rate_limited"
+            raise RateLimited(seconds)
+        return await super().__call__(request, form, grant, event, exchange)
+
+
+class Limiter:
+    """Counts requests by client, within the limits of `settings`."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._clients = Clients(settings.trusted_proxies)
+        # The client secret, since all replicas have it and, other than SECRET_KEY, nobody chose it.
+        self._key = hashlib.sha256(settings.client_secret.reveal().encode()).digest()
+        # The shortest first: what it refuses, the longer ones haven't counted.
+        self._limits = sorted(
+            parse_many(settings.rate_limit or ""), key=lambda item: item.get_expiry()
+        )
+        self._storage = (
+            _Shared(settings.rate_limit_storage, metrics) if settings.rate_limit_storage else None
+        )
+        counts = self._storage.counts if self._storage else BoundedMemory()
+        self._window = SlidingWindowCounterRateLimiter(counts)
+
+    def swap(self, context: flows.Context, ask: Ask) -> Swap:
+        """Return a Swap within these limits."""
+        return LimitedSwap(context, ask, self)
+
+    async def wait(self, scope: Scope) -> int:
+        """Count the request in `scope`; return 0, or the seconds after which it may come again."""
+        client = self._name(scope)
+        if self._storage is None:
+            return await self._count(client)
+        return await self._storage.ask(lambda: self._count(client))
+
+    async def aclose(self) -> None:
+        """Close the connections to the storage."""
+        if self._storage is not None:
+            await self._storage.aclose()
+
+    def _name(self, scope: Scope) -> str:
+        network = addresses.network(self._clients.address(scope))
+        return hashlib.blake2b(network, key=self._key, digest_size=8).hexdigest()
+
+    async def _count(self, client: str) -> int:
+        for limit in self._limits:
+            if not await self._window.hit(limit, client):
+                again, _ = await self._window.get_window_stats(limit, client)
+                return max(1, math.ceil(again - time.time()))
+        return 0
+
+
+class BoundedMemory(MemoryStorage):
+    """limits' own memory within bounds: of its size, and of what a request pays for others' counts.
+
+    limits walks through all counts at each request, to find those that have ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    async def get(self, key: str) -> int:
+        """Return the count of `key`."""
+        count, end = self._counts.get(key, (0, 0.0))
+        return count if end > time.time() else 0
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Add `amount` to the count of `key`, which is kept for `expiry` seconds from now."""
+        count = await self.get(key) + amount
+        self._counts[key] = count, time.time() + expiry
+        self._counts.move_to_end(key)
+        self._forget()
+        return count
+
+    def _forget(self) -> None:
+        """Let go of the oldest if it has ended or there are too many; two at most, to be quick."""
+        for _ in range(2):
+            key, (_count, end) = next(iter(self._counts.items()))
+            if end > time.time() and len(self._counts) <= COUNTS:
+                break
+            del self._counts[key]
+
+
+class _Shared:
+    """Counts in a Valkey or Redis at `url`, asked with care: it must not stop or slow requests.
+
+    What goes wrong with it is logged once a minute, and counted.
+    """
+
+    def __init__(self, url: Secret, metrics: Metrics) -> None:
+        self._pool = _pool(url.reveal())
+        self.counts = RedisStorage(
+            "async+valkey://",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # its type leaves this one out
+            key_prefix="spotify-api-server",
+        )
+        self._count_unchecked = metrics.counter(
+            "rate_limit_unchecked", "Requests that passed because the storage did not answer."
+        )
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._failures = 0
+        self._try_at = self._log_at = -math.inf
+        self._unchecked = 0
+
+    async def ask(self, question: Callable[[], Awaitable[int]]) -> int:
+        """Return the answer to `question`, or 0 if there is none in time."""
+        now = asyncio.get_running_loop().time
+        # Nobody's wait for a turn is timed: a crowd of requests is no fault of the storage's, and
+        # must not lift the limit.
+        async with self._turns:
+            if self._failures >= FAILURES and now() < self._try_at:
+                return self._pass()
+            self._try_at = now() + REST_SECONDS  # if it still fails, the others don't wait for it
+            end = now() + ANSWER_SECONDS
+            try:
+                async with asyncio.timeout_at(end):
+                    answer = await question()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
+                # A timer that goes off late tells of a busy process rather than of the storage.
+                late = now() > end + ANSWER_SECONDS / 2
+                self._failures += 1 if late else FAILURES
+                return self._pass(error)
+            self._failures = 0
+            return answer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        # NOTE: how it ends doesn't matter any more; the process does too.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._pool.disconnect()
+
+    def _pass(self, error: Exception | None = None) -> int:
+        """Let a request pass that isn't counted; `error` says why, if that was tried."""
+        self._count_unchecked()
+        self._unchecked += 1
+        now = time.monotonic()
+        if error is not None and now >= self._log_at:
+            # NOTE: the type alone is intentional: the text may have the URL in it.
+            kind = type(error).__qualname__
+            log.warning("rate_limit.unchecked", error_type=kind, requests=self._unchecked)
+            self._log_at, self._unchecked = now + LOG_SECONDS, 0
+        return 0
+
+
+def _pool(url: str) -> "ConnectionPool":
+    """Return connections to the storage at `url`; over TLS, its name is verified as well."""
+    from valkey.asyncio import ConnectionPool  # noqa: PLC0415 - not paid for without a storage
+
+    tls = urlsplit(url).scheme in {"rediss", "valkeys"}
+    return ConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        socket_timeout=None,  # _Shared has one for all that a question takes
+        lib_name=None,
+        lib_version=None,
+        **({"ssl_check_hostname": True} if tls else {}),
+    )

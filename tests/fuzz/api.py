@@ -1,0 +1,30 @@
+"""Let schemathesis hold the service to its OpenAPI document: `python -m tests.fuzz.api SECONDS`.
+
+It needs `schemathesis` on PATH, and a service that serves /openapi.json.
+"""
+
+import subprocess
+import sys
+
+from tests.fuzz.running import Service, defects, simulated, tapped
+
+DOCUMENT = "/openapi.json"
+# A text of the right form need be no token, and is refused.
+CHECKS = ("--checks=all", "--exclude-checks=positive_data_acceptance")
+
+
+def main(seconds: str) -> int:
+    """Return schemathesis's exit status, or 1 if the service logged a defect."""
+    with simulated() as simulator, tapped() as tap, Service(simulator, DOCS="true") as service:
+        url = str(service.client.base_url.join(DOCUMENT))
+        service.client.get(DOCUMENT).raise_for_status()
+        command = ["schemathesis", "run", url, f"--max-time={seconds}", *CHECKS]
+        status = subprocess.run(command, check=False).returncode
+        found = defects(tap.new_lines())
+    for line in found:
+        sys.stdout.write(f"{line}\n")
+    return status or bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

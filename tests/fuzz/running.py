@@ -1,0 +1,112 @@
+"""The service for a fuzzer: on sockets, asking a simulator, with all that it logs kept."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
+
+import httpx
+
+from service import logs
+from service import settings as service_settings
+from service.app import create_app
+from simulator.accounts import Accounts
+from simulator.app import create_app as create_simulator
+from simulator.server import running as running_simulator
+from tests.running import environment, free_port, running
+
+CLIENTS = ("httpx", "httpcore.connection", "httpcore.http11")
+"""Who logs for the fuzzers' own clients, and nothing of the service."""
+
+
+class LogTap(io.TextIOWrapper):
+    """Takes the place of stdout and keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+        self._read = 0
+
+    @property
+    def text(self) -> str:
+        """All that was written so far."""
+        written = self.buffer
+        assert isinstance(written, io.BytesIO)
+        return written.getvalue().decode()
+
+    def new_lines(self) -> list[dict[str, Any]]:
+        """Return the whole lines that came since this was asked last."""
+        text = self.text
+        end = text.rfind("\n") + 1
+        new, self._read = text[self._read : end], end
+        return [json.loads(line) for line in new.splitlines()]
+
+
+@contextmanager
+def tapped() -> Iterator[LogTap]:
+    """Keep what the service logs, and nothing that the clients do."""
+    stdout, tap = sys.stdout, LogTap()
+    loggers = [logging.getLogger(name) for name in CLIENTS]
+    sys.stdout = tap
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield tap
+    finally:
+        sys.stdout = stdout
+        for logger in loggers:
+            logger.disabled = False
+
+
+@contextmanager
+def simulated() -> Iterator[httpx.Client]:
+    """Run a simulator; yields a client of it."""
+    with (
+        running_simulator(create_simulator(Accounts())) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=10) as client,
+    ):
+        yield client
+
+
+class Service:
+    """One start of the service, asking `simulator`, with `changes` to its environment."""
+
+    def __init__(self, simulator: httpx.Client, **changes: str) -> None:
+        self._metrics_port = free_port()
+        token_url = f"{simulator.base_url}/api/token".replace("//api", "/api")
+        fixed = {"LOG_LEVEL": "trace", "METRICS_PORT": str(self._metrics_port)}
+        self._environ = environment(token_url, **fixed, **changes)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start, and wait until it serves."""
+        settings = service_settings.load(self._environ)
+        logs.configure(settings)
+        url = self._stack.enter_context(running(create_app(settings), self._environ))
+        self.client = self._stack.enter_context(
+            httpx.Client(base_url=url, trust_env=False, timeout=20)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._stack.close()
+
+    def scrape(self) -> str:
+        """Return what Prometheus would get."""
+        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
+        return httpx.get(url, trust_env=False).raise_for_status().text
+
+
+DEFECTS = frozenset(["request.failed", "process.failed", "thread.failed", "finalizer.failed"])
+
+
+def defects(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines that tell of a defect of ours."""
+    return [
+        line
+        for line in lines
+        if line["event"] in DEFECTS | {"task.failed"} or line["level"] in {"error", "critical"}
+    ]

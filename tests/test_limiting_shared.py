@@ -1,0 +1,267 @@
+"""RATE_LIMIT_STORAGE: replicas that count together, in a real Valkey or Redis."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from service.limiting import FAILURES
+from tests.conftest import LogLines, Start
+from tests.running import free_port
+from tests.test_limiting import PASSWORD, ask, counted, crowd, scrape, statuses
+
+pytestmark = pytest.mark.storage
+
+PROGRAMS = ("valkey-server", "redis-server")
+
+
+class Storage:
+    """A server on a port of its own, which keeps nothing."""
+
+    def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
+        program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+        if program is None:
+            pytest.fail(f"one of {', '.join(PROGRAMS)} is needed: apt-get install redis-server")
+        self.port = free_port()
+        ports = ["--port", "0", "--tls-port"] if tls else ["--port"]
+        self._command = [program, *ports, str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._command += ["--dir", str(folder), "--requirepass", PASSWORD, *options]
+        self.start()
+
+    def url(self, scheme: str = "redis", host: str = "127.0.0.1") -> str:
+        return f"{scheme}://:{PASSWORD}@{host}:{self.port}/1"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            assert self._process.poll() is None, "the storage did not start"
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        pytest.fail("the storage can't be reached")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Keep it from running for as long as the block lasts."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def command(self, *words: str) -> list[str]:
+        """Send a command, as RESP's inline form; return the lines of the answer."""
+        lines = [f"AUTH {PASSWORD}", "SELECT 1", " ".join(words), "QUIT"]
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
+            raw.sendall("".join(f"{line}\r\n" for line in lines).encode())
+            received = b""
+            while data := raw.recv(65536):
+                received += data
+        return received.decode().splitlines()[2:-1]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    running = Storage(tmp_path)
+    yield running
+    running.stop()
+
+
+def test_replicas_count_together(start: Start, storage: Storage) -> None:
+    replicas = [start(RATE_LIMIT="5/month", RATE_LIMIT_STORAGE=storage.url()) for _ in range(2)]
+    turns = [ask(replicas[n % 2]).status_code for n in range(7)]
+    assert turns == [200] * 5 + [429] * 2
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_a_refused_client_passes_when_it_was_told(
+    start: Start, storage: Storage, scheme: str
+) -> None:
+    client = start(RATE_LIMIT="3/2seconds", RATE_LIMIT_STORAGE=storage.url(scheme))
+    assert statuses(client, 3) == [200] * 3
+    refused = ask(client)
+    assert refused.status_code == 429
+    time.sleep(int(refused.headers["retry-after"]))
+    assert ask(client).status_code == 200
+
+
+def test_clients_are_counted_one_by_one_and_the_storage_learns_no_address(
+    start: Start, storage: Storage
+) -> None:
+    settings = {"RATE_LIMIT": "1/month;5/month", "TRUSTED_PROXIES": "127.0.0.1"}
+    client = start(**settings, RATE_LIMIT_STORAGE=storage.url())
+    assert statuses(client, 2, "203.0.113.77") == [200, 429]
+    assert statuses(client, 2, "2001:db8::77") == [200, 429]
+    keys = " ".join(storage.command("KEYS", "*"))
+    assert keys.count("spotify-api-server:") == 4
+    for trace in ("203.0.113.77", "2001:db8", "cb00714d", "20010db8"):
+        assert trace not in keys
+
+
+def test_what_it_keeps_ends_by_itself(start: Start, storage: Storage) -> None:
+    client = start(RATE_LIMIT="3/second", RATE_LIMIT_STORAGE=storage.url())
+    statuses(client, 5)
+    assert storage.command("DBSIZE") != [":0"]
+    time.sleep(2.5)
+    assert storage.command("DBSIZE") == [":0"]
+
+
+def test_a_storage_that_dies_lets_requests_pass_and_counts_again_when_it_is_back(
+    start: Start, storage: Storage, log_lines: LogLines
+) -> None:
+    port = free_port()
+    client = start(RATE_LIMIT="2/month", RATE_LIMIT_STORAGE=storage.url(), METRICS_PORT=str(port))
+    assert statuses(client, 3) == [200, 200, 429]
+    storage.stop()
+    assert statuses(client, 4) == [200] * 4
+    assert counted(port, "rate_limit_unchecked_total") == 4
+    storage.start()
+    time.sleep(1.1)  # it is left alone for a second
+    assert statuses(client, 3) == [200, 200, 429]  # the storage has forgotten, as it was told to
+    assert counted(port, "rate_limit_unchecked_total") == 4
+    assert len(log_lines.of("rate_limit.unchecked")) == 1
+    assert PASSWORD not in log_lines.text + scrape(port)
+
+
+def test_a_storage_that_stalls_does_not_stall_requests(start: Start, storage: Storage) -> None:
+    client = start(RATE_LIMIT="5/month", RATE_LIMIT_STORAGE=storage.url())
+    assert statuses(client, 6) == [200] * 5 + [429]
+    with storage.stalled():
+        started = time.monotonic()
+        assert statuses(client, 10) == [200] * 10
+        assert time.monotonic() - started < 2
+    time.sleep(1.1)  # it is left alone for a second
+    assert statuses(client, 2) == [429, 429]
+
+
+def test_a_crowd_does_not_lift_the_limit(start: Start, storage: Storage) -> None:
+    """Requests that wait for their turn aren't let pass, however many there are."""
+    port = free_port()
+    client = start(RATE_LIMIT="20/month", RATE_LIMIT_STORAGE=storage.url(), METRICS_PORT=str(port))
+    assert statuses(client, 1) == [200]
+    found = crowd(client, 400)
+    unchecked = counted(port, "rate_limit_unchecked_total")
+    assert found.count(200) == 19 + unchecked
+    assert unchecked < FAILURES  # those who were asking when the crowd arrived, on a slow machine
+
+
+def test_a_wrong_password_is_told_without_it(
+    start: Start, storage: Storage, log_lines: LogLines
+) -> None:
+    url = f"redis://:{PASSWORD}-but-wrong@127.0.0.1:{storage.port}"
+    client = start(RATE_LIMIT="1/month", RATE_LIMIT_STORAGE=url, LOG_LEVEL="trace")
+    assert statuses(client, 3) == [200] * 3
+    [line] = log_lines.of("rate_limit.unchecked")
+    assert line["error_type"] == "AuthenticationError"
+    assert PASSWORD not in log_lines.text
+
+
+# TLS -----------------------------------------------------------------------------------------
+
+
+class Certificates(NamedTuple):
+    """Files of a server's certificate for "localhost", and of the authority that issued it."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    ours = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    authority, key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+
+    def signed(
+        name: x509.Name, public: ec.EllipticCurvePublicKey, *more: x509.ExtensionType
+    ) -> bytes:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            issuer, name, public, x509.random_serial_number(), now, now + timedelta(days=1)
+        )
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ours.authority.write_bytes(
+        signed(issuer, authority.public_key(), x509.BasicConstraints(ca=True, path_length=None))
+    )
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    ours.certificate.write_bytes(signed(subject, key.public_key(), names))
+    ours.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return ours
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, certificates: Certificates) -> Iterator[Storage]:
+    options = ["--tls-cert-file", str(certificates.certificate), "--tls-key-file"]
+    options += [str(certificates.key), "--tls-auth-clients", "no"]
+    running = Storage(tmp_path, *options, tls=True)
+    yield running
+    running.stop()
+
+
+def test_over_tls_it_counts_if_the_certificate_is_good(
+    start: Start,
+    encrypted: Storage,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    for number, scheme in enumerate(("rediss", "valkeys")):
+        url = encrypted.url(scheme, "localhost")
+        client = start(RATE_LIMIT=f"{2 + number}/month", RATE_LIMIT_STORAGE=url)
+        assert statuses(client, 4 + number)[-1] == 429
+
+
+@pytest.mark.parametrize(
+    ("host", "known"), [("localhost", False), ("127.0.0.1", True)], ids=["authority", "name"]
+)
+def test_over_tls_no_password_goes_to_a_server_that_is_not_the_one_named(
+    start: Start,
+    encrypted: Storage,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: LogLines,
+    host: str,
+    *,
+    known: bool,
+) -> None:
+    if known:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    client = start(RATE_LIMIT="1/month", RATE_LIMIT_STORAGE=encrypted.url("rediss", host))
+    assert statuses(client, 3) == [200] * 3
+    [line] = log_lines.of("rate_limit.unchecked")
+    assert line["error_type"] == "ConnectionError"
