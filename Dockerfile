@@ -21,13 +21,16 @@ RUN python3 -m venv --without-pip /opt/venv \
  && find /opt/venv -type f -name '*.so*' -exec strip --strip-unneeded {} + \
  && find /opt/venv -type f -regex '.*\.\(c\|h\|proto\|pxd\|pyi\|pyx\)' -delete
 # Parts of packages that no other part needs (3 MB): cffi's compiler, Google's own services, gRPC's
-# old interfaces, what tests are written with, names of metrics that nobody here measures, and
-# extensions for what is never asked of their package, which has the same in Python. gRPC's roots of
-# trust are certifi's, which are there already. An update that moves one of these fails the build.
+# old interfaces, commands of Valkey's modules, what tests are written with, names of metrics that
+# nobody here measures, and extensions for what is never asked of their package, which has the same
+# in Python. gRPC's roots of trust are certifi's, which are there already. An update that moves one
+# of these fails the build.
 # hadolint ignore=DL3003
 RUN cd /opt/venv/lib/python3*/site-packages \
  && rm -r cffi pycparser google/api google/cloud google/gapic google/logging google/longrunning \
       google/type grpc/beta grpc/framework litestar/cli litestar/testing \
+      valkey/commands/bf valkey/commands/graph valkey/commands/json valkey/commands/search \
+      valkey/commands/timeseries \
  && rm -f charset_normalizer/*.so multidict/_testcapi.*.so yaml/_yaml.*.so \
  && find opentelemetry/semconv/_incubating/metrics -name '*_metrics.py' ! -name otel_metrics.py \
       -delete \
@@ -47,11 +50,14 @@ ARG REVISION
 ARG CREATED
 ARG SOURCE
 # Bytecode, which user 10001 couldn't write: of what is imported, in Python's own library too (the
-# official image has none), for all of it would weigh more than the service. Exporters import the
-# most when they are made.
+# official image has none), for all of it would weigh more than the service. Exporters and
+# the rate limit import the most when they are made.
 RUN ["/opt/venv/bin/python", "-X", "no_debug_ranges", "-c", \
      "import service.__main__, service.app, service.server; \
       import service.command, service.check, service.keys; \
+      from service import app, settings; \
+      app.create_app(settings.load(dict(CLIENT_ID='a', CLIENT_SECRET='b', SECRET_KEY='c', \
+        RATE_LIMIT='1/day', RATE_LIMIT_STORAGE='redis://a'))); \
       from service.export import provider; \
       provider({'OTEL_EXPORTER_OTLP_PROTOCOL': 'grpc'}, ''); provider({}, '')"]
 ENV HOST=0.0.0.0 PORT=8080

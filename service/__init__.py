@@ -17,9 +17,10 @@ For the app's own token, `app_token` stands before these last three: it is kept 
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
 operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
-`check` and `keys` what a person asks at a terminal, which `console` writes to, `connections` the
-HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may take, `cycle` an
-answer as `server` writes it, `asgi` the types.
+`check` and `keys` what a person asks at a terminal, which `console` writes to, `openapi` makes the
+document of the HTTP interface, with the texts of `interface`, `reference` a page of the document,
+`documents` serve both, `connections` the HTTP/1.1 below `spotify`, `names` where it leads,
+`deadlines` how long it may take, `cycle` an answer as `server` writes it, `asgi` the types.
 """
 
 __version__ = "1.0.0"

@@ -76,9 +76,11 @@ class Answer(NamedTuple):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def _documented(kind: str) -> Any:  # noqa: ANN401 - a type form has no type yet
-    """Return a field that documents as `kind` and passes whatever Spotify sends, unread."""
-    return Annotated[msgspec.Raw, Meta(extra_json_schema={"type": kind})]
+def _documented(example: str | int, description: str) -> Any:  # noqa: ANN401 - a type form has no type yet
+    """Return a field that documents as its `example` and passes whatever Spotify sends, unread."""
+    kind = "integer" if isinstance(example, int) else "string"
+    told = Meta(description=description, examples=[example], extra_json_schema={"type": kind})
+    return Annotated[msgspec.Raw, told]
 
 
 def _absent() -> Any:  # noqa: ANN401 - a default of any field
@@ -87,6 +89,33 @@ def _absent() -> Any:  # noqa: ANN401 - a default of any field
 
 _WHOLE_NUMBER = re.compile(rb"-?[0-9]{1,12}")
 
+_AccessToken = _documented("BQDx4nYk0pZ3uVh7", "Spotify's access token, as it is.")
+_TokenType = _documented("Bearer", "Its kind, for the Authorization header.")
+_Scope = _documented("user-read-email playlist-read-private", "What the user agreed to.")
+_ExpiresIn = _documented(3600, "Seconds for which the access token is good.")
+_SealedToken = Annotated[
+    str | None,
+    Meta(
+        description="The refresh token, sealed: keep it for the next refresh. It is another text "
+        "each time.",
+        examples=["2qP0y1pZr8WbT5mJcN3uXkVd7hLg6sEaQfRz4wYtBvIoUxCnMjKl9A"],
+    ),
+]
+_ExpirationDate = _documented(
+    "2026-11-24T17:30:00Z",
+    "When the access token ends, in UTC; it comes with a refresh token only, and where "
+    "`expires_in` is a whole number.",
+)
+_Error = Annotated[
+    str,
+    Meta(
+        description="Spotify's code, such as `invalid_grant` or `invalid_client`; Spotify has been "
+        "seen to send an object here.",
+        examples=["invalid_grant"],
+    ),
+]
+_ErrorDescription = _documented("Invalid authorization code", "Spotify's own words.")
+
 
 class TokenAnswer(msgspec.Struct, frozen=True):
     """Spotify's success (RFC 6749, section 5.1), checked where we act on it.
@@ -94,19 +123,19 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     Fields that Spotify adds pass too: see `success`.
     """
 
-    access_token: _documented("string") = _absent()  # type: ignore[valid-type]
-    token_type: _documented("string") = _absent()  # type: ignore[valid-type]
-    scope: _documented("string") = _absent()  # type: ignore[valid-type]
-    expires_in: _documented("integer") = _absent()  # type: ignore[valid-type]
-    refresh_token: str | None = None
-    expiration_date: _documented("string") = _absent()  # type: ignore[valid-type]
+    access_token: _AccessToken = _absent()  # type: ignore[valid-type]
+    token_type: _TokenType = _absent()  # type: ignore[valid-type]
+    scope: _Scope = _absent()  # type: ignore[valid-type]
+    expires_in: _ExpiresIn = _absent()  # type: ignore[valid-type]
+    refresh_token: _SealedToken = None
+    expiration_date: _ExpirationDate = _absent()  # type: ignore[valid-type]
 
 
 class SpotifyError(msgspec.Struct, frozen=True):
     """Spotify's error (RFC 6749, section 5.2), as it is forwarded."""
 
-    error: str
-    error_description: _documented("string") = _absent()  # type: ignore[valid-type]
+    error: _Error
+    error_description: _ErrorDescription = _absent()  # type: ignore[valid-type]
 
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

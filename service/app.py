@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from service import __version__, answers, errors, logs, observation, probes, routes
+from service import __version__, answers, documents, errors, logs, observation, probes, routes
 from service.app_token import AppToken
 from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
@@ -51,6 +51,8 @@ class App:
             self._closing.callback(tracing.flush)
         swap = self._swap(settings, self._upstream(settings, transport))
         handlers = [*self._flows(settings, swap), *probes.handlers]
+        if settings.docs:
+            handlers += documents.handlers(handlers)
         crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 
@@ -132,8 +134,7 @@ def _crossing(app: Litestar, settings: Settings, handlers: list[HTTPRouteHandler
     """Let pages of the named origins call us; without origins there is no CORS at all."""
     if not settings.cors_allow_origins:
         return app
-    methods = {path: handler.http_methods for handler in handlers for path in handler.paths}
-    return Cors(app, settings.cors_allow_origins, methods)
+    return Cors(app, settings.cors_allow_origins, routes.methods(handlers))
 
 
 def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -52,6 +52,7 @@ MEANINGS: Final = {
     "rate_limit": "how often one client address may ask; without it, as often as it likes",
     "rate_limit_storage": "the Valkey or Redis in which replicas count together",
     "trusted_proxies": "whose X-Forwarded-For is believed, to tell clients apart",
+    "docs": "whether /docs and /openapi.json tell about the HTTP interface",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"

@@ -4,7 +4,7 @@ Only there if CORS_ALLOW_ORIGINS is set. What isn't allowed is answered as any o
 without the headers that a browser looks for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from service.answers import Headers
 from service.asgi import App, Message, Receive, Scope, Send
@@ -22,11 +22,11 @@ class Cors:
     """
 
     def __init__(
-        self, app: App, origins: Iterable[str], methods: Mapping[str, Iterable[str]]
+        self, app: App, origins: Iterable[str], methods: Mapping[str, Sequence[str]]
     ) -> None:
         self._app = app
         self._origins = frozenset(origin.encode() for origin in origins)
-        self._methods = {path: sorted(allowed) for path, allowed in methods.items()}
+        self._methods = methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -27,9 +27,10 @@ sent, so that it can be logged and answered anywhere.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import msgspec
+from msgspec import Meta
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -38,8 +39,14 @@ class ErrorBody(msgspec.Struct, frozen=True):
     `error` is the boolean: SpotifyAPI takes a string for one of Spotify's own errors.
     """
 
-    reason: str
-    error: bool = True
+    reason: Annotated[str, Meta(description="Why, in a sentence of ours or the name of a status.")]
+    error: Annotated[
+        bool,
+        Meta(
+            description="The boolean, by which our errors are told from Spotify's.",
+            extra_json_schema={"const": True},
+        ),
+    ] = True
 
     def to_json(self) -> bytes:
         """Write the error, `error` first as the original server does."""

@@ -19,9 +19,43 @@ from service.errors import InvalidField, MalformedBody, MissingField, Unsupporte
 BODY_LIMIT = 16 * 1024
 """Bytes; a body of this length or more is refused."""
 
-Required = Annotated[str, Meta(min_length=1)]
+Code = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The authorization code that came to the redirect URI; it is good for one use.",
+        examples=["NApCCg-BkWtQ"],
+    ),
+]
+CodeVerifier = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The verifier whose challenge was sent when the code was asked for.",
+        examples=["dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"],
+    ),
+]
+RedirectURI = Annotated[
+    str | None,
+    Meta(
+        description="The redirect URI with which the code was asked for. Empty counts as missing: "
+        "then the server's own REDIRECT_URI is used, if it has one.",
+        examples=["my-app://callback"],
+    ),
+]
+SealedToken = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="The sealed refresh token of the last answer that had one.",
+        examples=["2qP0y1pZr8WbT5mJcN3uXkVd7hLg6sEaQfRz4wYtBvIoUxCnMjKl9A"],
+    ),
+]
 Ignored = Annotated[
-    Any, Meta(description="Accepted with any value and ignored: the path says which grant it is.")
+    Any,
+    Meta(
+        description="Accepted with any value and ignored: the path says which grant it is.",
+    ),
 ]
 
 
@@ -41,31 +75,31 @@ class ClientCredentialsForm(_Fields, frozen=True):
 class AuthorizationCodeForm(_Fields, frozen=True):
     """A code for tokens (RFC 6749, section 4.1.3)."""
 
-    code: Required
-    redirect_uri: str | None = None
+    code: Code
+    redirect_uri: RedirectURI = None
     grant_type: Ignored = None
 
 
 class PKCEAuthorizationCodeForm(_Fields, frozen=True):
     """A code with its verifier for tokens (RFC 7636, section 4.5)."""
 
-    code: Required
-    code_verifier: Required
-    redirect_uri: str | None = None
+    code: Code
+    code_verifier: CodeVerifier
+    redirect_uri: RedirectURI = None
     grant_type: Ignored = None
 
 
 class RefreshForm(_Fields, frozen=True):
     """A sealed refresh token for a new access token (RFC 6749, section 6)."""
 
-    refresh_token: Required
+    refresh_token: SealedToken
     grant_type: Ignored = None
 
 
 class PKCERefreshForm(_Fields, frozen=True):
-    """The same for a token that was retrieved with PKCE."""
+    """A sealed refresh token that was retrieved with PKCE, for new tokens (RFC 6749, section 6)."""
 
-    refresh_token: Required
+    refresh_token: SealedToken
     grant_type: Ignored = None
     method: Ignored = None
 
@@ -190,3 +224,5 @@ _PARSERS = {
     "application/json": _json,
     "multipart/form-data": _multipart,
 }
+MEDIA_TYPES = tuple(_PARSERS)
+"""Those of the bodies that can be decoded."""

@@ -3,7 +3,7 @@
 Handlers return the Answer itself, which is an ASGI application.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -178,12 +178,17 @@ def root() -> Response[str]:
     return Response("success", media_type=MediaType.TEXT)
 
 
+def methods(handlers: Iterable[HTTPRouteHandler]) -> dict[str, list[str]]:
+    """Return the methods of each path, in order."""
+    return {path: sorted(each.http_methods) for each in handlers for path in each.paths}
+
+
 def options(handlers: list[HTTPRouteHandler]) -> HTTPRouteHandler:
     """Refuse OPTIONS on every path as any other method that isn't there.
 
     Litestar would answer 204 by itself; preflights never come here, CORS answers them before.
     """
-    allowed = {path: ", ".join(sorted(h.http_methods)) for h in handlers for path in h.paths}
+    allowed = {path: ", ".join(known) for path, known in methods(handlers).items()}
 
     @route(list(allowed), http_method="OPTIONS", include_in_schema=False, sync_to_thread=False)
     def refuse(request: AnyRequest) -> None:

@@ -114,7 +114,8 @@ class Protocol(HttpToolsProtocol):
         if self._is_answering():
             raise _Refused
         super().on_message_begin()
-        if self._deadline is None:
+        if self._deadline is None or self._idle:  # idle since a moment ago, in the same data
+            self._idle = False
             self._expect(self.request_timeout)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -322,7 +323,6 @@ class Server(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self._app.readiness.draining = True
-        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
@@ -361,6 +361,10 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Protocol(config, state, {}), sock=listening)
         self.servers.append(server)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to stop; uvicorn's `should_exit` would skip the drain as the start ends."""
+        return await super().on_tick(counter) or self._app.readiness.draining
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and DRAIN_SECONDS longer."""

@@ -99,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: str | None = None
     rate_limit_storage: Secret | None = None
     trusted_proxies: tuple[str, ...] = ()
+    docs: bool = True
 
     @property
     def keyring(self) -> tuple[str, ...]:
@@ -404,6 +405,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "rate_limit": _rate_limit,
     "rate_limit_storage": _storage,
     "trusted_proxies": _networks,
+    "docs": _flag,
 }
 
 

@@ -26,6 +26,8 @@ from service.settings import Settings
 
 ANSWER_LIMIT: Final = 1024 * 1024
 """Bytes of an answer, before and after decoding; a longer one is refused."""
+GZIP_MEMBERS: Final = 16
+"""Members of a gzip'd answer: each one costs a copy of all that is behind it."""
 
 _SENT: Final = frozenset(
     b"host accept accept-encoding authorization content-type user-agent".split()
@@ -153,7 +155,9 @@ def _decoded(coding: str, body: bytes) -> bytes:
     if coding not in {"gzip", "x-gzip", "deflate"}:
         raise UpstreamFailed("Spotify's answer had an unknown content coding")
     decoded = b""
-    while body:  # gzip may have several members (RFC 1952, section 2.2)
+    for _ in range(GZIP_MEMBERS):  # gzip may have several members (RFC 1952, section 2.2)
+        if not body:
+            break
         decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out gzip or zlib
         try:
             decoded += decompressor.decompress(body, ANSWER_LIMIT + 1 - len(decoded))
@@ -162,6 +166,8 @@ def _decoded(coding: str, body: bytes) -> bytes:
         if len(decoded) > ANSWER_LIMIT or not decompressor.eof:
             raise UpstreamFailed("Spotify's answer was too long or cut off")
         body = decompressor.unused_data
+    if body:
+        raise UpstreamFailed("Spotify's answer was too long or cut off")
     return decoded
 
 

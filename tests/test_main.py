@@ -124,6 +124,27 @@ def test_sigterm_drains_and_then_ends_with_0(simulator_url: str, simulator: http
     assert {"server.started", "server.draining", "token.retrieved"} <= set(events)
 
 
+def test_a_signal_that_comes_as_the_start_ends_drains_as_any_other() -> None:
+    code = """if True:
+        import signal, sys
+        from service import __main__, server
+
+        class Signalled(server.Server):
+            async def startup(self, sockets=None):
+                await super().startup(sockets)
+                signal.raise_signal(signal.SIGTERM)
+
+        server.Server = Signalled
+        sys.exit(__main__.main([]))
+    """
+    environ = plain(environment("http://127.0.0.1:1/", PORT="0"))
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, check=True
+    )
+    events = [json.loads(line)["event"] for line in told.stdout.splitlines()]
+    assert events == ["server.started", "server.draining", "server.stopped"]
+
+
 def test_a_request_in_flight_outlives_the_drain(
     simulator_url: str, simulator: httpx.Client
 ) -> None:

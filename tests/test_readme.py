@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from service import probes, routes
+from service import documents, probes, routes
 from service import settings as service_settings
 from service.flows import Context
 from service.sealing import Sealer
@@ -64,7 +64,7 @@ def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
     context = Context(service_settings.load(environ), Sealer("c"))
     swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
     handlers = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
-    app = Litestar(handlers, openapi_config=None)
+    app = Litestar([*handlers, *documents.handlers(handlers)], openapi_config=None)
     served = {
         f"{method} {route.path}"
         for route in app.routes

@@ -755,7 +755,6 @@ def test_a_wrong_method_is_a_405_that_says_which_are_right(
         "/authorization-code-flow/",
         "/authorization-code-flow/retrieve-tokens/more",
         "/Authorization-Code-Flow/retrieve-tokens",
-        "/docs",
         "/schema",
         "/%2e%2e/etc/passwd",
         "/client-credentials-flow/refresh-tokens",

@@ -198,6 +198,18 @@ def test_line_ends_alone_do_not_hold_a_connection(start: Start) -> None:
         assert raw.recv(65536) == b""
 
 
+def test_half_a_head_behind_what_is_left_of_a_refused_body_does_not_hold_a_connection(
+    hasty: httpx.Client,
+) -> None:
+    with connect(hasty) as raw:
+        raw.settimeout(3)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+        raw.sendall(f"{head}Content-Length: 3\r\n\r\n".encode())
+        assert raw.recv(65536).startswith(b"HTTP/1.1 415 ")
+        raw.sendall(b"a=bGET / HTTP/1.1\r\nHost: x\r\n")
+        assert raw.recv(65536) == b""
+
+
 def test_a_client_that_takes_no_answer_is_left(start: Start, simulator: httpx.Client) -> None:
     body = "x" * 1_000_000
     order = {"kind": "answer", "status": 400, "body": body, "times": 0}

@@ -89,6 +89,7 @@ DEFAULTS: dict[str, object] = {
     "ALLOWED_REDIRECT_URIS": frozenset(),
     "CLIENT_CREDENTIALS_ENABLED": True,
     "CLIENT_CREDENTIALS_CACHE": True,
+    "DOCS": True,
     "RATE_LIMIT": None,
     "RATE_LIMIT_STORAGE": None,
     "TRUSTED_PROXIES": (),

@@ -73,8 +73,8 @@ def test_trouble(
     for service in (beside, troubled):
         _turn(service, 1)
     before = troubled.footprint()
-    count, seconds = (2, 1.5) if short else (5, 3.0)
-    turns = [(_turn(beside, seconds), _turn(troubled, seconds)) for _ in range(count)]
+    seconds = 0.8 if short else 3.0
+    turns = [(_turn(beside, seconds), _turn(troubled, seconds)) for _ in range(5)]
     after = troubled.footprint()
     cpu = statistics.median(ours.cpu_us / base.cpu_us for base, ours in turns)
     p99 = [statistics.median(turn.p99_ms for turn in side) for side in zip(*turns, strict=True)]

@@ -1,6 +1,7 @@
 """What must hold whatever comes in, tried with many inputs: `make fuzz`.
 
 `properties` has them as functions of bytes; `guided` lets atheris look for bytes that break one,
-`wire` sends bytes at a running service, `life` plays a client's life, `__main__` runs them all for
-a while and tells what came of it. tests/test_fuzz.py is the same in short.
+`wire` sends bytes at a running service, `life` plays a client's life, and `sockets` lets Hypothesis
+think of them; `running` is the service they need. `api` holds the service to its OpenAPI document.
+`__main__` runs them for a while and tells what came of it. In short they are in `make test`.
 """

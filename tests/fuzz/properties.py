@@ -117,10 +117,7 @@ _READERS = {
 
 # Tokens: the text of a sealed token --------------------------------------------------------------
 
-_SEALED = {
-    re.sub(r"[-+]", "-", re.sub(r"[_/]", "_", vector["ciphertext"])): vector["plaintext"]
-    for vector in VECTORS
-}
+_SEALED = {vector["ciphertext"]: vector["plaintext"] for vector in VECTORS}
 _ALPHABETS = re.compile(r"[A-Za-z0-9+/_-]*={0,3}")
 
 
@@ -403,8 +400,7 @@ def spotify(data: bytes) -> None:
     plain = {value for name, value in first.headers if name.lower() == b"content-encoding"} <= {b""}
     known = _read_answer(stream)
     if known and plain and not _FOLDED.search(stream):
-        headers = [(name.lower(), value) for name, value in first.headers]
-        assert known == Upstream(first.status, headers, first.body)
+        assert known == first._replace(headers=_unframed(first.headers))
     if answers.is_success(first.status):
         answer(b"\n\n" + first.body)
     else:
@@ -413,6 +409,13 @@ def spotify(data: bytes) -> None:
 
 # Lines that go on in the next one, which RFC 9112, section 5.2, lets a reader join as it likes.
 _FOLDED = re.compile(rb"\n[ \t]")
+
+
+def _unframed(headers: answers.Headers) -> answers.Headers:
+    """Return the headers that mean something to us: h11 tidies up those that frame a body."""
+    framing = {b"content-length", b"transfer-encoding"}
+    lowered = [(name.lower(), value) for name, value in headers]
+    return [(name, value) for name, value in lowered if name not in framing]
 
 
 def _pieces(stream: bytes, cuts: bytes) -> list[bytes]:
@@ -433,7 +436,7 @@ def _read_answer(stream: bytes) -> Upstream | None:
             if event is h11.NEED_DATA:
                 reader.receive_data(b"")
             elif isinstance(event, h11.Response):
-                answered = Upstream(event.status_code, [*event.headers], b"")
+                answered = Upstream(event.status_code, _unframed([*event.headers]), b"")
             elif isinstance(event, h11.Data):
                 answered = answered._replace(body=answered.body + bytes(event.data))
     except h11.RemoteProtocolError:

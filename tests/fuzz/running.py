@@ -47,7 +47,7 @@ class LogTap(io.TextIOWrapper):
 @contextmanager
 def tapped() -> Iterator[LogTap]:
     """Keep what the service logs, and nothing that the clients do."""
-    stdout, tap = sys.stdout, LogTap()
+    stdout, hook, tap = sys.stdout, sys.excepthook, LogTap()
     loggers = [logging.getLogger(name) for name in CLIENTS]
     sys.stdout = tap
     for logger in loggers:
@@ -55,7 +55,8 @@ def tapped() -> Iterator[LogTap]:
     try:
         yield tap
     finally:
-        sys.stdout = stdout
+        # Configuring the logs replaced the hook with one that tells no values.
+        sys.stdout, sys.excepthook = stdout, hook
         for logger in loggers:
             logger.disabled = False
 

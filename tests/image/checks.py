@@ -230,7 +230,11 @@ def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
 import os, sys
 import service.__main__, service.app, service.server
 import service.command, service.check, service.keys
+from service import app, settings
 from service.export import provider
+limited = {"RATE_LIMIT": "1/day", "RATE_LIMIT_STORAGE": "redis://a"}
+secrets = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY"), "a")
+app.create_app(settings.load(secrets | limited))
 for protocol in ("grpc", "http/protobuf"):
     provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "")
 files = [module.__cached__ for module in sys.modules.values() if getattr(module, "__cached__", 0)]

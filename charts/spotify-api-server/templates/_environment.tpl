@@ -58,6 +58,7 @@ SPOTIFY_TOKEN_URL: {{ .spotifyTokenUrl | quote }}
 ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
 CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
+DOCS: {{ .docs | quote }}
 {{- with .corsAllowOrigins }}
 CORS_ALLOW_ORIGINS: {{ join "," . | quote }}
 {{- end }}
