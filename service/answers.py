@@ -7,6 +7,7 @@ byte for byte. Nothing that might be an unsealed refresh token gets through.
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -139,7 +140,7 @@ class SpotifyError(msgspec.Struct, frozen=True):
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_tokens = msgspec.json.Decoder(TokenAnswer)
+_token = msgspec.json.Decoder(str | None)
 _spotify_error = msgspec.json.Decoder(SpotifyError)
 
 ERROR_CODES: Final = frozenset(
@@ -169,17 +170,18 @@ def success(upstream: Upstream, sealer: Sealer, fallback: Opened | None, now: da
     """
     try:
         upstream.body.decode()  # JSON is UTF-8 (RFC 8259, section 8.1), unread members too
-        tokens = _tokens.decode(upstream.body)
-        members = _members.decode(upstream.body)
+        found: dict[str, Any] = _members.decode(upstream.body)
+        token = _token.decode(found.get("refresh_token", b"null"))
     except _UNREADABLE:
         # NOTE: `from None` is intentional: the error may quote the body, and so a token.
         raise UpstreamFailed("Spotify's answer could not be understood") from None
-    token = tokens.refresh_token or (fallback.token if fallback else None)
+    token = token or (fallback.token if fallback else None)
     if token:
-        members["refresh_token"] = _raw(sealer.seal(token))
-        if (expiry := _expiration_date(tokens.expires_in, now)) is not None:
-            members.setdefault("expiration_date", _raw(expiry))
-    return Answer(upstream.status, _JSON, msgspec.json.encode(members))
+        found["refresh_token"] = sealer.seal(token)
+        expires_in = found.get("expires_in", msgspec.Raw())
+        if (expiry := _expiration_date(expires_in, now.replace(microsecond=0))) is not None:
+            found.setdefault("expiration_date", expiry)
+    return Answer(upstream.status, _JSON, msgspec.json.encode(found))
 
 
 def forwarded(upstream: Upstream) -> Answer:
@@ -226,18 +228,18 @@ def is_error(status: int) -> bool:
     return 400 <= status < 600  # noqa: PLR2004
 
 
-def _raw(text: str) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(text))
+@lru_cache(maxsize=8)
+def _written(expiry: datetime) -> str:
+    return expiry.isoformat().removesuffix("+00:00") + "Z"
 
 
 def _expiration_date(expires_in: msgspec.Raw, now: datetime) -> str | None:
     if (seconds := whole_seconds(expires_in)) is None:
         return None
     try:
-        expiry = now + timedelta(seconds=seconds)
+        return _written(now + timedelta(seconds=seconds))
     except OverflowError:
         return None
-    return expiry.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _end_to_end(headers: Headers) -> Iterable[tuple[bytes, bytes]]:

@@ -35,6 +35,16 @@ class Cycle(RequestResponseCycle):
             await super().send(start)
             await super().send(message)
 
+    async def receive(self) -> Any:  # noqa: ANN401
+        """Return a part of the request; without a wait if it is all there, as it mostly is."""
+        if self.more_body or self.waiting_for_100_continue or not self.message_event.is_set():
+            return await super().receive()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        self.message_event.clear()
+        body, self.body = self.body, bytearray()
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
     async def _send_whole(self, start: Message, body: bytes) -> bool:
         """Send an answer; return False, with nothing done, if it doesn't tell its length."""
         headers = [*self.default_headers, *start["headers"]]

@@ -6,6 +6,7 @@ with whatever it holds.
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -125,6 +126,7 @@ def decode(content_type: str, body: bytes, form: type[Form]) -> Form:
         _raise_missing(fields, form)
 
 
+@lru_cache(maxsize=64)
 def media_type(content_type: str) -> str:
     """Return the media type alone, in lower case (RFC 9110, section 8.3.1)."""
     return content_type.partition(";")[0].strip().lower()

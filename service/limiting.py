@@ -13,10 +13,9 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from limits import parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
@@ -24,12 +23,11 @@ from litestar.types import ASGIApp
 
 from service import addresses, flows, observation
 from service.addresses import Clients
-from service.asgi import Scope
+from service.asgi import Receive, Scope
 from service.errors import RateLimited
-from service.flows import Grant
 from service.logs import log
 from service.metrics import Metrics
-from service.routes import AnyRequest, Ask, Exchange, Swap
+from service.routes import Ask, Exchange, Flow, Form, Swap
 from service.settings import Secret, Settings
 
 COUNTS: Final = 65_536
@@ -47,8 +45,6 @@ FAILURES: Final = 2 * CONNECTIONS
 if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
 
-Form = TypeVar("Form", bound=msgspec.Struct)
-
 
 class LimitedSwap(Swap):
     """A Swap that refuses a client's request before it reads the body, if there were too many."""
@@ -59,18 +55,17 @@ class LimitedSwap(Swap):
 
     async def __call__(
         self,
-        request: AnyRequest,
-        form: type[Form],
-        grant: Callable[[Form, flows.Context], Grant],
-        event: str,
+        scope: Scope,
+        receive: Receive,
+        flow: Flow[Form],
         exchange: Exchange | None = None,
     ) -> ASGIApp:
-        """Answer `request` as Swap does, or raise RateLimited."""
-        if seconds := await self._limiter.wait(request.scope):
-            observed = observation.of(request.scope)
-            observed.flow, observed.event = grant.__name__, "request.rate_limited"
+        """Answer a request as Swap does, or raise RateLimited."""
+        if seconds := await self._limiter.wait(scope):
+            observed = observation.of(scope)
+            observed.flow, observed.event = flow.grant.__name__, "request.rate_limited"
             raise RateLimited(seconds)
-        return await super().__call__(request, form, grant, event, exchange)
+        return await super().__call__(scope, receive, flow, exchange)
 
 
 class Limiter:
