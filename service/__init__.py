@@ -13,7 +13,7 @@ The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for ex
     spotify      Grant → POST /api/token               502 / 503 / 504; Spotify's own errors pass
     answers      sealed token, headers that may pass   no-store
 
-For the app's own token, `app_token` stands before these last three: it is kept and handed to all.
+For the app's own token, `app_token` stands before coalescing: its answer is kept and handed to all.
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
 operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,

@@ -82,10 +82,14 @@ class SingleFlight(Generic[Outcome]):
 
     async def aclose(self) -> None:
         """Cancel what is under way."""
-        tasks = [call.task for call in self._under_way.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        calls = list(self._under_way.values())
+        for call in calls:
+            call.task.cancel()
+        await asyncio.gather(*[call.task for call in calls], return_exceptions=True)
+        for call in calls:
+            for waiter in call.waiters:
+                waiter.cancel()  # of a call that never began
+        self._under_way.clear()
 
 
 class Coalescing:

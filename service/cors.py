@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from service.answers import Headers
 from service.asgi import App, Message, Receive, Scope, Send
 
-_ALLOWED_HEADERS = b"content-type, x-request-id, traceparent, tracestate"
+_ALLOWED_HEADERS = b"cache-control, content-type, x-request-id, traceparent, tracestate"
 _EXPOSED_HEADERS = b"x-request-id, retry-after"
 _MAX_AGE = b"600"
 _VARY = (b"vary", b"Origin")

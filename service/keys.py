@@ -42,7 +42,9 @@ class Tally(msgspec.Struct, frozen=True):
 
     def _advice(self) -> Iterator[str]:
         for each in self.keys[1:]:
-            if each.opened:
+            if each.fingerprint == self.keys[0].fingerprint:
+                yield f"{each.fingerprint} is the current key too, and has to stay that.\n"
+            elif each.opened:
                 yield f"{each.fingerprint} is still needed.\n"
             elif self.none < self.tokens:
                 yield f"{each.fingerprint} opens none of these: if they are all, it can go.\n"

@@ -104,17 +104,17 @@ class Metrics:
         found = partial(zip, keys, counts, strict=True)
         self._registry.register(_Counts("tokens_opened", told, ["key", "fingerprint"], found))
 
-    def count(self, flow: str, outcome: str, error: str | None, spared: str | None) -> None:
-        """Count a request that has ended; `error` is Spotify's code, from a closed list."""
+    def count(self, flow: str, outcome: str, spared: str | None) -> None:
+        """Count a request that has ended."""
         self._requests[flow, outcome] += 1
         if spared is not None:
             self._spared[flow, spared] += 1
-        elif error is not None:
-            self._spotify_errors.labels(flow, error).inc()
 
-    def observe_upstream(self, flow: str, seconds: float) -> None:
+    def observe_upstream(self, flow: str, seconds: float, error: str | None) -> None:
         """Add a call to Spotify, which took `seconds`."""
         self._upstream[flow].observe(seconds)
+        if error is not None:
+            self._spotify_errors.labels(flow, error).inc()
 
     def app(self) -> App:
         """Return the ASGI application that answers scrapes of /metrics, and nothing else."""

@@ -169,12 +169,7 @@ class Observer:
         route: str | None = scope.get("path_template")
         observation.log(scope, route)
         if observation.flow is not None:
-            self._metrics.count(
-                observation.flow,
-                observation.outcome,
-                observation.error,
-                observation.spared,
-            )
+            self._metrics.count(observation.flow, observation.outcome, observation.spared)
         if observation.span is not None:
             error_type = observation.details.get("error_type")
             observation.span.end(

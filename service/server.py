@@ -5,6 +5,7 @@ docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 
 import asyncio
 import gc
+import math
 import re
 import signal
 import socket
@@ -380,6 +381,9 @@ class Server(uvicorn.Server):
         if under_way := set(self.server_state.tasks):
             # The port stays open for them, so that the liveness probe finds a process that lives.
             await asyncio.wait(under_way, timeout=_grace(self._settings))
+        # uvicorn waits for what came meanwhile: both waits together end when the first one would.
+        left = end + _grace(self._settings) - loop.time()
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
 
 
 def _grace(settings: Settings) -> int:

@@ -16,6 +16,7 @@ from urllib.parse import quote_plus, urlsplit
 
 import httpx
 
+from service import answers
 from service.answers import Upstream
 from service.connections import AnswerTooLong, ConnectionBroke, ConnectionNotMade, Connections
 from service.deadlines import Deadlines
@@ -40,7 +41,8 @@ _UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 class SpotifyAccounts:
     """Spotify's token endpoint as seen through `transport`; `in_flight` counts calls under way.
 
-    `observe` gets the flow of every call and the seconds it took, however it ended.
+    `observe` gets the flow of every call, the seconds it took, however it ended, and the code of
+    Spotify's error, if it was one.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class SpotifyAccounts:
         settings: Settings,
         transport: httpx.AsyncBaseTransport,
         user_agent: str,
-        observe: Callable[[str, float], None] = lambda _flow, _seconds: None,
+        observe: Callable[[str, float, str | None], None] = lambda _flow, _seconds, _error: None,
     ) -> None:
         self._transport = transport
         self._observe = observe
@@ -75,17 +77,21 @@ class SpotifyAccounts:
         if self.in_flight == self._limit:
             raise Overloaded
         self.in_flight += 1
-        started = time.perf_counter()
+        started, error_code = time.perf_counter(), None
         try:
             with self._deadlines.begin():
-                return await self._post(grant)
+                upstream = await self._post(grant)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise UpstreamTimeout from error
         except httpx.HTTPError as error:
             raise UpstreamFailed from error
+        else:
+            if answers.is_error(upstream.status):
+                error_code = answers.error_code(upstream)
+            return upstream
         finally:
             self.in_flight -= 1
-            self._observe(grant.flow, time.perf_counter() - started)
+            self._observe(grant.flow, time.perf_counter() - started, error_code)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -307,6 +307,18 @@ def test_closing_cancels_what_is_under_way() -> None:
     play(GOOD, scene)
 
 
+def test_closing_ends_who_waits_for_a_call_that_never_began() -> None:
+    async def scene(coalescing: Coalescing, spotify: Spotify) -> None:
+        task = asyncio.create_task(coalescing.ask(GRANT))
+        await asyncio.sleep(0)  # the call's own task is made, and has not run yet
+        await coalescing.aclose()
+        [outcome] = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5)
+        assert isinstance(outcome, asyncio.CancelledError)
+        assert spotify.ended == 0
+
+    play(GOOD, scene)
+
+
 def test_what_is_under_way_shows_no_token() -> None:
     async def scene(coalescing: Coalescing, spotify: Spotify) -> None:
         tasks = await waiting(coalescing, 2)

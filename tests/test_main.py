@@ -1,5 +1,6 @@
 """`python -m service`, as an operator starts and stops it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -164,6 +165,34 @@ def test_a_request_in_flight_outlives_the_drain(
         asking.join()
         process.communicate(timeout=20)
     assert answers == [200]
+
+
+def test_what_comes_after_the_drain_does_not_put_off_the_end(
+    simulator_url: str, simulator: httpx.Client
+) -> None:
+    """Requests under way keep the port open; those that use it then get what time is left."""
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 20, "times": 2})
+    limits = {"DRAIN_SECONDS": "0", "REQUEST_TIMEOUT": "1", "UPSTREAM_TIMEOUT": "4"}
+    with started(simulator_url, CLIENT_CREDENTIALS_CACHE="false", **limits) as (process, url):
+
+        def ask() -> None:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(url + FLOW, data={"grant_type": "x"}, trust_env=False, timeout=20)
+
+        first = threading.Thread(target=ask)
+        first.start()
+        while not simulator.get("/admin/requests").json():
+            time.sleep(0.01)
+        process.terminate()
+        began = time.monotonic()
+        time.sleep(3.5)
+        late = threading.Thread(target=ask)
+        late.start()
+        process.communicate(timeout=30)
+        seconds = time.monotonic() - began
+        first.join()
+        late.join()
+    assert seconds < 1 + 4 + 2 + 1.5
 
 
 def test_a_drain_under_load_loses_nothing(simulator_url: str, simulator: httpx.Client) -> None:

@@ -1,13 +1,14 @@
 """What /metrics tells, on a port of its own."""
 
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import pytest
 
-from service import __version__
+from service import __version__, app_token
 from service.metrics import FLOWS, OUTCOMES
 from service.sealing import Sealer, fingerprint
 from tests.conftest import LogLines, Start
@@ -207,3 +208,27 @@ def test_a_refusal_that_several_share_is_counted_for_each_and_its_code_once(
     assert samples[errors] == 1
     assert samples['spotify_api_server_spared_calls_total{flow="refresh",reason="shared"}'] == 3
     assert samples['spotify_api_server_upstream_duration_seconds_count{flow="refresh"}'] == 1
+
+
+def test_what_spotify_answers_to_a_renewal_is_counted(
+    start: Start, simulator: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal is nobody's request; its error would stay unseen until the token ends."""
+    monkeypatch.setattr(app_token, "LEAST_SECONDS", 1)
+    service = measured(start)
+    lasting = '{"access_token": "a", "token_type": "Bearer", "expires_in": 4}'
+    order(simulator, {"kind": "answer", "status": 200, "body": lasting})
+    form = {"grant_type": "client_credentials"}
+    service.client.post(CREDENTIALS, data=form).raise_for_status()
+    order(simulator, {"kind": "answer", "status": 400, "body": '{"error": "invalid_client"}'})
+    time.sleep(2.1)  # half of its life: renewed from now on
+    assert service.client.post(CREDENTIALS, data=form).json()["access_token"] == "a"
+    counted = (
+        'spotify_api_server_spotify_errors_total{error="invalid_client",flow="client_credentials"}'
+    )
+    for _ in range(100):
+        if service.scrape().get(counted):
+            break
+        time.sleep(0.02)
+    assert service.scrape()[counted] == 1
+    assert service.requests() == {"client_credentials success": 2}

@@ -896,6 +896,10 @@ def test_a_listed_origin_may_read_every_answer(
     refused = cors_client.post(path, headers=headers)
     assert preflight.status_code in {200, 204}
     assert "POST" in preflight.headers["access-control-allow-methods"]
+    # To read answers, and to ask for a token that isn't kept.
+    assert {"content-type", "cache-control"} <= set(
+        preflight.headers["access-control-allow-headers"].split(", ")
+    )
     assert [answer.status_code for answer in (good, failed, refused)] == [200, 503, 415]
     for answer in (preflight, good, failed, refused):
         assert cors(answer)["access-control-allow-origin"] == origin
