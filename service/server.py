@@ -304,6 +304,7 @@ class Server(uvicorn.Server):
             app,
             http=protocol,
             ws="none",
+            interface="asgi3",
             loop="uvloop",
             lifespan="on",
             log_config=None,
