@@ -4,9 +4,11 @@ docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 """
 
 import asyncio
+import contextlib
 import gc
 import math
 import re
+import resource
 import signal
 import socket
 from types import FrameType
@@ -410,6 +412,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _open_files() -> None:
+    """Allow as many connections as the system lets us: its soft limit is often 1,024 files.
+
+    Clients that only connect would else take the files that calls to Spotify need.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it doesn't tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(app: App, settings: Settings, listening: socket.socket) -> None:
     """Serve `app` on `listening` until a signal."""
+    _open_files()
     Server(app, settings).run(sockets=[listening])
