@@ -1,6 +1,6 @@
 """The app: the only place where the parts are joined."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,9 @@ class App:
         crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one ASGI connection."""
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _upstream(self, settings: Settings, transport: httpx.AsyncBaseTransport) -> Ask:
         """Return what asks Spotify: one call for all who ask the same, none while it wants none."""

@@ -58,9 +58,14 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        requests = Counter(
-            f"{_PREFIX}_requests", "Requests for tokens.", ["flow", "outcome"], registry=registry
-        )
+        # Zeros at the start, so that a rate has something to start from.
+        self._requests = {(flow, outcome): 0 for flow in FLOWS for outcome in OUTCOMES}
+        self._spared = {(flow, reason): 0 for flow in FLOWS for reason in SPARED}
+        counts = partial(iter, self._requests.items())
+        registry.register(_Counts("requests", "Requests for tokens.", ["flow", "outcome"], counts))
+        told = "Requests that were answered without a call to Spotify of their own."
+        spared = partial(iter, self._spared.items())
+        registry.register(_Counts("spared_calls", told, ["flow", "reason"], spared))
         upstream = Histogram(
             f"{_PREFIX}_upstream_duration_seconds",
             "From asking Spotify to its whole answer, or its lack.",
@@ -74,22 +79,7 @@ class Metrics:
             ["flow", "error"],
             registry=registry,
         )
-        spared = Counter(
-            f"{_PREFIX}_spared_calls",
-            "Requests that were answered without a call to Spotify of their own.",
-            ["flow", "reason"],
-            registry=registry,
-        )
-        # Made at once, so that a rate has a zero to start from, and no request looks one up.
-        self._requests = {
-            (flow, outcome): requests.labels(flow, outcome)
-            for flow in FLOWS
-            for outcome in OUTCOMES
-        }
         self._upstream = {flow: upstream.labels(flow) for flow in FLOWS}
-        self._spared = {
-            (flow, reason): spared.labels(flow, reason) for flow in FLOWS for reason in SPARED
-        }
         build = Gauge(f"{_PREFIX}_build_info", "This build.", ["version"], registry=registry)
         build.labels(version).set(1)
 
@@ -110,13 +100,15 @@ class Metrics:
 
     def tokens_opened(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
         """Show what `counts` holds at a scrape, for each key: "current" or "previous", its name."""
-        self._registry.register(_TokensOpened(keys, counts))
+        told = "Sealed refresh tokens, by the key that opened them."
+        found = partial(zip, keys, counts, strict=True)
+        self._registry.register(_Counts("tokens_opened", told, ["key", "fingerprint"], found))
 
     def count(self, flow: str, outcome: str, spared: str | None) -> None:
         """Count a request that has ended."""
-        self._requests[flow, outcome].inc()
+        self._requests[flow, outcome] += 1
         if spared is not None:
-            self._spared[flow, spared].inc()
+            self._spared[flow, spared] += 1
 
     def observe_upstream(self, flow: str, seconds: float, error: str | None) -> None:
         """Add a call to Spotify, which took `seconds`."""
@@ -135,19 +127,22 @@ class Metrics:
         return metrics
 
 
-class _TokensOpened(Collector):
-    """Counts kept elsewhere, so that counting a token costs an addition and no lock."""
+class _Counts(Collector):
+    """Counts kept elsewhere, so that to count is an addition and takes no lock."""
 
-    def __init__(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        counts: Callable[[], Iterator[tuple[Sequence[str], int]]],
+    ) -> None:
+        self._named = (f"{_PREFIX}_{name}", documentation)
+        self._labels = labels
         self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        opened = CounterMetricFamily(
-            f"{_PREFIX}_tokens_opened",
-            "Sealed refresh tokens, by the key that opened them.",
-            labels=["key", "fingerprint"],
-        )
-        for key, count in zip(self._keys, self._counts, strict=True):
-            opened.add_metric(key, count)
-        yield opened
+        counter = CounterMetricFamily(*self._named, labels=self._labels)
+        for labels, count in self._counts():
+            counter.add_metric(labels, count)
+        yield counter

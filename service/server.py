@@ -4,9 +4,11 @@ docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 """
 
 import asyncio
+import contextlib
 import gc
 import math
 import re
+import resource
 import signal
 import socket
 from types import FrameType
@@ -31,7 +33,7 @@ HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
-UPGRADE_HINT = b"pgrade:"
+UPGRADE_HINT = b"upgrade:"
 BACKLOG = 2048
 GC_THRESHOLD = 10_000
 """Objects that are new since the collector came last."""
@@ -98,7 +100,7 @@ class Protocol(HttpToolsProtocol):
         if self._idle:
             self._idle, self._deadline = False, None
         self._message_bytes += len(data)
-        if self._in_head and UPGRADE_HINT in data:
+        if self._in_head and UPGRADE_HINT in data.lower():
             data = _without_upgrade(data)
         try:
             self.parser.feed_data(data)
@@ -159,11 +161,12 @@ class Protocol(HttpToolsProtocol):
     def _complete_scope(self) -> None:
         """Add what is known once the headers are."""
         url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        raw_path = url.path or b"/"  # of a URL with a host alone
+        path = raw_path.decode("ascii")
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = self.parser.get_http_version()
         self.scope["path"] = unquote(path) if "%" in path else path
-        self.scope["raw_path"] = url.path
+        self.scope["raw_path"] = raw_path
         self.scope["query_string"] = url.query or b""
 
     def on_body(self, body: bytes) -> None:
@@ -287,9 +290,12 @@ def _without_upgrade(data: bytes) -> bytes:
     """Ignore an offer to upgrade, as a server may (RFC 9110, section 7.8).
 
     httptools takes the offer, and what should be the request's body for another protocol.
+
+    NOTE: only a line that is known to be whole goes. What comes later would continue the header
+    before it, by the rest of a value or by a fold; such an offer is left to be refused.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
-    return re.sub(rb"(?i)\r\nupgrade:[^\r\n]*", b"", head) + end + rest
+    return re.sub(rb"(?i)\r\nupgrade:[^\r\n]*(?=\r\n[^ \t])", b"", head + end) + rest
 
 
 class Server(uvicorn.Server):
@@ -304,6 +310,7 @@ class Server(uvicorn.Server):
             app,
             http=protocol,
             ws="none",
+            interface="asgi3",
             loop="uvloop",
             lifespan="on",
             log_config=None,
@@ -405,6 +412,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _open_files() -> None:
+    """Allow as many connections as the system lets us: its soft limit is often 1,024 files.
+
+    Clients that only connect would else take the files that calls to Spotify need.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it doesn't tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(app: App, settings: Settings, listening: socket.socket) -> None:
     """Serve `app` on `listening` until a signal."""
+    _open_files()
     Server(app, settings).run(sockets=[listening])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -95,6 +96,16 @@ def test_a_taken_port_is_told_with_status_1() -> None:
     assert ended.returncode == 1
     assert json.loads(ended.stdout)["problem"] == "Address already in use"
     assert ended.stderr == ""
+
+
+def test_it_may_open_as_many_files_as_the_system_lets_it(simulator_url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        with started(simulator_url) as (process, _url):
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_weak_key_is_warned_about(simulator_url: str) -> None:

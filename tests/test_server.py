@@ -190,6 +190,40 @@ def test_an_offer_to_upgrade_that_comes_in_pieces_smuggles_nothing(
     assert simulator.get("/admin/requests").json() == []
 
 
+UPGRADE = "Upgrade: 0000\r\n"
+
+
+@pytest.mark.parametrize("offer", [UPGRADE, UPGRADE.upper(), "Upgrade: 0\r\n 000\r\n"])
+@pytest.mark.parametrize("connection", ["Connection: Upgrade\r\n", ""])
+def test_an_offer_to_upgrade_changes_no_other_header_wherever_it_is_cut(
+    client: httpx.Client, offer: str, connection: str
+) -> None:
+    """It is ignored or refused: the request before it is as long as it says, and so is the next."""
+    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\n{connection}Content-Length: 1\r\n"
+    for cut in range(len(offer) + 1):
+        with connect(client) as raw:
+            raw.sendall((head + offer[:cut]).encode())
+            time.sleep(0.01)
+            raw.sendall((offer[cut:] + "\r\na").encode())
+            first = raw.recv(65536)
+            if first.startswith(b"HTTP/1.1 400 "):
+                continue
+            assert first.startswith(b"HTTP/1.1 404 "), (cut, first)
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.recv(65536).startswith(b"HTTP/1.1 200 "), cut
+
+
+def test_an_offer_to_upgrade_in_one_piece_is_ignored_in_any_spelling(client: httpx.Client) -> None:
+    for name in ("Upgrade", "UPGRADE", "uPGRADE"):
+        lines = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n{name}: h2c\r\n\r\n"
+        assert talk(client, lines)[0].startswith("HTTP/1.1 200 ")
+
+
+def test_a_url_with_a_host_alone_is_the_root(client: httpx.Client) -> None:
+    head, _ = talk(client, "GET http://x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 ")
+
+
 def test_line_ends_alone_do_not_hold_a_connection(start: Start) -> None:
     with connect(start(REQUEST_TIMEOUT="0.3")) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

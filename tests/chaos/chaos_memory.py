@@ -67,6 +67,13 @@ class Watched:
         told: dict[str, int] = json.loads(self._told.read_text())
         return told
 
+    def rested(self, tasks: int) -> dict[str, int]:
+        """Return what it holds once it has no more than `tasks`, or after 5 s."""
+        end = time.monotonic() + 5
+        while (told := self.inside())["tasks"] > tasks and time.monotonic() < end:
+            time.sleep(0.2)  # the last answers' tasks end after their clients have read them
+        return told
+
     async def after(self, count: int) -> Tally:
         """Ask `count` mixed requests, 16 at a time, taking a hundred samples."""
         tally, requests = Tally(), mixed()
@@ -105,7 +112,7 @@ def test_two_hours(
     start = time.monotonic()
     tally = run(watched.after(count))
     seconds = time.monotonic() - start
-    after, inside_after = _rested(service), watched.inside()
+    after, inside_after = _rested(service), watched.rested(inside_before["tasks"])
     growth = watched.growth(count)
     figure(
         f"{count:,} requests in {seconds:.0f} s ({count / 50 / 60:.0f} min of 50/s): {tally};"

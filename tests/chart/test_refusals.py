@@ -120,7 +120,14 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     ),
     *[
         ("minimal", {"rateLimit": {"limit": "1/day", "storage": {"url": url}}}, STORAGE)
-        for url in ("valkey:6379", "http://a", "redis://", "redis://a/b", "rediss://a?x=y")
+        for url in (
+            "valkey:6379",
+            "http://a",
+            "redis://",
+            "redis://a/b",
+            "rediss://a?x=y",
+            "redis://:p@a:port",
+        )
     ],
     (
         "minimal",

@@ -72,7 +72,7 @@ app.kubernetes.io/component: server
 {{- define "spotify-api-server.rateLimitPort" -}}
 {{- with .Values.rateLimit.storage }}
 {{- if .url -}}
-{{ regexFind ":[0-9]+$" (urlParse .url).host | trimPrefix ":" | default "6379" }}
+{{ regexFind ":[0-9]+(/[0-9]*)?$" .url | regexFind "[0-9]+" | default "6379" }}
 {{- else -}}
 {{ .port }}
 {{- end }}

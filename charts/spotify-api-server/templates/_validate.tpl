@@ -85,7 +85,7 @@
 {{- fail "rateLimit.trustedProxies and rateLimit.storage need rateLimit.limit, such as 60/minute." }}
 {{- else if and .storage.url .storage.existingSecret }}
 {{- fail "rateLimit.storage has more than one source: set either url or existingSecret." }}
-{{- else if and .storage.url (not (regexMatch "^(redis|valkey)s?://[^/?#]+(/[0-9]*)?$" .storage.url)) }}
+{{- else if and .storage.url (not (regexMatch "^(redis|valkey)s?://([^/?#@]*@)?(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[0-9]*)?$" .storage.url)) }}
 {{- fail "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, and no more than a port and the number of a database." }}
 {{- end }}
 {{- end }}
