@@ -85,7 +85,7 @@ class App:
 
         limiter = Limiter(settings, self.metrics)
         self._closing.push_async_callback(limiter.aclose)
-        return limiter.swap(context, ask)
+        return Swap(context, ask, limiter.admit)
 
     def _flows(self, settings: Settings, swap: Swap) -> list[HTTPRouteHandler]:
         """Return the handlers of the flows, the app's own token kept between them."""

@@ -7,7 +7,6 @@ NOTE: printing values is what this is for; those that are secret, or could be if
 """
 
 import asyncio
-import ipaddress
 import re
 import textwrap
 import time
@@ -183,18 +182,11 @@ def _redirect_hints(name: str, uri: str) -> Iterator[str]:
             f"{name} has the host localhost, which Spotify refuses: use 127.0.0.1, as in "
             "http://127.0.0.1:8888/callback, here and in Spotify's dashboard"
         )
-    elif parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    elif parts.scheme == "http" and not settings.is_loopback(parts.hostname or ""):
         yield (
             f"{name} must be https: Spotify takes http on 127.0.0.1 and [::1] only; "
             "change it here and in Spotify's dashboard"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _key_hints(values: Mapping[str, object]) -> Iterator[str]:

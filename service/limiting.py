@@ -19,15 +19,13 @@ from urllib.parse import urlsplit
 from limits import parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from litestar.types import ASGIApp
 
-from service import addresses, flows, observation
+from service import addresses, observation
 from service.addresses import Clients
-from service.asgi import Receive, Scope
+from service.asgi import Scope
 from service.errors import RateLimited
 from service.logs import log
 from service.metrics import Metrics
-from service.routes import Ask, Exchange, Flow, Form, Swap
 from service.settings import Secret, Settings
 
 COUNTS: Final = 65_536
@@ -44,28 +42,6 @@ FAILURES: Final = 2 * CONNECTIONS
 
 if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
-
-
-class LimitedSwap(Swap):
-    """A Swap that refuses a client's request before it reads the body, if there were too many."""
-
-    def __init__(self, context: flows.Context, ask: Ask, limiter: "Limiter") -> None:
-        super().__init__(context, ask)
-        self._limiter = limiter
-
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        flow: Flow[Form],
-        exchange: Exchange | None = None,
-    ) -> ASGIApp:
-        """Answer a request as Swap does, or raise RateLimited."""
-        if seconds := await self._limiter.wait(scope):
-            observed = observation.of(scope)
-            observed.flow, observed.event = flow.grant.__name__, "request.rate_limited"
-            raise RateLimited(seconds)
-        return await super().__call__(scope, receive, flow, exchange)
 
 
 class Limiter:
@@ -85,9 +61,11 @@ class Limiter:
         counts = self._storage.counts if self._storage else BoundedMemory()
         self._window = SlidingWindowCounterRateLimiter(counts)
 
-    def swap(self, context: flows.Context, ask: Ask) -> Swap:
-        """Return a Swap within these limits."""
-        return LimitedSwap(context, ask, self)
+    async def admit(self, scope: Scope) -> None:
+        """Count the request in `scope`, or raise RateLimited if its client had too many."""
+        if seconds := await self.wait(scope):
+            observation.of(scope).event = "request.rate_limited"
+            raise RateLimited(seconds)
 
     async def wait(self, scope: Scope) -> int:
         """Count the request in `scope`; return 0, or the seconds after which it may come again."""

@@ -72,7 +72,7 @@ class Observation:
         method = scope["method"]
         log.emit(
             self._level(route),
-            self.event or self._outcome(route),
+            self.event or self._event(route),
             **({"flow": self.flow} if self.flow else {}),
             method=method if method in _LOGGED_METHODS else "other",
             route=route,
@@ -103,7 +103,8 @@ class Observation:
         """Tell whether it was we who failed."""
         return self.status == InternalError.status and self.event is None
 
-    def _outcome(self, route: str | None) -> str:
+    def _event(self, route: str | None) -> str:
+        """Name the request's event, where no room has."""
         if route in probes.PATHS:
             return "probe.answered"
         if self._is_defect():

@@ -31,6 +31,7 @@ AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[Scope, Receive], Awaitable[ASGIApp]]
 Ask = Callable[[Grant], Awaitable[Upstream]]
 Exchange = Callable[[Grant], Awaitable[Exchanged]]
+Admit = Callable[[Scope], Awaitable[None]]
 
 CODE_FLOW = "/authorization-code-flow"
 PKCE_FLOW = "/authorization-code-flow-pkce"
@@ -67,11 +68,15 @@ def straight(path: str) -> Callable[[Handler], HTTPRouteHandler]:
 
 
 class Swap:
-    """The way of a request through forms, flows, Spotify and answers."""
+    """The way of a request through forms, flows, Spotify and answers.
 
-    def __init__(self, context: flows.Context, ask: Ask) -> None:
+    `admit`, if there is one, may refuse a request before its body is read.
+    """
+
+    def __init__(self, context: flows.Context, ask: Ask, admit: Admit | None = None) -> None:
         self._context = context
         self._ask = ask
+        self._admit = admit
 
     async def __call__(
         self,
@@ -86,6 +91,8 @@ class Swap:
         """
         observed = observation.of(scope)
         observed.flow = flow.grant.__name__
+        if self._admit is not None:
+            await self._admit(scope)
         body_type, body = await _body(scope, receive)
         asked = flow.grant(forms.decode(body_type, body, flow.form), self._context)
         upstream, answer = await (exchange or self.exchange)(asked)

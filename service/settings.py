@@ -414,14 +414,15 @@ def _check_upstream(values: dict[str, object], problems: dict[str, str]) -> None
     if not isinstance(url, str) or values.get("allow_insecure_upstream"):
         return
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         problems |= {
             "SPOTIFY_TOKEN_URL": "SPOTIFY_TOKEN_URL must be https: it gets the client secret; "
             "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
         }
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is this machine, by address or as `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -39,10 +39,8 @@ $(SCHEMATHESIS)/.ready: tests/fuzz/schemathesis.txt
 	@touch $@
 fuzz-api: $(READY) $(SCHEMATHESIS)/.ready
 	PATH="$(SCHEMATHESIS)/bin:$$PATH" $(BIN)/python -m tests.fuzz.api $(FUZZ_SECONDS)
-FUZZ_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header $(LOCK)
 fuzz-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
-	$(FUZZ_COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
-	$(FUZZ_COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
+	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
+	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
 lock: fuzz-lock

@@ -95,8 +95,9 @@ def test_a_lookup_that_outlives_its_loop_ends_in_silence(
             async with asyncio.timeout(0.02):
                 await Name("accounts.spotify.test", 443).addresses()
 
+    before = set(threading.enumerate())
     asyncio.run(leave())
-    looking = set(threading.enumerate()) - {threading.main_thread()}
+    [lookup] = set(threading.enumerate()) - before
     system.end.set()
-    for thread in looking:
-        thread.join(5)
+    lookup.join(5)
+    assert not lookup.is_alive()
