@@ -1,0 +1,9 @@
+"""The pages in a real Chromium, against service and simulator on real sockets: `make browser-test`.
+
+`make test` leaves these out: they need Chromium and Node.js.
+
+    chromium      where it is, and that it reaches nothing but this machine
+    watching      what a page must not do, and a test has to announce
+    tools.*       Playwright, which drives Chromium, locked apart from ours
+    npm/          axe, which finds what keeps people out, and TypeScript's compiler
+"""
