@@ -18,6 +18,7 @@ SECONDS = 10
 Open = Callable[..., Page]
 Picture = Callable[[str], None]
 StartService = Callable[..., Service]
+StartSimulator = Callable[[dict[str, str]], Simulator]
 _failed = pytest.StashKey[bool]()
 
 
@@ -78,6 +79,24 @@ def start_service(
             service = Service(directory, token_url, **{"TRY_PAGE": "true", **changes})  # type: ignore[arg-type]
             watch.allow(service.url)
             return stack.enter_context(service)
+
+        yield start
+
+
+@pytest.fixture
+def start_simulator(
+    watch: Watch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartSimulator]:
+    """Return what starts another simulator with flags, until the test ends."""
+    with ExitStack() as stack:
+
+        def start(flags: dict[str, str]) -> Simulator:
+            given = [part for flag in flags.items() for part in flag]
+            simulator = stack.enter_context(
+                Simulator(tmp_path_factory.mktemp("simulator"), flags=given)
+            )
+            watch.allow(simulator.url)
+            return simulator
 
         yield start
 
