@@ -1,6 +1,7 @@
 """The page at /try in a person's hands."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +59,7 @@ def answered(page: Page, path: str, act: Callable[[], Any]) -> Response:
     return caught.value
 
 
-def expect_said(page: Page, text: str) -> None:
+def expect_said(page: Page, text: str | re.Pattern[str]) -> None:
     """Hold that screen readers were told this last."""
     expect(page.get_by_role("status")).to_have_text(text)
 
