@@ -1,7 +1,6 @@
 // @ts-check
 // An answer of the server, as the page shows it.
 
-import { bodyOf } from "./calls.js";
 import { copies, element } from "./elements.js";
 import { explained } from "./explained.js";
 import { shortened } from "./shortened.js";
@@ -17,9 +16,9 @@ const REASONS = /** @type {Record<number, string>} */ ({
 });
 const HEADERS = ["retry-after", "allow", "content-type", "x-request-id"];
 const WHOSE = {
-  ours: "this server’s error",
-  spotify: "Spotify’s error, passed on",
-  nobody: "no answer",
+  ours: "This server’s error.",
+  spotify: "Spotify’s error, passed on.",
+  nobody: "Nobody answered.",
 };
 
 /**
@@ -96,9 +95,9 @@ function failure(answer) {
     "div",
     { class: "answer" },
     head(answer),
-    element("p", { class: "whose" }, element("strong", {}, `It is ${WHOSE[told.whose]}.`), ` ${told.means}`),
+    element("p", { class: "whose" }, element("strong", {}, WHOSE[told.whose]), ` ${told.means}`),
     ...(answer.status ? [element("pre", { tabindex: "0", "aria-label": "Answer" }, element("code", {}, raw))] : []),
-    element("p", {}, element("strong", {}, "Your app: "), told.do),
+    element("p", {}, element("strong", {}, "What to do: "), told.do),
   );
 }
 
@@ -108,10 +107,7 @@ function failure(answer) {
  * @param {import("./calls.js").Call} call
  */
 export function asCurl(call) {
-  const long = (bodyOf(call) ?? "").length > 200;
-  const line = long
-    ? `head -c ${bodyOf(call)?.length} /dev/zero | curl -sS -i '${location.origin}${call.path}' \\\n  -H 'Content-Type: application/x-www-form-urlencoded' --data-binary @-\n`
-    : curlOf(call, location.origin);
+  const line = curlOf(call, location.origin);
   const copy = element("button", { type: "button", class: "quiet" }, "Copy code");
   return element(
     "div",

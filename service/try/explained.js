@@ -9,6 +9,7 @@
  */
 
 const LATER = "Try again later, with growing pauses. Keep the refresh token.";
+const USED_UP = "A code may be used up by then: if it is refused, log in again.";
 const MEND = "Mend the request: asking again the same way is of no use.";
 const LOG_IN = "Forget the tokens and have the person log in again. Never ask again with the same one.";
 
@@ -25,15 +26,15 @@ const REASONS = /** @type {const} */ ([
 /** Ours by status. @type {Record<number, [string, string]>} */
 const STATUSES = {
   400: ["The request can’t be understood.", MEND],
-  404: ["There is nothing at this path; or the flow is switched off, as CLIENT_CREDENTIALS_ENABLED=false does.", "Look at the URL in the app. It has to be one of those that /docs lists."],
+  404: ["There is nothing at this path; or the flow is switched off, as CLIENT_CREDENTIALS_ENABLED=false does.", "Look at the URL in the app. It has to be one of those that /docs lists, and the flow has to be on."],
   405: ["The path takes another method, the one in Allow.", "Post: tokens never come by GET."],
   408: ["The request’s body did not arrive in time.", LATER],
   413: ["The body has 16 KiB or more. It was not read to its end.", MEND],
   415: ["The body’s media type holds no form.", "Send Content-Type: application/x-www-form-urlencoded, or JSON as application/json."],
-  500: ["A defect of this server. Its log has the cause, under this X-Request-ID.", LATER],
-  502: ["Spotify could not be reached, or what it answered can’t be handed on.", LATER],
+  500: ["A defect of this server. Its log has the cause, under this X-Request-ID.", "Don’t ask again: tell the operator that id."],
+  502: ["Spotify could not be reached, or what it answered can’t be handed on.", `${LATER} ${USED_UP}`],
   503: ["The server has too many calls to Spotify under way.", "Wait for the seconds in Retry-After."],
-  504: ["Spotify did not answer within UPSTREAM_TIMEOUT.", `${LATER} The code may be used up: if it is refused then, log in again.`],
+  504: ["Spotify did not answer within UPSTREAM_TIMEOUT.", `${LATER} ${USED_UP}`],
 };
 
 /** Spotify's by their code (RFC 6749, section 5.2). @type {Record<string, [string, string]>} */
