@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, BrowserType, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
@@ -38,10 +38,8 @@ def executable() -> str:
 @contextmanager
 def running() -> Iterator[Browser]:
     """Run Chromium headless, with an empty profile, for as long as the block lasts."""
-    with sync_playwright() as playwright, launch(playwright.chromium) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=executable(), args=_ARGUMENTS) as browser,
+    ):
         yield browser
-
-
-def launch(chromium: BrowserType, *arguments: str) -> Browser:
-    """Start Chromium with more arguments; whoever does closes it."""
-    return chromium.launch(executable_path=executable(), args=[*_ARGUMENTS, *arguments])

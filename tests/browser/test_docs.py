@@ -89,7 +89,7 @@ def test_a_phone_scrolls_down_only(open_page: Open, service: Service) -> None:
     assert not page.evaluate(WIDE)
 
 
-def test_it_is_the_same_without_javascript(open_page: Open, service: Service, docs: Page) -> None:
+def test_it_is_the_same_without_scripts(open_page: Open, docs: Page, service: Service) -> None:
     without = open_page(java_script_enabled=False)
     without.goto(f"{service.url}/docs")
     assert without.locator("body").aria_snapshot() == docs.locator("body").aria_snapshot()

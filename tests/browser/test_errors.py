@@ -10,8 +10,8 @@ from tests.browser.trying import answered, expect_said, pasted, region, visit
 from tests.browser.watching import Watch
 from tests.chaos.processes import Service
 
-OURS = "It is this server’s error."
-SPOTIFYS = "It is Spotify’s error, passed on."
+OURS = "This server’s error."
+SPOTIFYS = "Spotify’s error, passed on."
 PROVOCATIONS = [
     # button, status text, whose, what the page says of it, what the app is to do
     ("400 Missing field", "Bad Request", OURS, "missing, empty", "Mend the request"),

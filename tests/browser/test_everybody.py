@@ -3,9 +3,8 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import chromium
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PICTURES, Open
 from tests.browser.trying import PHONE, answered, expect_said, log_in, region, visit
@@ -28,7 +27,7 @@ FOCUS = """
 ROLES = """
 - link "Skip to the first step"
 - banner:
-  - paragraph: with a simulator of Spotify
+  - paragraph: With a simulator of Spotify
   - heading "Try it" [level=1]
   - navigation "Steps":
     - list:
@@ -274,16 +273,15 @@ def test_text_can_be_twice_as_large(open_page: Open, service: Service, watch: Wa
     assert not page.evaluate(TOO_WIDE)
 
 
-def test_without_scripts_it_says_so(browser: Browser, service: Service) -> None:
-    """Playwright's own switch stops scripts and shows no <noscript>: Chromium's does both."""
-    with chromium.launch(browser.browser_type, "--blink-settings=scriptEnabled=false") as without:
-        page = without.new_page()
-        page.goto(f"{service.url}/try")
-        told = page.get_by_text("This page is made of scripts, and they are switched off.")
-        expect(told).to_be_visible()
-        page.screenshot(path=PICTURES / "without-scripts.png")
+def test_without_scripts_it_says_so(open_page: Open, service: Service) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto(f"{service.url}/try")
+    told = page.locator("noscript > *")  # which are elements only where scripts are off
+    expect(told).to_be_visible()
+    expect(told).to_have_text("This page is made of scripts, and they are switched off.")
 
 
 def test_with_scripts_it_does_not(page: Page, service: Service) -> None:
     visit(page, service)
-    expect(page.get_by_text("they are switched off.")).to_be_hidden()
+    expect(page.locator("noscript")).to_be_hidden()
+    expect(page.locator("noscript > *")).to_have_count(0)
