@@ -101,7 +101,7 @@ function field(name, value) {
       element(
         "p",
         { class: "hint" },
-        "Encrypted with the server’s SECRET_KEY: Spotify and anybody else can’t use it, only this server opens it. Your app keeps it as it would keep Spotify’s.",
+        "Encrypted with the server’s SECRET_KEY: only this server opens it, and Spotify doesn’t take it. Whoever has it can refresh here, so your app keeps it like a password.",
       ),
     );
   }

@@ -80,7 +80,7 @@ export function faults(redirect, timeout) {
       name: "Spotify wants fewer requests",
       status: 429,
       call: fault("fault-ratelimit-5"),
-      hint: "a second one within 5 s is refused by this server itself",
+      hint: "then this server refuses by itself for 5 s",
     },
     {
       name: "Spotify fails with a page",
