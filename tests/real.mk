@@ -59,7 +59,8 @@ $(BROWSER_NPM)/node_modules: $(BROWSER_NPM)/package-lock.json
 browser-test: $(BROWSER_VENV)/.ready $(BROWSER_NPM)/node_modules ## Test the pages in Chromium (needs it and Node.js)
 	$(BROWSER_VENV)/bin/mypy tests/browser
 	$(BROWSER_VENV)/bin/python -m pytest tests/browser $(BROWSER)
-screenshots: browser-test ## Put the pictures that Chromium just made into the README
+screenshots: $(BROWSER_VENV)/.ready ## Take the README's pictures of the page anew
+	$(BROWSER_VENV)/bin/python -m pytest tests/browser/test_pictures.py -k "light or dark"
 	cp .browser/try-tokens.png .browser/try-error.png docs/images
 browser-lock: $(READY)
 	@$(BIN)/python -m pip install --quiet uv

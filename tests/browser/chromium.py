@@ -1,11 +1,15 @@
-"""The Chromium of this machine, without a way to the internet."""
+"""The Chromium of this machine, without a way to the internet.
+
+NOTE: it breaks requests off (ERR_NETWORK_CHANGED) while the machine gets or loses addresses, as it
+does when containers are started beside it.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserType, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
@@ -16,9 +20,8 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # No other host has an address, not even one that is written as an address.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
 )
+_HERE = "EXCLUDE 127.0.0.1 , EXCLUDE localhost"
 
 
 def executable() -> str:
@@ -38,8 +41,14 @@ def executable() -> str:
 @contextmanager
 def running() -> Iterator[Browser]:
     """Run Chromium headless, with an empty profile, for as long as the block lasts."""
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=executable(), args=_ARGUMENTS) as browser,
-    ):
+    with sync_playwright() as playwright, launch(playwright.chromium) as browser:
         yield browser
+
+
+def launch(chromium: BrowserType, reachable: str = _HERE) -> Browser:
+    """Start Chromium; `reachable` are the rules of its resolver that make an exception.
+
+    No other host has an address, not even one that is written as an address.
+    """
+    rules = f"--host-resolver-rules={reachable} , MAP * ~NOTFOUND"
+    return chromium.launch(executable_path=executable(), args=[*_ARGUMENTS, rules])

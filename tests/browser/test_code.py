@@ -27,7 +27,7 @@ STEPS = {
 @pytest.fixture
 def trying(open_page: Open, service: Service) -> Page:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    visit(page, service)
+    visit(page, service.url)
     return page
 
 
@@ -75,7 +75,7 @@ def test_the_language_is_the_same_everywhere_and_stays(trying: Page, service: Se
     tab(trying, "Tokens", "Kotlin").click()
     for step in STEPS:
         expect(tab(trying, step, "Kotlin")).to_have_attribute("aria-selected", "true")
-    visit(trying, service)
+    visit(trying, service.url)
     expect(tab(trying, "Log in", "Kotlin")).to_have_attribute("aria-selected", "true")
 
 
@@ -84,7 +84,7 @@ def test_a_language_that_is_none_is_no_harm(open_page: Open, service: Service, k
     page = open_page()
     page.goto(f"{service.url}/healthz")
     page.evaluate("kept => localStorage.setItem('spotify-api-server.language', kept)", kept)
-    visit(page, service)
+    visit(page, service.url)
     expect(tab(page, "Log in", "curl")).to_have_attribute("aria-selected", "true")
 
 
@@ -110,7 +110,7 @@ def test_the_redirect_uri_and_whole_tokens_are_copied(trying: Page, service: Ser
 def test_where_nothing_can_be_copied_it_says_so(open_page: Open, service: Service) -> None:
     page = open_page()
     page.add_init_script("delete Navigator.prototype.clipboard")  # as on plain http elsewhere
-    visit(page, service)
+    visit(page, service.url)
     page.get_by_role("button", name="Copy redirect URI").click()
     expect(page.get_by_role("button", name="Can’t copy")).to_be_visible()
     expect_said(page, "The browser does not let this page copy: select the text.")

@@ -53,7 +53,7 @@ def test_an_error_is_explained_and_its_line_for_curl_brings_the_same(
     do: str,
 ) -> None:
     status = button[:3]
-    visit(page, service)
+    visit(page, service.url)
     announce(watch, status)
     provoke(page, button)
     expect_said(page, f"The answer is {status} {words}.")
@@ -70,7 +70,7 @@ def statuses(answer: str) -> list[str]:
 
 
 def test_every_button_is_tried_here(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     buttons = region(page, "Errors").locator("button.provoke").all_inner_texts()
     elsewhere = {"429 Spotify wants fewer requests", "504 Spotify is silent"}
     assert set(buttons) == {button for button, *_ in PROVOCATIONS} | elsewhere
@@ -79,7 +79,7 @@ def test_every_button_is_tried_here(page: Page, service: Service) -> None:
 def test_too_many_requests_are_spotifys_error_first_and_ours_after(
     page: Page, start_service: StartService, watch: Watch, picture: Picture
 ) -> None:
-    visit(page, start_service())
+    visit(page, start_service().url)
     announce(watch, 429)
     provoke(page, "429 Spotify wants fewer requests")
     text = told(page)
@@ -97,7 +97,7 @@ def test_too_many_requests_are_spotifys_error_first_and_ours_after(
 def test_silence_is_waited_for_and_then_explained(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
-    visit(page, start_service(UPSTREAM_TIMEOUT="1"))
+    visit(page, start_service(UPSTREAM_TIMEOUT="1").url)
     expect(page.get_by_text("takes 1 s")).to_be_visible()
     announce(watch, 504)
     provoke(page, "504 Spotify is silent")
@@ -110,7 +110,7 @@ def test_a_service_that_has_stopped_is_told_of(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
     service = start_service()
-    visit(page, service)
+    visit(page, service.url)
     service.stop()
     watch.announce("^error: Failed to load resource: net::ERR_CONNECTION_REFUSED")
     region(page, "Errors").get_by_role("button", name="405 Wrong method").click()
@@ -123,7 +123,7 @@ def test_a_service_that_has_stopped_is_told_of(
 def test_a_spotify_that_cannot_be_reached_is_told_of(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
-    visit(page, start_service("http://127.0.0.1:9/api/token"))
+    visit(page, start_service("http://127.0.0.1:9/api/token").url)
     announce(watch, 502)
     answered(page, "/retrieve-tokens", page.get_by_role("button", name="Get the app’s token").click)
     shown = region(page, "The app’s own token")
@@ -132,7 +132,7 @@ def test_a_spotify_that_cannot_be_reached_is_told_of(
 
 
 def test_the_apps_own_token_is_got_without_anybody(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     answer = answered(
         page, "/retrieve-tokens", page.get_by_role("button", name="Get the app’s token").click
     )

@@ -88,7 +88,7 @@ ROLES = """
 
 def fill(page: Page, service: Service, watch: Watch) -> None:
     """Bring the page to where it shows all that it can."""
-    visit(page, service)
+    visit(page, service.url)
     log_in(page)
     watch.announce("Failed to load resource: .* 405 ")
     for name in ("Get the app’s token", "405 Wrong method"):
@@ -97,7 +97,7 @@ def fill(page: Page, service: Service, watch: Watch) -> None:
 
 
 def test_ears_get_what_eyes_get(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     expect(page.locator("body")).to_match_aria_snapshot(ROLES)
 
 
@@ -111,7 +111,7 @@ def test_nobody_is_kept_out(
     viewport: dict[str, int] | None,
 ) -> None:
     page = open_page(color_scheme=scheme, **({"viewport": viewport} if viewport else {}))
-    visit(page, service)
+    visit(page, service.url)
     assert violations(page) == []
     fill(page, service, watch)
     assert violations(page) == []
@@ -139,7 +139,7 @@ def tab_to(page: Page, wanted: Locator) -> None:
 
 
 def test_a_login_by_keyboard_alone(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     tab_to(page, page.get_by_role("radio", name="PKCE"))
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("radio", name="Authorization code")).to_be_checked()
@@ -164,7 +164,7 @@ def test_a_login_by_keyboard_alone(page: Page, service: Service) -> None:
 
 
 def test_an_error_by_keyboard_alone(page: Page, service: Service, watch: Watch) -> None:
-    visit(page, service)
+    visit(page, service.url)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the first step")).to_be_focused()
     button = page.get_by_role("button", name="405 Wrong method")
@@ -178,7 +178,7 @@ def test_an_error_by_keyboard_alone(page: Page, service: Service, watch: Watch) 
 
 
 def test_arrows_go_through_the_languages(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     tabs = region(page, "Log in").get_by_role("tab")
     tab_to(page, tabs.first)
     languages = ("Swift", "iOS SDK", "Kotlin", "TypeScript", "curl")
@@ -199,7 +199,7 @@ def test_arrows_go_through_the_languages(page: Page, service: Service) -> None:
 
 
 def test_the_skip_link_skips(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the first step")).to_be_in_viewport()
     page.keyboard.press("Enter")
@@ -259,7 +259,7 @@ def test_nothing_moves_for_who_wants_no_motion(
 def test_colours_that_are_forced_hide_nothing(open_page: Open, service: Service) -> None:
     """High contrast: what is chosen, and what has the focus, is still told apart."""
     page = open_page(forced_colors="active")
-    visit(page, service)
+    visit(page, service.url)
     tabs = region(page, "Log in").get_by_role("tab")
     tab_to(page, tabs.first)
     chosen, other = (tab.screenshot() for tab in (tabs.nth(1), tabs.nth(2)))
@@ -282,6 +282,6 @@ def test_without_scripts_it_says_so(open_page: Open, service: Service) -> None:
 
 
 def test_with_scripts_it_does_not(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     expect(page.locator("noscript")).to_be_hidden()
     expect(page.locator("noscript > *")).to_have_count(0)

@@ -28,7 +28,7 @@ BAD_REQUEST = r"Failed to load resource: .* 400 \(Bad Request\)"
 
 @pytest.fixture
 def trying(page: Page, service: Service) -> Page:
-    visit(page, service)
+    visit(page, service.url)
     return page
 
 
@@ -165,7 +165,7 @@ def test_tokens_can_be_forgotten(trying: Page) -> None:
 def test_the_time_left_is_counted_down_and_said_now_and_then(page: Page, service: Service) -> None:
     start = datetime(2026, 11, 1, 12, tzinfo=UTC)
     page.clock.install(time=start)
-    visit(page, service)
+    visit(page, service.url)
     page.clock.pause_at(start.replace(hour=13))
     log_in(page)
     timer = region(page, "Tokens").get_by_role("timer", name="Time to expiry")
@@ -232,9 +232,9 @@ def test_a_refresh_that_fails_says_why_and_keeps_the_tokens(
 
 def test_two_pages_log_in_beside_each_other(open_page: Open, service: Service) -> None:
     first = open_page()
-    visit(first, service)
+    visit(first, service.url)
     second = first.context.new_page()
-    visit(second, service)
+    visit(second, service.url)
     go_to_login(first)
     assert log_in(second, "Authorization code").status == 200
     first.get_by_role("button", name="Agree").click()

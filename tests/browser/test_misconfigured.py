@@ -23,7 +23,7 @@ MEND = "To mend first"
 
 
 def test_where_nothing_is_wrong_nothing_is_said(page: Page, service: Service) -> None:
-    visit(page, service)
+    visit(page, service.url)
     expect(page.get_by_role("heading", name=MEND)).to_be_hidden()
     expect(page.get_by_role("heading", name=MEND, include_hidden=True)).to_have_count(1)
 
@@ -43,7 +43,7 @@ def test_a_redirect_uri_that_is_not_allowed_is_told_of_before_and_after(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
     service = start_service(ALLOWED_REDIRECT_URIS="https://app.example/callback")
-    visit(page, service)
+    visit(page, service.url)
     expect(region(page, MEND)).to_contain_text("Allow this page’s redirect URI")
     expect(region(page, MEND)).to_contain_text(f"does not have {service.url}/try:")
     assert "app.example" not in page.content()
@@ -59,7 +59,7 @@ def test_a_redirect_uri_that_is_allowed_works(page: Page, start_service: StartSe
     port = free_port()
     own = f"http://127.0.0.1:{port}/try"
     allowed = f"https://app.example/callback,{own}"
-    visit(page, start_service(PORT=str(port), ALLOWED_REDIRECT_URIS=allowed))
+    visit(page, start_service(PORT=str(port), ALLOWED_REDIRECT_URIS=allowed).url)
     expect(page.get_by_role("heading", name=MEND)).to_be_hidden()
     assert log_in(page).status == 200
 
@@ -67,7 +67,7 @@ def test_a_redirect_uri_that_is_allowed_works(page: Page, start_service: StartSe
 def test_client_credentials_that_are_off_are_told_of(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
-    visit(page, start_service(CLIENT_CREDENTIALS_ENABLED="false"))
+    visit(page, start_service(CLIENT_CREDENTIALS_ENABLED="false").url)
     shown = region(page, "The app’s own token")
     expect(shown.get_by_text("This server has the flow switched off")).to_be_visible()
     watch.announce("Failed to load resource: .* 404 ")
@@ -79,7 +79,7 @@ def test_client_credentials_that_are_off_are_told_of(
 def test_a_wrong_secret_is_the_operators_to_mend(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
-    visit(page, start_service(CLIENT_SECRET="not-the-secret"))
+    visit(page, start_service(CLIENT_SECRET="not-the-secret").url)
     watch.announce(BAD_REQUEST, times=2)
     assert log_in(page, "Authorization code").status == 400
     told = region(page, "Log in")
@@ -107,7 +107,7 @@ def test_what_the_login_refuses_is_explained_on_return(
     words: str,
 ) -> None:
     service = start_service(start_simulator(simulated).token_url)
-    visit(page, service)
+    visit(page, service.url)
     choose(page, "PKCE")
     watch.announce(BAD_REQUEST)  # the simulator's page
     page.get_by_role("button", name="Log in with the simulator").click()
@@ -126,13 +126,13 @@ def test_a_registered_redirect_uri_is_the_one_the_page_tells(
     port = free_port()
     own = f"http://127.0.0.1:{port}/try"
     simulator = start_simulator({"--redirect-uri": own})
-    visit(page, start_service(simulator.token_url, PORT=str(port)))
+    visit(page, start_service(simulator.token_url, PORT=str(port)).url)
     expect(region(page, "Log in").get_by_text(own, exact=True)).to_be_visible()
     go_to_login(page)
 
 
 def test_the_servers_own_redirect_uri_stands_in(page: Page, start_service: StartService) -> None:
-    visit(page, start_service(REDIRECT_URI="my-app://callback"))
+    visit(page, start_service(REDIRECT_URI="my-app://callback").url)
     button = page.get_by_role("button", name="400 No redirect URI")
     expect(button).to_be_disabled()
     expect(page.get_by_text("REDIRECT_URI is set on this server, and stands in.")).to_be_visible()
@@ -142,9 +142,9 @@ def test_without_docs_no_link_leads_there(
     page: Page, service: Service, start_service: StartService
 ) -> None:
     link = page.get_by_role("link", name="HTTP interface")
-    visit(page, service)
+    visit(page, service.url)
     expect(link).to_be_visible()
-    visit(page, start_service(DOCS="false"))
+    visit(page, start_service(DOCS="false").url)
     expect(link).to_be_hidden()
 
 

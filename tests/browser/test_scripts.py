@@ -37,7 +37,7 @@ def modules(browser: Browser, service: Service) -> Iterator[Page]:
     with browser.new_context() as context:
         watch.over(context)
         page = context.new_page()
-        visit(page, service)
+        visit(page, service.url)
         yield page
     watch.verify()
 

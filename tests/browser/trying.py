@@ -8,16 +8,14 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Response, expect
 
-from tests.chaos.processes import Service
-
 FLOWS = {"PKCE": "authorization-code-flow-pkce", "Authorization code": "authorization-code-flow"}
 """The flows by the page's name for them, and where each is asked for tokens."""
 PHONE = {"width": 390, "height": 844}
 
 
-def visit(page: Page, service: Service) -> None:
-    """Open the page, and wait until its scripts have made it what it is."""
-    page.goto(f"{service.url}/try")
+def visit(page: Page, origin: str) -> None:
+    """Open the page of a service, and wait until its scripts have made it what it is."""
+    page.goto(f"{origin}/try")
     expect(page.get_by_role("button", name="405 Wrong method")).to_be_attached()
 
 
