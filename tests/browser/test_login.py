@@ -134,7 +134,7 @@ def test_between_login_and_answer_only_what_is_needed_is_put_aside(
     query = parse_qs(urlsplit(trying.url).query)
     assert query["redirect_uri"] == [f"{service.url}/try"]
     assert query["code_challenge_method"] == ["S256"]
-    trying.goto(f"{service.url}/healthz")
+    trying.goto(f"{service.url}/docs")
     [kept] = trying.evaluate("Object.values(sessionStorage)")
     assert json.loads(kept) == {
         "flow": "pkce",
