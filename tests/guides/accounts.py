@@ -78,7 +78,7 @@ ELSEWHERE: Final = {
     "README.md#try-it": ".ci/paste-lines",
     "docs/development.md#with-skaffold": "tests/skaffold/dev.py",
     "docs/development.md#with-skaffold/2": "tests/skaffold/dev.py",
-    "docs/development.md#where-there-is-no-docker": "tests/skaffold/dev.py",
+    "docs/development.md#where-there-is-no-docker/2": "tests/skaffold/dev.py",
     "docs/development.md#without-skaffold": "tests/guides/cluster",
     "docs/development.md#a-trace": "tests/guides/cluster",
     "docs/operations.md#command-line": "tests/guides/cluster",
@@ -103,6 +103,7 @@ RUN_BY: Final = {
 
 STAGES: Final = {
     "README.md#try-it/2",
+    "docs/development.md#where-there-is-no-docker",
     "docs/operations.md#updates-lose-nothing",
     "docs/reliability.md#reliability",
     "docs/security.md#fuzzing",

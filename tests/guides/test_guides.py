@@ -130,14 +130,14 @@ def test_a_trial_opens_every_token_of_the_original(trial: Done) -> None:
 
 
 def test_a_trial_refreshes_a_token_of_the_original(trial: Done) -> None:
-    [answer] = re.findall(r'^\{"access_token".*\}', trial.output, re.MULTILINE)
+    [answer] = re.findall(r'\{"access_token".*\}', trial.output)
     assert json.loads(answer)["access_token"]
 
 
 def test_a_trial_counts_what_the_original_can_not_open(trial: Done) -> None:
     stuck = sum(len(token["ciphertext"]) % 4 == 3 for token in ORIGINALS)
     assert stuck
-    assert trial.output.splitlines()[-1].strip().endswith(str(stuck))
+    assert re.search(rf"^ *{stuck}$", trial.output, re.MULTILINE)
 
 
 # With stand-ins ------------------------------------------------------------------------------
