@@ -21,7 +21,7 @@ _TRIAL: Final = "docs/migrate.md#try-it-beside-the-old-one"
 
 # Against service and simulator: test_guides fills in where they are.
 TRIAL: Final = Terminal(
-    (_TRIAL, f"{_TRIAL}/2", f"{_TRIAL}/3", f"{_TRIAL}/4", "docs/migrate.md#go-back")
+    (_TRIAL, f"{_TRIAL}/2", f"{_TRIAL}/3", "docs/migrate.md#go-back", f"{_TRIAL}/4")
 )
 SWAP: Final = Terminal(("docs/http.md#requests",))
 

@@ -89,7 +89,7 @@ class Amazon(BaseHTTPRequestHandler):
 
     calls: list[tuple[str, dict[str, Any]]]
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class says so
+    def do_POST(self) -> None:
         operation = self.headers["X-Amz-Target"].partition(".")[2]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.calls.append((operation, body))

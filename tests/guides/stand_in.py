@@ -50,7 +50,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _check(known: Mapping[str, Any], arguments: Sequence[str]) -> None:
-    options: dict[str, str | bool] = known.get("options", {})
+    options: dict[str, str] = known.get("options", {})
     given, words, waiting = set(), [], list(arguments)
     while waiting:
         argument = waiting.pop(0)
@@ -69,12 +69,12 @@ def _check(known: Mapping[str, Any], arguments: Sequence[str]) -> None:
 
 def _check_value(
     option: str,
-    pattern: str | bool,
+    pattern: str,
     value: str | None,
-    waiting: list[str],  # noqa: FBT001
+    waiting: list[str],
 ) -> None:
-    """Take an option's value, from behind its `=` or from the next word; true means none."""
-    if pattern is True:
+    """Take an option's value, behind its `=` or the next word; none without a pattern."""
+    if not pattern:
         if value is not None:
             raise Misuse(f"{option} takes no value")
         return
@@ -82,7 +82,7 @@ def _check_value(
         if not waiting:
             raise Misuse(f"{option} wants a value")
         value = waiting.pop(0)
-    _match(str(pattern), value, option)
+    _match(pattern, value, option)
 
 
 def _check_words(patterns: Sequence[str], words: Sequence[str], *, repeated: bool) -> None:

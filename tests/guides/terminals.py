@@ -49,7 +49,7 @@ def script(terminal: Terminal) -> str:
 def checkout(there: Path) -> Path:
     """Make `there` look like a checkout to read and to run; files that are made stay in it."""
     there.mkdir()
-    for entry in Path().resolve().iterdir():
+    for entry in Path.cwd().iterdir():
         if entry.name != ".git":
             (there / entry.name).symlink_to(entry)
     return there
@@ -58,7 +58,7 @@ def checkout(there: Path) -> Path:
 def run(terminal: Terminal, where: Path, tools: Path, *, seconds: float = 120) -> Done:
     """Paste the blocks in the directory `where`; the first command that fails ends it.
 
-    `tools` is a directory whose commands come before others of their names; stand-ins are put there.
+    `tools` is a directory whose commands come before others; stand-ins are put there.
     """
     tools.mkdir(exist_ok=True)
     for name in terminal.stand_ins:
