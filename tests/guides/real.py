@@ -63,7 +63,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Done, str
     tool(there / "tools/sudo", SUDO)
     with old_server(port) as name:
         terminal = accounts.DOCKER._replace(
-            fill=accounts.DOCKER.fill | {"127.0.0.1:8080": f"127.0.0.1:{port}"},
+            fill={**accounts.DOCKER.fill, "127.0.0.1:8080": f"127.0.0.1:{port}"},
             variables={
                 "OLD": name,
                 "IMAGE": IMAGE,
