@@ -21,7 +21,7 @@ _TRIAL: Final = "docs/migrate.md#try-it-beside-the-old-one"
 
 # Against service and simulator: test_guides fills in where they are.
 TRIAL: Final = Terminal(
-    (_TRIAL, f"{_TRIAL}/2", f"{_TRIAL}/3", "docs/migrate.md#go-back", f"{_TRIAL}/4")
+    (_TRIAL, f"{_TRIAL}/3", f"{_TRIAL}/4", "docs/migrate.md#go-back", f"{_TRIAL}/5")
 )
 SWAP: Final = Terminal(("docs/http.md#requests",))
 
@@ -32,7 +32,7 @@ HOSTS: Final = {
         stand_ins=("cosign", "docker", "heroku", "git"),
     ),
     "heroku-moved": Terminal(
-        ("docs/migrate.md#heroku", "docs/migrate.md#go-back/2"),
+        (f"{_TRIAL}/2", "docs/migrate.md#heroku", "docs/migrate.md#go-back/2"),
         variables={"APP": "swap-of-old"},
         stand_ins=("heroku", "git"),
     ),
