@@ -45,14 +45,14 @@ def old_server(port: int) -> Iterator[str]:
     """Run what stands for the server that was there before, on the port that it has."""
     settings = {**accounts.SECRETS, "SECRET_KEY": "the-key-of-the-old-server"}
     variables = [f"--env={name}={value}" for name, value in settings.items()]
-    name = f"guides-old-{port}"
+    name = f"guides-{port}-old"
     engine(
         "run", "--detach", f"--name={name}", f"--publish=127.0.0.1:{port}:8080", *variables, IMAGE
     )
     try:
         yield name
     finally:
-        engine("rm", "--force", name, "spotify-api-server")
+        engine("rm", "--force", name, f"guides-{port}")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,11 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Done, str
     tool(there / "tools/sudo", SUDO)
     with old_server(port) as name:
         terminal = accounts.DOCKER._replace(
-            fill={**accounts.DOCKER.fill, "127.0.0.1:8080": f"127.0.0.1:{port}"},
+            fill={
+                **accounts.DOCKER.fill,
+                "127.0.0.1:8080": f"127.0.0.1:{port}",
+                "spotify-api-server": f"guides-{port}",
+            },
             variables={
                 "OLD": name,
                 "IMAGE": IMAGE,

@@ -2,16 +2,18 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tests.guides import stand_in
 from tests.guides.blocks import block
+
+_INHERITED: Final = ("LANG", "COVERAGE_PROCESS_CONFIG")
 
 
 class Terminal(NamedTuple):
@@ -47,36 +49,56 @@ def script(terminal: Terminal) -> str:
 
 
 def checkout(there: Path) -> Path:
-    """Make `there` look like a checkout to read and to run; files that are made stay in it."""
+    """Make `there` look like a checkout to read and to run; files that are made stay in it.
+
+    Files of a person's own, which a block might write to, are not in it.
+    """
     there.mkdir()
-    for entry in Path.cwd().iterdir():
-        if entry.name != ".git":
-            (there / entry.name).symlink_to(entry)
+    tracked = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")  # noqa: S607
+    for name in {".venv", *(file.partition("/")[0] for file in tracked if file)}:
+        (there / name).symlink_to(Path.cwd() / name)
     return there
+
+
+def tool(file: Path, text: str) -> None:
+    """Make a program of these lines of bash."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/usr/bin/env bash\n{text}")
+    file.chmod(0o755)
 
 
 def run(terminal: Terminal, where: Path, tools: Path, *, seconds: float = 120) -> Done:
     """Paste the blocks in the directory `where`; the first command that fails ends it.
 
-    `tools` is a directory whose commands come before others; stand-ins are put there.
+    `tools` is a directory whose programs come before others; stand-ins are put there.
     """
     tools.mkdir(exist_ok=True)
     for name in terminal.stand_ins:
-        _make(tools / name, f'exec "{sys.executable}" "{stand_in.__file__}" {name} "$@"\n')
+        tool(tools / name, f'exec "{sys.executable}" "{stand_in.__file__}" {name} "$@"\n')
     calls = tools / "calls"
     calls.touch()
+    status, output, errors = _paste(script(terminal), where, _environ(terminal, tools), seconds)
+    made = [json.loads(line) for line in calls.read_text().splitlines()]
+    return Done(status, output, errors, made)
+
+
+def _environ(terminal: Terminal, tools: Path) -> dict[str, str]:
+    """Return what a reader has in the environment; nothing that leads to a cluster or account."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environ = {
+    return {
         **inherited,
         "PATH": f"{tools}:{os.environ['PATH']}",
         "HOME": str(tools),
         "KUBECONFIG": os.devnull,
-        "CALLS": str(calls),
+        "CALLS": str(tools / "calls"),
         **terminal.variables,
     }
-    bash = shutil.which("bash") or "bash"
+
+
+def _paste(text: str, where: Path, environ: dict[str, str], seconds: float) -> tuple[int, str, str]:
+    """Return the shell's status, output and errors; end what is left in the background."""
     with subprocess.Popen(
-        [bash, "-euo", "pipefail", "-c", script(terminal)],
+        ["bash", "-euo", "pipefail", "-c", text],  # noqa: S607 - the reader's
         cwd=where,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -88,28 +110,6 @@ def run(terminal: Terminal, where: Path, tools: Path, *, seconds: float = 120) -
         try:
             output, errors = process.communicate(timeout=seconds)
         finally:
-            _end_session(process.pid)
-    made = [json.loads(line) for line in calls.read_text().splitlines()]
-    return Done(process.returncode, output, errors, made)
-
-
-_INHERITED = ("LANG", "COVERAGE_PROCESS_CONFIG")
-
-
-def tool(file: Path, text: str) -> None:
-    """Make a command of bash's."""
-    file.parent.mkdir(exist_ok=True)
-    _make(file, text)
-
-
-def _make(file: Path, text: str) -> None:
-    file.write_text(f"#!/usr/bin/env bash\n{text}")
-    file.chmod(0o755)
-
-
-def _end_session(process: int) -> None:
-    """End what a block has left in the background."""
-    try:
-        os.killpg(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output, errors

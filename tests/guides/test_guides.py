@@ -3,6 +3,8 @@
 import json
 import re
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,12 @@ from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, free_port
 
 EVERY = blocks.every()
 CI = Path(".ci/run").read_text().splitlines()
-SHELLCHECK = (".venv/bin/shellcheck", "--shell=bash", "--severity=style", "--external-sources")
+SHELLCHECK = (
+    f"{sys.prefix}/bin/shellcheck",
+    "--shell=bash",
+    "--severity=style",
+    "--external-sources",
+)
 # Set in another block or by the reader; used in another block; a file of the reader's.
 BETWEEN_BLOCKS = "--exclude=SC2154,SC2034,SC1091"
 ORIGINALS = [
@@ -82,7 +89,7 @@ def where(tmp_path: Path) -> Path:
     return checkout(tmp_path / "checkout")
 
 
-def test_http_s_request_is_answered_with_tokens(
+def test_the_request_in_http_md_is_answered_with_tokens(
     start: Start, simulator: httpx.Client, where: Path, tmp_path: Path
 ) -> None:
     service = start()
@@ -152,7 +159,9 @@ def host(
     return terminal, run(terminal, checkout(there / "checkout"), there / "tools")
 
 
-def test_a_host_s_commands_take_what_the_guide_gives_them(host: tuple[Terminal, Done]) -> None:
+def test_the_commands_for_a_host_take_what_the_guide_gives_them(
+    host: tuple[Terminal, Done],
+) -> None:
     terminal, done = host
     assert done.status == 0, done.errors
     assert {call[0] for call in done.calls} == set(terminal.stand_ins)
@@ -168,6 +177,12 @@ def test_a_misspelt_option_is_refused(
             if word.startswith("-"):
                 misspelt = [*call[:at], word.replace("-", "-x", 1), *call[at + 1 :]]
                 assert stand_in.main(misspelt) == 2, misspelt
+
+
+def test_heroku_gets_the_secrets_that_are_in_the_files(tmp_path: Path, where: Path) -> None:
+    calls = run(accounts.HOSTS["heroku"], where, tmp_path / "tools").calls
+    [settings] = [call[2:] for call in calls if call[:2] == ["heroku", "config:set"]]
+    assert {f"{name}={value}" for name, value in accounts.SECRETS.items()} < set(settings)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +214,5 @@ def test_a_stand_in_refuses_what_the_command_would(
 
 
 def test_every_command_that_is_stood_in_for_has_a_source() -> None:
-    import tomllib  # noqa: PLC0415
-
     commands = tomllib.loads(stand_in.COMMANDS.read_text())
     assert all(command["source"] for command in commands.values())
