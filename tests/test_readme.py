@@ -12,6 +12,7 @@ from service import settings as service_settings
 from service.flows import Context
 from service.sealing import Sealer
 from service.settings import Settings
+from tests.guides.blocks import anchor_of
 
 README = Path("README.md").read_text()
 DOCUMENTS = [
@@ -86,6 +87,14 @@ def test_it_fits_on_a_screen() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_into_a_document_lead_to_a_heading(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+        there = document.parent / target if target else document
+        headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+        assert anchor in map(anchor_of, headings), f"{target}#{anchor}"
 
 
 def test_the_makefile_is_short_and_begins_with_help() -> None:

@@ -32,11 +32,12 @@ def _of(document: Path) -> Iterator[tuple[str, str]]:
     anchor, number = "", 0
     for found in _HEADING_OR_BLOCK.finditer(document.read_text()):
         if found["heading"]:
-            anchor, number = _anchor(found["heading"]), 0
+            anchor, number = anchor_of(found["heading"]), 0
         elif found["language"] in _SHELL:
             number += 1
             yield f"{document}#{anchor}" + (f"/{number}" if number > 1 else ""), found["text"]
 
 
-def _anchor(heading: str) -> str:
+def anchor_of(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
