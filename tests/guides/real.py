@@ -52,7 +52,8 @@ def old_server(port: int) -> Iterator[str]:
     try:
         yield name
     finally:
-        engine("rm", "--force", name, f"guides-{port}")
+        for each in (name, f"guides-{port}"):  # podman removes none if one isn't there
+            engine("rm", "--force", each)
 
 
 @pytest.fixture(scope="module")
