@@ -176,6 +176,10 @@ def test_keys_tells_people_which_key_can_go_and_which_can_not() -> None:
     assert f"{fingerprint(SECRET_KEY)} opens none" not in told
 
 
+def test_keys_of_one_token_speaks_of_one() -> None:
+    assert run_keys(tokens(1, OLD)).stdout.startswith("Of 1 token, each key opens:\n")
+
+
 def test_keys_never_advises_to_take_the_current_key_away() -> None:
     told = run_keys(tokens(1, SECRET_KEY), SECRET_KEYS_PREVIOUS=SECRET_KEY).stdout
     assert f"{fingerprint(SECRET_KEY)} is the current key too" in told
