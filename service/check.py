@@ -19,7 +19,7 @@ import msgspec
 from service import __version__, answers, flows, settings, telemetry
 from service.answers import Upstream
 from service.connections import ConnectionNotMade
-from service.console import coloured
+from service.console import coloured, printable
 from service.errors import ServiceError, UpstreamTimeout
 from service.flows import Context
 from service.forms import ClientCredentialsForm
@@ -74,7 +74,7 @@ class Report:
         self._colours = colours
         _try_telemetry(environ, self._reading.problems)
         self.problems = list(self._reading.problems.values())
-        self.hints = list(_hints(self._reading.values))
+        self.hints = [*_names(environ), *_hints(self._reading.values)]
 
     def settings(self) -> Settings:
         """Return the settings, if there are no problems."""
@@ -156,6 +156,12 @@ def _parts(uri: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if parts.scheme and "://" in uri else None
+
+
+def _names(environ: Mapping[str, str]) -> Iterator[str]:
+    """Tell what was meant for a setting, as it seems."""
+    for name, meant in settings.misspelt(environ):
+        yield f"{printable(name)} is no setting, and not read: did you mean {meant}?"
 
 
 def _hints(values: dict[str, object]) -> Iterator[str]:

@@ -53,6 +53,11 @@ class Lines:
         return f"{text}\n".encode(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey; such a text is escaped, in quotes."""
+    return text if text.isprintable() else ascii(text)
+
+
 def _shown(value: object) -> object:
-    """Return `value` without what a terminal would obey: a library's message can hold anything."""
-    return value if not isinstance(value, str) or value.isprintable() else ascii(value)
+    """Return `value` for a terminal: a library's message can hold anything."""
+    return printable(value) if isinstance(value, str) else value

@@ -404,6 +404,61 @@ def test_what_looks_wrong_is_told_with_what_to_do(changes: dict[str, str], hint:
     assert hint in hints(**changes)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CLIENT_SECERT", "CLIENT_SECRET"),
+        ("SPOTFY_TOKEN_URL", "SPOTIFY_TOKEN_URL"),
+        ("ALOWED_REDIRECT_URIS", "ALLOWED_REDIRECT_URIS"),
+        ("CLIENT_ID_FLIE", "CLIENT_ID_FILE"),
+        ("REDIRECT_URL", "REDIRECT_URI"),
+        ("client_secret", "CLIENT_SECRET"),
+        ("Docs", "DOCS"),
+    ],
+)
+def test_a_name_that_is_nearly_a_settings_is_told_without_its_value(name: str, meant: str) -> None:
+    told = run_check(**{name: "hush"})
+    assert (told.returncode, told.stderr) == (0, "")
+    said = " ".join(told.stdout.split())
+    assert f"hint {name} is no setting, and not read: did you mean {meant}?" in said
+    assert "hush" not in told.stdout
+
+
+def test_a_terminal_does_not_obey_the_name_of_a_variable() -> None:
+    told = at_terminal("check", environ=environment(TOKEN_URL, **{"DOCS_\x07": "", "docs": ""}))
+    assert "docs is no setting" in told
+    told = at_terminal("check", environ=environment(TOKEN_URL, **{"CLIENT_SECRET\x07": ""}))
+    assert r"'CLIENT_SECRET\x07' is no setting" in " ".join(told.split())
+
+
+# A shell's, a desktop's, an image's, a CI's, of platforms, of other programs.
+OTHERS = """
+PATH HOME HOSTNAME HOSTTYPE LOGNAME LANG LC_ALL SHLVL TERM USER PWD OLDPWD SHELL EDITOR PAGER
+DISPLAY XDG_RUNTIME_DIR XDG_SESSION_ID SSH_CLIENT SSH_CONNECTION SSH_AUTH_SOCK DOCKER_HOST
+PYTHONUNBUFFERED PYTHON_VERSION VIRTUAL_ENV SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY no_proxy
+CI GITHUB_TOKEN GITHUB_REF GITLAB_CI RUNNER_OS DYNO PORT0 PORTS HOSTS SECRET_KEY_BASE SECRETS
+K_SERVICE K_REVISION FLY_APP_NAME FLY_REGION AWS_REGION AWS_SECRET_ACCESS_KEY NO_COLOR
+GOOGLE_APPLICATION_CREDENTIALS DATABASE_URL REDIS_URL SPOTIPY_CLIENT_ID POD_NAME POD_IP
+KUBECONFIG LOG_DIR LOG_FILE DOCS_DIR OTEL_SERVICE_NAME OTEL_LOG_LEVEL UVICORN_HOST WEB_PORT
+"""
+
+
+def test_other_programs_variables_and_kubernetes_service_links_are_no_misspelt_settings() -> None:
+    links: dict[str, str] = {}
+    for service in ("KUBERNETES", "SPOTIFY_API_SERVER", "REQUEST", "METRIC"):
+        links |= {
+            f"{service}_SERVICE_HOST": "10.0.0.1",
+            f"{service}_SERVICE_PORT": "80",
+            f"{service}_SERVICE_PORT_HTTP": "80",
+            f"{service}_PORT": "tcp://10.0.0.1:80",
+            f"{service}_PORT_80_TCP": "tcp://10.0.0.1:80",
+            f"{service}_PORT_80_TCP_PROTO": "tcp",
+            f"{service}_PORT_80_TCP_PORT": "80",
+            f"{service}_PORT_80_TCP_ADDR": "10.0.0.1",
+        }
+    assert hints(**links, **dict.fromkeys(OTHERS.split(), "x")) == ""
+
+
 def test_what_may_be_no_redirect_uri_is_not_shown() -> None:
     for value in ("hush-hush", "https://hush:hush@app.example/", "https://app.example/?k=hush"):
         told = run_check(REDIRECT_URI=value, ALLOWED_REDIRECT_URIS=value)

@@ -89,6 +89,21 @@ def test_telemetry_that_cannot_be_made_is_told_with_status_78(broken: dict[str, 
     assert "secret-value" not in ended.stderr + ended.stdout
 
 
+def test_names_that_are_nearly_a_settings_are_warned_of_whether_it_starts_or_not() -> None:
+    """One that can't be UTF-8 is told too."""
+    good = environment("http://127.0.0.1:1/", HOST="192.0.2.1")
+    del good["CLIENT_SECRET"]
+    names = {"CLIENT_SECERT": "hush-hush", "CLIENT_ID\udcff": "hush-hush"}
+    for environ, code in ((good, 78), (good | {"CLIENT_SECRET": "x"}, 1)):
+        ended = run(environ | names)
+        assert ended.returncode == code
+        warning = json.loads(ended.stdout.splitlines()[0])
+        assert (warning["event"], warning["level"]) == ("settings.misspelt", "warning")
+        assert warning["names"] == ["'CLIENT_ID\\udcff'", "CLIENT_SECERT"]
+        assert warning["meant"] == ["CLIENT_ID", "CLIENT_SECRET"]
+        assert "hush-hush" not in ended.stdout + ended.stderr
+
+
 def test_a_taken_port_is_told_with_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
