@@ -129,7 +129,7 @@ def _try_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None
 
 
 def _shown(field: str, value: object) -> str:
-    """Return what a person may see of a value."""
+    """Return what a person may see of a value, and nothing that a terminal would obey."""
     if isinstance(value, tuple | frozenset):
         return ", ".join(_shown(field, each) for each in sorted(value, key=str)) or "none"
     if field in _TOLD_AS_SET and value is not None:
@@ -140,7 +140,7 @@ def _shown(field: str, value: object) -> str:
         return _shown_uri(str(value))
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))
 
 
 def _shown_uri(uri: str) -> str:

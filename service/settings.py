@@ -321,7 +321,7 @@ def _is_host(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return len(text) < 254 and bool(_HOST_NAME.fullmatch(text))  # noqa: PLR2004 - RFC 1035
-    return True
+    return text.isprintable()  # the zone of an IPv6 address may hold anything
 
 
 def _url(text: str) -> str:

@@ -157,7 +157,8 @@ BAD: list[tuple[str, str, str]] = [
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", URL) for text in
       ("a b.example", "x..example", f"{'a' * 64}.example", "%zz", "h\u00f6st.example", "x/a b",
        "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
-    *[("HOST", text, HOST) for text in ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]")],
+    *[("HOST", text, HOST) for text in
+      ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]", "fe80::1%\x1b")],
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", BARE_URL) for text in
       ("me@x.example", "me:pass@x.example", "x.example/?a=b", "x.example/#c")],
     *[(name, text, seconds("above 0")) for name in ("UPSTREAM_TIMEOUT", "REQUEST_TIMEOUT")
