@@ -5,8 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from service import __version__, logs, telemetry
-from service.console import printable
+from service import __version__, console, logs, telemetry
 from service.logs import log
 from service.settings import WEAK_SECRET_KEY, Settings, SettingsError, load, misspelt
 
@@ -33,8 +32,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     except SettingsError as error:
         _warn_of_names()
         log.error("settings.invalid", problems=error.problems)
-        sys.stderr.write("These settings need attention:\n")
-        sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
+        console.complain("These settings need attention:\n")
+        console.complain("".join(f"  {problem}\n" for problem in error.problems))
         return EX_CONFIG
     return _serve(settings, tracing)
 
@@ -59,7 +58,7 @@ def _serve(settings: Settings, tracing: "Tracing | None") -> int:
 
 def _warn_of_names() -> None:
     if found := dict(misspelt(os.environ)):
-        names = [printable(name) for name in found]
+        names = [console.printable(name) for name in found]
         log.warning("settings.misspelt", names=names, meant=list(found.values()))
 
 

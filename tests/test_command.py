@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -137,6 +138,50 @@ def test_serve_tells_bad_settings_as_no_command_does(arguments: list[str]) -> No
 
 def test_serve_is_left_to_the_entry_however_it_is_written() -> None:
     assert command.run(["serve"]) is None
+
+
+@pytest.mark.parametrize("arguments", ["check", "keys", "keys --json", "--help", "--version"])
+@pytest.mark.parametrize(
+    ("redirected", "said"),
+    [
+        (">&-", "Standard output can't be written: it is closed\n"),
+        (">/dev/full", "Standard output can't be written: No space left on device\n"),
+        (">&- 2>&-", ""),
+        ("| true", ""),
+    ],
+)
+def test_what_cannot_be_written_ends_with_1_and_at_most_one_line(
+    arguments: str, redirected: str, said: str
+) -> None:
+    """A reader that has left, such as `head`, is told nothing."""
+    told = in_shell(f"sleep 0.2 | {sys.executable} -m service {arguments} {redirected}")
+    assert (told.returncode, told.stdout, told.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "said"), [("<&-", "it is closed"), ("0>/dev/null", "Bad file descriptor")]
+)
+def test_keys_that_can_read_nothing_tells_why_and_ends_with_1(redirected: str, said: str) -> None:
+    told = in_shell(f"{sys.executable} -m service keys {redirected}")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == f"Standard input can't be read: {said}\n"
+
+
+def test_the_exit_status_is_the_same_where_nobody_hears_the_complaint() -> None:
+    for arguments, code in (("", 78), ("keys", 78), ("mystery", 2)):
+        told = in_shell(f"unset SECRET_KEY; {sys.executable} -m service {arguments} 2>&-")
+        assert told.returncode == code
+
+
+def in_shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", line],
+        env=plain(environment(TOKEN_URL)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 # keys
