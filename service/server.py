@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from service import __version__, answers, logs, observation
 from service.app import App
-from service.asgi import LATE
+from service.asgi import CLOSED, LATE
 from service.cycle import Cycle
 from service.errors import MalformedBody
 from service.logs import log
@@ -301,7 +301,8 @@ def _without_upgrade(data: bytes) -> bytes:
 class Server(uvicorn.Server):
     """Serves until a signal, then drains: not ready at once, but serving for DRAIN_SECONDS more.
 
-    A second signal ends the process at once.
+    What is under way then is finished, and what comes meanwhile refused, but for probes. A second
+    signal ends the process at once.
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
@@ -384,12 +385,19 @@ class Server(uvicorn.Server):
         while loop.time() < end:
             await self.on_tick(tick := tick + 1)  # keeps the Date header right
             await asyncio.sleep(0.1)
+        self._accept_no_more()
         if under_way := set(self.server_state.tasks):
             # The port stays open for them, so that the liveness probe finds a process that lives.
             await asyncio.wait(under_way, timeout=_grace(self._settings))
-        # uvicorn waits for what came meanwhile: both waits together end when the first one would.
+        # uvicorn waits for the last requests: both waits together end when the first one would.
         left = end + _grace(self._settings) - loop.time()
         self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+
+    def _accept_no_more(self) -> None:
+        """Let each connection end with its request, and those to come ask for no tokens."""
+        self.lifespan.state = {**self.lifespan.state, CLOSED: True}
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
 
 
 def _grace(settings: Settings) -> int:
