@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import socket
+import string
 from types import FrameType
 from urllib.parse import unquote
 
@@ -33,6 +34,8 @@ HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
+HOST_BYTES = b"!$%&'()*+,-.:;=[]_~" + string.digits.encode() + string.ascii_letters.encode()
+"""What a host and a port are written in (RFC 3986, section 3.2.2)."""
 UPGRADE_HINT = b"upgrade:"
 BACKLOG = 2048
 GC_THRESHOLD = 10_000
@@ -137,6 +140,8 @@ class Protocol(HttpToolsProtocol):
         """Start the body's time, and the app."""
         if self.parser.should_upgrade():
             # _without_upgrade() missed it, and the parser takes the body for another protocol.
+            raise _Refused
+        if not _is_addressed(self.parser.get_http_version(), self.headers):
             raise _Refused
         self._in_head = False
         self._expect(self.request_timeout)
@@ -284,6 +289,17 @@ class Protocol(HttpToolsProtocol):
         self.cycle.more_body = False
         self.cycle.message_event.set()
         self._expect(self.request_timeout)
+
+
+def _is_addressed(version: str, headers: answers.Headers) -> bool:
+    """Tell whether a request has the Host that it must have (RFC 9112, section 3.2).
+
+    It counts for nothing here, but a proxy in front may have chosen another one of two.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if version not in {"1.1", "1.0"} or len(hosts) > 1:
+        return False
+    return not hosts[0].translate(None, HOST_BYTES) if hosts else version == "1.0"
 
 
 def _without_upgrade(data: bytes) -> bytes:

@@ -80,6 +80,46 @@ def test_what_is_not_http_is_a_400_of_ours_and_a_line_in_the_log(
     assert [line["status"] for line in log_lines.of("request.malformed")] == [400]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nX-Host: x\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n",
+        "GET / HTTP/1.0\r\nhost: x\r\nHOST: y\r\n",
+        "GET / HTTP/1.1\r\nHost: x y\r\n",
+        "GET / HTTP/1.1\r\nHost: x/y\r\n",
+        "GET / HTTP/1.1\r\nHost: me@x\r\n",
+        "GET / HTTP/2.0\r\nHost: x\r\n",
+        "GET / HTTP/0.9\r\nHost: x\r\n",
+        "GET /\r\n",
+    ],
+    ids=repr,
+)
+def test_a_request_that_is_not_for_one_host_or_of_another_version_is_a_400_of_ours(
+    client: httpx.Client, head: str
+) -> None:
+    answer, body = talk(client, f"{head}\r\n")
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert json.loads(body)["error"] is True
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.0\r\n",
+        "GET / HTTP/1.0\r\nHost: x\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nHost:\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nhOST: [::1]:80\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nHost: a_b.%41-~.example:8080\r\n",
+        "GET http://y/ HTTP/1.1\r\nConnection: close\r\nHost: x\r\n",
+    ],
+    ids=repr,
+)
+def test_any_host_is_good_and_http_1_0_needs_none(client: httpx.Client, head: str) -> None:
+    assert talk(client, f"{head}\r\n")[0].startswith("HTTP/1.1 200 ")
+
+
 def test_a_head_over_the_limit_is_a_400_of_ours(client: httpx.Client) -> None:
     head, body = talk(client, "GET / HTTP/1.1\r\nX: " + "x" * 40_000)
     assert head.startswith("HTTP/1.1 400 ")
