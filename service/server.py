@@ -6,6 +6,7 @@ docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 import asyncio
 import contextlib
 import gc
+import heapq
 import math
 import re
 import resource
@@ -13,6 +14,7 @@ import signal
 import socket
 import string
 from types import FrameType
+from typing import cast
 from urllib.parse import unquote
 
 import httptools
@@ -32,12 +34,20 @@ from service.settings import Settings
 
 HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
+HEADER_LIMIT = 100
+"""Headers of a request: a short one weighs many times in memory what it does on the way."""
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
 HOST_BYTES = b"!$%&'()*+,-.:;=[]_~" + string.digits.encode() + string.ascii_letters.encode()
 """What a host and a port are written in (RFC 3986, section 3.2.2)."""
 UPGRADE_HINT = b"upgrade:"
 BACKLOG = 2048
+CONNECTION_LIMIT = 2048
+"""Connections of clients at the same time."""
+SPARE_FILES = 64
+"""What the process itself has open, and metrics, traces and a storage need."""
+EVICTED = 64
+"""How many connections that wait make room at once: to find those costs a look at each."""
 GC_THRESHOLD = 10_000
 """Objects that are new since the collector came last."""
 LAST_REQUEST_SECONDS = 1.0
@@ -65,6 +75,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     request_timeout = 10.0
+    connection_limit = CONNECTION_LIMIT
 
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -78,8 +89,34 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time: it has to come soon."""
+        if len(self.connections) >= self.connection_limit:
+            self._make_room()
+        is_one_too_many = len(self.connections) >= self.connection_limit
         super().connection_made(transport)
-        self._expect(self.request_timeout)
+        if is_one_too_many:
+            transport.abort()
+        else:
+            self._expect(self.request_timeout)
+
+    def _make_room(self) -> None:
+        """Close connections that wait for a client: those without a request, then the slow ones.
+
+        So that a client who asks, a probe among them, gets in whatever crowd just holds on. None is
+        closed whose request is complete: that is answered.
+        """
+        connections = cast("set[Protocol]", self.connections)
+        waiting = [each for each in connections if each.is_waiting()]
+        for each in heapq.nsmallest(EVICTED, waiting, key=Protocol.patience):
+            self.connections.discard(each)
+            each.transport.abort()
+
+    def is_waiting(self) -> bool:
+        """Tell whether it is the client's turn."""
+        return not self._is_answering() or self.cycle.more_body
+
+    def patience(self) -> tuple[bool, float]:
+        """Return what orders connections that wait: first the idle ones, by their deadlines."""
+        return not self._idle, self._deadline or 0.0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timers."""
@@ -129,7 +166,7 @@ class Protocol(HttpToolsProtocol):
         if not self._in_head:
             return
         self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
-        if self._head_bytes > HEAD_LIMIT:
+        if self._head_bytes > HEAD_LIMIT or len(self.headers) == HEADER_LIMIT:
             raise _Refused
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -322,7 +359,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
-        protocol = type("Protocol", (Protocol,), {"request_timeout": settings.request_timeout})
+        limits = {
+            "request_timeout": settings.request_timeout,
+            "connection_limit": _connection_limit(settings),
+        }
+        protocol = type("Protocol", (Protocol,), limits)
         config = uvicorn.Config(
             app,
             http=protocol,
@@ -444,6 +485,15 @@ def _open_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it doesn't tell
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _connection_limit(settings: Settings) -> int:
+    """Return how many connections there may be, so that calls to Spotify find files left."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return CONNECTION_LIMIT
+    left = files - settings.upstream_max_in_flight - SPARE_FILES
+    return min(CONNECTION_LIMIT, max(left, files // 4))
 
 
 def run(app: App, settings: Settings, listening: socket.socket) -> None:
