@@ -12,6 +12,21 @@ def code(document: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def dialogue(document: str) -> list[tuple[str, str | None]]:
+    """Return the blocks of shell in `document`, each with the block of text it prints, if any."""
+    text = Path(document).read_text()
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", text, re.MULTILINE | re.DOTALL
+    )
+    return [(command, printed or None) for command, printed in blocks]
+
+
+def is_printed(text: str, printed: str) -> bool:
+    """Tell whether `printed` is the documented text, where … stands for anything on a line."""
+    pattern = ".*".join(map(re.escape, text.rstrip().split("…")))
+    return re.fullmatch(pattern, printed.rstrip()) is not None
+
+
 def docker_run() -> list[str]:
     """Return the documented `docker run`, word by word."""
     [block] = [block for block in code("docs/deploy.md", "sh") if "docker run" in block]
@@ -32,7 +47,9 @@ def hardening() -> list[str]:
 def entry_point(instruction: str = "ENTRYPOINT") -> list[str]:
     """Return the ENTRYPOINT of the service in the Dockerfile, or its CMD."""
     [stage] = re.findall(
-        r"^FROM \S+ AS service$.*?(?=^FROM )", Path("Dockerfile").read_text(), re.M | re.S
+        r"^FROM \S+ AS service$.*?(?=^FROM )",
+        Path("Dockerfile").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     [words] = re.findall(rf"^{instruction} (.*)$", stage, re.MULTILINE)
     found: list[str] = json.loads(words)
