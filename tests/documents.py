@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -14,17 +16,31 @@ def code(document: str, language: str) -> list[str]:
 
 def dialogue(document: str) -> list[tuple[str, str | None]]:
     """Return the blocks of shell in `document`, each with the block of text it prints, if any."""
-    text = Path(document).read_text()
     blocks = re.findall(
-        r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", text, re.MULTILINE | re.DOTALL
+        r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?",
+        Path(document).read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     return [(command, printed or None) for command, printed in blocks]
 
 
+def printed_by(commands: Iterable[str], ports: Mapping[str, str]) -> list[str]:
+    """Return what each command prints, all run in one shell, on other ports than the written."""
+    end = "%%%"
+    script = f"\necho; echo {end}\n".join(commands)
+    for written, real in ports.items():
+        script = script.replace(f"127.0.0.1:{written}", f"127.0.0.1:{real}")
+    ran = subprocess.run(
+        ["/bin/sh", "-eu"], input=script, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    return ran.stdout.split(end)
+
+
 def is_printed(text: str, printed: str) -> bool:
     """Tell whether `printed` is the documented text, where … stands for anything on a line."""
-    pattern = ".*".join(map(re.escape, text.rstrip().split("…")))
-    return re.fullmatch(pattern, printed.rstrip()) is not None
+    pattern = ".*".join(map(re.escape, text.strip().split("…")))
+    return re.fullmatch(pattern, printed.strip()) is not None
 
 
 def docker_run() -> list[str]:

@@ -1,8 +1,6 @@
 """docs/simulator.md: what its lines print, and that it tells all there is to tell."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -12,11 +10,10 @@ import pytest
 from simulator import admin, users
 from simulator.faults import Fault, SpotifyError
 from tests.conftest import Start
-from tests.documents import dialogue, is_printed
+from tests.documents import dialogue, is_printed, printed_by
 
 DOCUMENT = "docs/simulator.md"
 TEXT = Path(DOCUMENT).read_text()
-END = "%%%"
 
 
 @pytest.fixture
@@ -25,27 +22,12 @@ def ports(start: Start, simulator: httpx.Client) -> dict[str, str]:
     return {"7000": str(start().base_url.port), "7001": str(simulator.base_url.port)}
 
 
-def conversation(ports: dict[str, str]) -> list[tuple[str, str | None, str]]:
-    """Run all blocks in one shell, but the one that starts containers; return what each prints."""
-    _, *blocks = dialogue(DOCUMENT)
-    script = f"\necho; echo {END}\n".join(command for command, _ in blocks)
-    for there, here in ports.items():
-        script = script.replace(f"127.0.0.1:{there}", f"127.0.0.1:{here}")
-    shell = shutil.which("sh") or "sh"
-    ran = subprocess.run([shell, "-eu"], input=script, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    printed = ran.stdout.split(END)
-    assert len(printed) == len(blocks)
-    return [
-        (*block, text.strip("\n").replace(":" + ports["7000"], ":7000"))
-        for block, text in zip(blocks, printed, strict=True)
-    ]
-
-
 def test_each_line_prints_what_the_document_says(ports: dict[str, str]) -> None:
-    for command, text, printed in conversation(ports):
+    _, *blocks = dialogue(DOCUMENT)  # the first starts containers: make compose-test
+    printed = printed_by((command for command, _ in blocks), ports)
+    for (command, text), answer in zip(blocks, printed, strict=True):
         assert text is not None, command
-        assert is_printed(text, printed), printed
+        assert is_printed(text, answer), answer
 
 
 def test_every_endpoint_that_steers_is_in_the_table() -> None:
