@@ -39,6 +39,7 @@ MEANINGS: Final = {
     "port": "where it listens",
     "metrics_port": "of Prometheus' /metrics; 0 turns it off",
     "spotify_token_url": "Spotify's token endpoint: the client secret goes there",
+    "spotify_authorize_url": "where /try sends people; without it, beside SPOTIFY_TOKEN_URL",
     "upstream_timeout": "seconds for one whole call to Spotify",
     "upstream_max_in_flight": "calls to Spotify at the same time; one more is answered 503",
     "allow_insecure_upstream": "lets SPOTIFY_TOKEN_URL be http elsewhere than on loopback",
@@ -52,6 +53,7 @@ MEANINGS: Final = {
     "rate_limit_storage": "the Valkey or Redis in which replicas count together",
     "trusted_proxies": "whose X-Forwarded-For is believed, to tell clients apart",
     "docs": "whether /docs and /openapi.json tell about the HTTP interface",
+    "try_page": "whether /try lets anybody log in and see what is answered",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"
@@ -168,6 +170,7 @@ def _hints(values: dict[str, object]) -> Iterator[str]:
     yield from _key_hints(values)
     yield from _upstream_hints(values)
     yield from _rate_limit_hints(values)
+    yield from _try_hints(values)
     if values["port"] and values["port"] == values["metrics_port"]:
         yield "METRICS_PORT is PORT: there will be no metrics; give it another"
 
@@ -233,6 +236,20 @@ def _rate_limit_hints(values: Mapping[str, object]) -> Iterator[str]:
     for name in ("rate_limit_storage", "trusted_proxies"):
         if values[name]:
             yield f"{name.upper()} is of no use without RATE_LIMIT"
+
+
+def _try_hints(values: Mapping[str, object]) -> Iterator[str]:
+    if values["spotify_authorize_url"] is None:
+        return
+    if not values["try_page"]:
+        yield "SPOTIFY_AUTHORIZE_URL is of no use without TRY_PAGE"
+        return
+    hosts = [values["spotify_authorize_url"], values["spotify_token_url"]]
+    if len({urlsplit(str(host)).hostname == _SPOTIFY for host in hosts}) > 1:
+        yield (
+            "only one of SPOTIFY_AUTHORIZE_URL and SPOTIFY_TOKEN_URL is Spotify's: the code that a "
+            "person brings from the one is unknown at the other"
+        )
 
 
 def upstream(found: Settings) -> tuple[str, bool]:
