@@ -32,7 +32,8 @@ def trying(open_page: Open, service: Service) -> Page:
 
 
 def code(page: Page, step: str) -> str:
-    return region(page, step).get_by_role("tabpanel").inner_text()
+    lines: str = region(page, step).get_by_role("tabpanel").inner_text()
+    return lines
 
 
 def tab(page: Page, step: str, language: str) -> Locator:

@@ -38,7 +38,8 @@ def provoke(page: Page, button: str) -> None:
 
 def told(page: Page) -> str:
     expect(region(page, "Errors").locator(".answer")).to_be_visible()
-    return region(page, "Errors").locator("#error-answer").inner_text()
+    text: str = region(page, "Errors").locator("#error-answer").inner_text()
+    return text
 
 
 @pytest.mark.parametrize(("button", "words", "whose", "means", "do"), PROVOCATIONS)
