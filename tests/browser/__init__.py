@@ -4,6 +4,8 @@
 
     chromium      where it is, and that it reaches nothing but this machine
     watching      what a page must not do, and a test has to announce
+    trying        /try in a person's hands
+    accessibility what keeps people out, as axe finds it
     tools.*       Playwright, which drives Chromium, locked apart from ours
-    npm/          axe, which finds what keeps people out, and TypeScript's compiler
+    npm/          axe, and TypeScript's compiler
 """

@@ -51,4 +51,9 @@ def launch(chromium: BrowserType, reachable: str = _HERE) -> Browser:
     No other host has an address, not even one that is written as an address.
     """
     rules = f"--host-resolver-rules={reachable} , MAP * ~NOTFOUND"
-    return chromium.launch(executable_path=executable(), args=[*_ARGUMENTS, rules])
+    return chromium.launch(
+        executable_path=executable(),
+        args=[*_ARGUMENTS, rules],
+        # People go back to pages that their browser kept as they were.
+        ignore_default_args=["--disable-back-forward-cache"],
+    )

@@ -153,6 +153,21 @@ def test_a_reload_forgets_the_tokens(trying: Page, service: Service) -> None:
     expect(trying.get_by_role("button", name="Refresh tokens")).to_be_disabled()
 
 
+def test_going_back_after_a_login_swaps_nothing_again(
+    trying: Page, service: Service, accounts: Simulator
+) -> None:
+    """Back is the page of consent, and before that the page as it was before the login."""
+    log_in(trying)
+    expect_said(trying, "You are logged in: tokens have come.")
+    trying.evaluate("history.back()")
+    expect(trying.get_by_role("button", name="Agree")).to_be_visible()
+    trying.evaluate("history.back()")
+    expect(trying).to_have_url(f"{service.url}/try")
+    expect(region(trying, "Tokens").get_by_text("None yet: log in first.")).to_be_visible()
+    expect(trying.get_by_role("button", name="Log in with the simulator")).to_be_enabled()
+    assert len(accounts.requests()) == 1
+
+
 def test_tokens_can_be_forgotten(trying: Page) -> None:
     token = log_in(trying).json()["access_token"]
     trying.get_by_role("button", name="Forget tokens").click()

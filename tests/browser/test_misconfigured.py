@@ -91,6 +91,7 @@ def test_a_wrong_secret_is_the_operators_to_mend(
     expect(region(page, "Tokens")).to_contain_text("CLIENT_SECRET is wrong")
 
 
+@pytest.mark.parametrize("how", ["back", "anew"])
 @pytest.mark.parametrize(
     ("simulated", "words"),
     [
@@ -105,19 +106,31 @@ def test_what_the_login_refuses_is_explained_on_return(
     watch: Watch,
     simulated: dict[str, str],
     words: str,
+    how: str,
 ) -> None:
     service = start_service(start_simulator(simulated).token_url)
     visit(page, service.url)
     choose(page, "PKCE")
+    page.evaluate("window.left = true")
     watch.announce(BAD_REQUEST)  # the simulator's page
     page.get_by_role("button", name="Log in with the simulator").click()
     expect(page.get_by_text(f"INVALID_CLIENT: {words}")).to_be_visible()
-    page.go_back()
+    return_to(page, f"{service.url}/try", how)
     told = region(page, "Log in")
     expect(told).to_contain_text("You went to log in and came back without an answer.")
     expect(told).to_contain_text(f"“INVALID_CLIENT: {words}”")
     expect(told).to_contain_text(f"{service.url}/try")
     expect(page.get_by_role("button", name="Log in with the simulator")).to_be_enabled()
+
+
+def return_to(page: Page, url: str, how: str) -> None:
+    """Go back to the page as Chromium kept it, or open it anew."""
+    if how == "anew":
+        page.goto(url)
+    else:
+        page.evaluate("history.back()")
+    expect(page).to_have_url(url)
+    assert page.evaluate("window.left === true") == (how == "back")
 
 
 def test_a_registered_redirect_uri_is_the_one_the_page_tells(
