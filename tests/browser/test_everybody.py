@@ -21,7 +21,7 @@ MOVING = """
 FOCUS = """
 () => {
   const {outlineStyle, outlineWidth} = getComputedStyle(document.activeElement);
-  return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  return outlineStyle === "auto" || (outlineStyle !== "none" && parseFloat(outlineWidth) >= 2);
 }
 """
 ROLES = """
@@ -147,10 +147,8 @@ def test_a_login_by_keyboard_alone(page: Page, service: Service) -> None:
     page.keyboard.type("user-read-private")
     tab_to(page, page.get_by_role("button", name="Log in with the simulator"))
     page.keyboard.press("Enter")
-    agree = page.get_by_role("button", name="Agree")
-    expect(agree).to_be_visible()
-    page.keyboard.press("Tab")
-    expect(agree).to_be_focused()
+    page.wait_for_url("**/authorize?*")  # all of it: a key that comes early is lost
+    tab_to(page, page.get_by_role("button", name="Agree"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Tokens")).to_be_focused()
     tab_to(page, page.get_by_role("button", name="Refresh tokens"))
