@@ -92,12 +92,22 @@ ELSEWHERE: Final = {
     "docs/operations.md#upgrade/2": "tests/guides/cluster",
     "docs/deploy.md#kubernetes": "tests/guides/cluster",
     "charts/spotify-api-server/README.md#install": "tests/guides/cluster",
+    "docs/simulator.md#start": "tests/compose/checks.py",
+    "docs/simulator.md#log-in-without-a-browser": "tests/compose/checks.py",
+    "docs/simulator.md#log-in-without-a-browser/2": "tests/compose/checks.py",
+    "docs/simulator.md#log-in-without-a-browser/3": "tests/compose/checks.py",
+    "docs/simulator.md#users-and-scopes": "tests/compose/checks.py",
+    "docs/simulator.md#when-a-login-ends": "tests/compose/checks.py",
+    "docs/simulator.md#when-a-login-ends/2": "tests/compose/checks.py",
+    "docs/simulator.md#errors": "tests/compose/checks.py",
+    "docs/simulator.md#errors/2": "tests/compose/checks.py",
 }
 """By block, who reads it from its document and runs it."""
 RUN_BY: Final = {
     ".ci/paste-lines": ".ci/paste-lines",
     "tests/skaffold/dev.py": "PATH=$tools make skaffold-dev",
     "tests/guides/cluster": "make guides-cluster",
+    "tests/compose/checks.py": "make compose-test",
 }
 """By reader, the line of .ci/run that runs it."""
 
