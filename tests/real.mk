@@ -58,7 +58,7 @@ fuzz-lock: $(READY)
 	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
 	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
 lock: fuzz-lock
-.PHONY: compose-test compose-lock
+.PHONY: compose-test compose-lock compose-clean
 COMPOSE_VENV := .venv-compose
 $(COMPOSE_VENV)/.ready: tests/compose/tools.txt
 	$(PYTHON) -m venv $(COMPOSE_VENV)
@@ -70,3 +70,6 @@ compose-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) tests/compose/tools.in -o tests/compose/tools.txt
 lock: compose-lock
+compose-clean:
+	rm -rf $(COMPOSE_VENV)
+clean: compose-clean
