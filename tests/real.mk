@@ -58,6 +58,32 @@ fuzz-lock: $(READY)
 	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
 	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
 lock: fuzz-lock
+.PHONY: browser-test browser-lock browser-clean screenshots
+# Chromium's driver is large: it has a place of its own, with all of .venv beside it.
+BROWSER_VENV := .venv-browser
+BROWSER_NPM := tests/browser/npm
+$(BROWSER_VENV)/.ready: requirements-dev.txt tests/browser/tools.txt
+	$(PYTHON) -m venv $(BROWSER_VENV)
+	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		$(addprefix -r ,$^)
+	@touch $@
+$(BROWSER_NPM)/node_modules: $(BROWSER_NPM)/package-lock.json
+	cd $(BROWSER_NPM) && npm ci --silent --no-audit --no-fund
+	@touch $@
+browser-test: $(BROWSER_VENV)/.ready $(BROWSER_NPM)/node_modules ## Test the pages in Chromium (needs it and Node.js)
+	$(BROWSER_VENV)/bin/mypy tests/browser
+	$(BROWSER_VENV)/bin/python -m pytest tests/browser $(BROWSER)
+screenshots: $(BROWSER_VENV)/.ready ## Take the README's pictures of the page anew
+	$(BROWSER_VENV)/bin/python -m pytest tests/browser/test_pictures.py -k "light or dark"
+	cp .browser/try-tokens.png .browser/try-error.png docs/images
+browser-lock: $(READY)
+	@$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) tests/browser/tools.in -o tests/browser/tools.txt -c requirements-dev.txt
+	cd $(BROWSER_NPM) && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+browser-clean:
+	rm -rf $(BROWSER_VENV) $(BROWSER_NPM)/node_modules .browser
+lock: browser-lock
+clean: browser-clean
 .PHONY: compose-test compose-lock compose-clean
 COMPOSE_VENV := .venv-compose
 $(COMPOSE_VENV)/.ready: tests/compose/tools.txt

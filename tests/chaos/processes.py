@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -100,11 +100,11 @@ class Process:
 
 
 class Simulator(Process):
-    """`python -m simulator`, on a port that it can come back to."""
+    """`python -m simulator`, on a port that it can come back to, with more of its flags."""
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int | None = None, flags: Sequence[str] = ()) -> None:
         self.port = port or free_port()
-        command = (sys.executable, "-m", "simulator", "--port", str(self.port))
+        command = (sys.executable, "-m", "simulator", "--port", str(self.port), *flags)
         super().__init__(command, {}, directory)
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"

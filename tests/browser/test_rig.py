@@ -1,0 +1,155 @@
+"""The rig catches what it is there for: each guard is shown a page that breaks its rule."""
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, Route
+
+from tests.browser import chromium
+from tests.browser.watching import Watch
+from tests.chaos.processes import Simulator
+from tests.running import CLIENT_ID
+
+ORIGIN = "http://127.0.0.1:9"  # nobody listens: what is there comes from the test
+Serve = Callable[[str], Watch]
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; img-src data:"
+
+
+@pytest.fixture
+def serve(browser: Browser, request: pytest.FixtureRequest) -> Serve:
+    """Return what shows a page with these elements, and how it was watched."""
+
+    def serve(html: str, **headers: str) -> Watch:
+        watch = Watch(ORIGIN)
+        context = browser.new_context()
+        request.addfinalizer(context.close)
+        watch.over(context)
+        context.route(f"{ORIGIN}/**", lambda route: answer(route, html, headers))
+        page = context.new_page()
+        page.goto(f"{ORIGIN}/page")
+        page.wait_for_function("window.done !== false")
+        context.close()
+        return watch
+
+    return serve
+
+
+def answer(route: Route, html: str, headers: dict[str, str]) -> None:
+    if route.request.url.endswith("/page"):
+        body = f"<!doctype html><link rel=icon href='data:,'>{html}"
+        route.fulfill(body=body, headers={"Content-Type": "text/html", **headers})
+    else:
+        route.fulfill(status=400, body="{}")
+
+
+def assert_caught(watch: Watch, *patterns: str) -> None:
+    """Hold that this and nothing else was seen: announced, it passes, and else it fails."""
+    with pytest.raises(AssertionError, match="not announced"):
+        watch.verify()
+    for pattern in patterns:
+        watch.announce(pattern)
+    watch.verify()
+
+
+def test_a_page_that_does_nothing_wrong_passes(serve: Serve) -> None:
+    page = "<p>Fine</p><script>console.log('a word'); console.info('another')</script>"
+    serve(page).verify()
+
+
+@pytest.mark.parametrize("kind", ["error", "warn"])
+def test_a_complaint_on_the_console_is_caught(serve: Serve, kind: str) -> None:
+    watch = serve(f"<script>console.{kind}('so it goes')</script>")
+    assert_caught(watch, "^(error|warning): so it goes")
+
+
+def test_an_uncaught_exception_is_caught(serve: Serve) -> None:
+    assert_caught(serve("<script>throw new Error('lost')</script>"), "^uncaught: lost")
+
+
+def test_an_unhandled_rejection_is_caught(serve: Serve) -> None:
+    watch = serve("<script>Promise.reject(new Error('lost'))</script>")
+    assert_caught(watch, "^uncaught: lost")
+
+
+def test_an_answer_that_is_an_error_is_caught(serve: Serve) -> None:
+    page = "<script>window.done = false; fetch('/x').finally(() => { window.done = true })</script>"
+    assert_caught(serve(page), r"^error: Failed to load resource: .* 400 .*/x\)$")
+
+
+def test_what_a_policy_forbids_is_caught(serve: Serve) -> None:
+    headers = {"Content-Security-Policy": POLICY}
+    watch = serve("<style>p { color: red }</style>", **headers)
+    assert_caught(
+        watch, "^error: CSP: style-src-elem inline enforce", "^error: Applying inline style"
+    )
+
+
+def test_what_a_policy_would_forbid_is_caught(serve: Serve) -> None:
+    headers = {"Content-Security-Policy-Report-Only": POLICY}
+    watch = serve("<style>p { color: red }</style>", **headers)
+    assert_caught(watch, "^error: CSP: style-src-elem inline report")
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<img src='{}/pixel.png'>",
+        "<script src='{}/code.js'></script>",
+        "<link rel=stylesheet href='{}/style.css'>",
+    ],
+)
+@pytest.mark.parametrize(
+    "origin", ["https://cdn.example", "http://192.0.2.1", "http://127.0.0.1:1"]
+)
+def test_a_request_to_anybody_else_is_caught(serve: Serve, element: str, origin: str) -> None:
+    watch = serve(element.format(origin))
+    assert_caught(watch, f"^elsewhere: GET {origin}/", "^error: Failed to load resource")
+
+
+def test_a_frame_of_anybody_else_is_caught(serve: Serve) -> None:
+    watch = serve("<iframe src='https://cdn.example/frame'></iframe>")
+    assert_caught(watch, "^elsewhere: GET https://cdn.example/frame")
+
+
+def test_a_redirect_to_anybody_else_is_caught(
+    page: Page, watch: Watch, accounts: Simulator
+) -> None:
+    """Nothing stops it on its way but that Chromium finds no such host."""
+    query = urlencode({"client_id": CLIENT_ID, "redirect_uri": "https://app.example/"})
+    watch.announce(r"^elsewhere: GET https://app\.example/\?error=unsupported_response_type")
+    with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
+        page.goto(f"{accounts.url}/authorize?{query}")
+
+
+def test_a_websocket_is_caught(serve: Serve) -> None:
+    page = (
+        "<script>window.done = false; const socket = new WebSocket('wss://cdn.example');"
+        "socket.onclose = () => { window.done = true }</script>"
+    )
+    assert_caught(serve(page), "^websocket: wss://cdn.example", "^error: WebSocket connection")
+
+
+def test_what_is_announced_has_to_happen(serve: Serve) -> None:
+    watch = serve("<p>Fine</p>")
+    watch.announce("so it goes")
+    with pytest.raises(AssertionError, match="announced in vain"):
+        watch.verify()
+
+
+def test_chromium_finds_no_other_host(browser: Browser) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        for url in ("http://example.com", "http://192.0.2.1", "https://[2001:db8::1]"):
+            with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
+                page.goto(url)
+
+
+def test_without_chromium_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    with pytest.raises(FileNotFoundError, match=r"no /nowhere/chromium on PATH: install"):
+        chromium.executable()
+    monkeypatch.delenv("CHROMIUM")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError, match="no chromium or chromium-browser or google-chrome"):
+        chromium.executable()
