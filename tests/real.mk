@@ -44,3 +44,22 @@ fuzz-lock: $(READY)
 	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
 	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
 lock: fuzz-lock
+# The examples, and client libraries of others, which have a place of their own as the validators do.
+.PHONY: examples-test examples-lock
+SOURCES += examples
+LIBRARIES := .venv-libraries
+EXAMPLE := examples/typescript
+$(LIBRARIES)/.ready: tests/examples/libraries.txt
+	$(PYTHON) -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+$(EXAMPLE)/node_modules: $(EXAMPLE)/package-lock.json
+	cd $(EXAMPLE) && npm ci --silent --no-audit --no-fund
+	@touch $@
+examples-test: $(READY) $(LIBRARIES)/.ready $(EXAMPLE)/node_modules ## Test examples, snippets, client libraries (needs Node.js, Java)
+	cd $(EXAMPLE) && npm run --silent build
+	$(BIN)/python -m pytest tests/examples
+examples-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) tests/examples/libraries.in -o tests/examples/libraries.txt
+lock: examples-lock

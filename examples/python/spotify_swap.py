@@ -205,13 +205,15 @@ class Session:
     def log_in(
         self,
         app: App,
-        open_browser: Callable[[str], object] = webbrowser.open,
+        open_browser: Callable[[str], object] | None = None,
         timeout: float = LOGIN_SECONDS,
     ) -> None:
         """Have the person agree in the browser, and keep the tokens. Waits for so many seconds."""
         verifier = secrets.token_urlsafe(64)
         with _Callback() as callback:
-            open_browser(_authorize_url(app, callback, verifier))
+            url = _authorize_url(app, callback, verifier)
+            # On a thread: a browser in a terminal returns when it has been here.
+            threading.Thread(target=open_browser or _show, args=(url,), daemon=True).start()
             code = callback.code(timeout)
         tokens = self._swap.retrieve(code, verifier, callback.redirect_uri)
         with self._lock:
@@ -245,6 +247,12 @@ class Session:
     def _keep(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._store.save(tokens)
+
+
+def _show(url: str) -> None:
+    """Open the person's browser, or tell where to go."""
+    if not webbrowser.open(url):
+        sys.stderr.write(f"Open this in a browser: {url}\n")
 
 
 def _is_final(refused: ServerRefused | SpotifyRefused) -> bool:
