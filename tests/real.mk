@@ -49,7 +49,8 @@ lock: fuzz-lock
 SOURCES += examples
 LIBRARIES := .venv-libraries
 EXAMPLE := examples/typescript
-$(LIBRARIES)/.ready: tests/examples/libraries.txt
+OTHERS := tests/examples/libraries
+$(LIBRARIES)/.ready: $(OTHERS)/requirements.txt
 	$(PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
@@ -61,5 +62,5 @@ examples-test: $(READY) $(LIBRARIES)/.ready $(EXAMPLE)/node_modules ## Test exam
 	$(BIN)/python -m pytest tests/examples
 examples-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) tests/examples/libraries.in -o tests/examples/libraries.txt
+	$(COMPILE) $(OTHERS)/requirements.in -o $(OTHERS)/requirements.txt
 lock: examples-lock

@@ -5,6 +5,9 @@ import pytest
 from tests.chaos.processes import Service, Simulator
 
 
+collect_ignore = ["libraries"]  # they have a Python of their own
+
+
 @pytest.fixture(scope="session")
 def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
