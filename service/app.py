@@ -10,7 +10,17 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from service import __version__, answers, documents, errors, logs, observation, probes, routes
+from service import (
+    __version__,
+    answers,
+    documents,
+    errors,
+    logs,
+    observation,
+    probes,
+    routes,
+    trying,
+)
 from service.app_token import AppToken
 from service.asgi import App as ASGIApp
 from service.asgi import Receive, Scope, Send
@@ -51,8 +61,13 @@ class App:
             self._closing.callback(tracing.flush)
         swap = self._swap(settings, self._upstream(settings, transport))
         handlers = [*self._flows(settings, swap), *probes.handlers]
+        files: list[HTTPRouteHandler] = []
+        if settings.try_page:
+            handlers.append(trying.page(settings))
+            files = trying.files()
         if settings.docs:
             handlers += documents.handlers(handlers)
+        handlers += files
         crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 

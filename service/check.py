@@ -39,6 +39,7 @@ MEANINGS: Final = {
     "port": "where it listens",
     "metrics_port": "of Prometheus' /metrics; 0 turns it off",
     "spotify_token_url": "Spotify's token endpoint: the client secret goes there",
+    "spotify_authorize_url": "where /try sends people to log in; without it, beside that one",
     "upstream_timeout": "seconds for one whole call to Spotify",
     "upstream_max_in_flight": "calls to Spotify at the same time; one more is answered 503",
     "allow_insecure_upstream": "lets SPOTIFY_TOKEN_URL be http elsewhere than on loopback",
@@ -52,6 +53,7 @@ MEANINGS: Final = {
     "rate_limit_storage": "the Valkey or Redis in which replicas count together",
     "trusted_proxies": "whose X-Forwarded-For is believed, to tell clients apart",
     "docs": "whether /docs and /openapi.json tell about the HTTP interface",
+    "try_page": "whether /try lets anybody log in and see what is answered",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _SPOTIFY: Final = "accounts.spotify.com"

@@ -1,6 +1,6 @@
 """What developers read: /openapi.json, and the page at /docs with its style sheet.
 
-Each is made when it is first asked for, and kept as bytes.
+`trying` serves its page by the same means. Each is made when it is first asked for, and kept as bytes.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ def handlers(others: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
         return openapi.document(routes.methods([*others, *own]))
 
     own += [
-        _handler("/openapi.json", _json(lambda: msgspec.json.encode(document()))),
-        _handler("/docs", _html(lambda: reference.page(document()))),
-        _handler(reference.STYLE_PATH, _css(reference.STYLE.read_bytes)),
+        handler("/openapi.json", _json(lambda: msgspec.json.encode(document()))),
+        handler("/docs", _html(lambda: reference.page(document()))),
+        handler(reference.STYLE_PATH, css(reference.STYLE.read_bytes)),
     ]
     return own
 
@@ -70,11 +70,13 @@ class Document:
 
 
 _json = partial(Document, "application/json")
-_css = partial(Document, "text/css")
+css = partial(Document, "text/css")
 _html = partial(Document, "text/html", headers=_PAGE_HEADERS)
 
 
-def _handler(path: str, document: Document) -> HTTPRouteHandler:
+def handler(path: str, document: Document) -> HTTPRouteHandler:
+    """Answer GET and HEAD at `path` with `document`."""
+
     @route(path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def answer(request: AnyRequest) -> Response[bytes]:
         return document.answer(request.headers.get("if-none-match", ""))

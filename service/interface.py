@@ -286,6 +286,13 @@ PAGES: Final[Mapping[str, Page]] = {
         {200: ("A page without scripts.", "text/html", "")},
         _KEPT,
     ),
+    "/try": Page(
+        "getTryPage",
+        "A page to try this with",
+        "Documents",
+        {200: ("A page that logs in, refreshes and fails in a browser.", "text/html", "")},
+        _KEPT,
+    ),
     "/docs/style.css": Page(
         "getDocsStyle",
         "The page's style sheet",
@@ -298,5 +305,5 @@ PAGES: Final[Mapping[str, Page]] = {
 TAGS: Final = {
     "Tokens": "What apps ask for.",
     "Probes": "What load balancers and Kubernetes ask.",
-    "Documents": "What developers read; `DOCS=false` removes these paths.",
+    "Documents": "What developers read; `DOCS` and `TRY_PAGE` switch these paths.",
 }

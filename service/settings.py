@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import msgspec
 
@@ -45,6 +45,7 @@ _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
+_TOKEN_PATH = re.compile(r"/api/token\Z")
 _YEAR = 366 * 24 * 3600
 _EXPORTERS = frozenset({"otlp", "console", "none"})
 _PROTOCOLS = frozenset({"grpc", "http/protobuf"})
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 7000
     metrics_port: int = 9464
     spotify_token_url: str = "https://accounts.spotify.com/api/token"  # noqa: S105 - no secret
+    spotify_authorize_url: str | None = None
     upstream_timeout: float = 10.0
     upstream_max_in_flight: int = 512
     allow_insecure_upstream: bool = False
@@ -100,6 +102,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_storage: Secret | None = None
     trusted_proxies: tuple[str, ...] = ()
     docs: bool = True
+    try_page: bool = False
+
+    @property
+    def authorize_url(self) -> str:
+        """Where a person logs in; if nothing is said, beside the token endpoint's `/api/token`.
+
+        A token endpoint whose path ends otherwise has it in place of the last segment.
+        """
+        if self.spotify_authorize_url is not None:
+            return self.spotify_authorize_url
+        return urljoin(_TOKEN_PATH.sub("/", self.spotify_token_url), "authorize")
 
     @property
     def keyring(self) -> tuple[str, ...]:
@@ -393,6 +406,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "port": _whole(0, 65535),
     "metrics_port": _whole(0, 65535),
     "spotify_token_url": _url,
+    "spotify_authorize_url": _url,
     "upstream_timeout": _seconds(zero=False),
     "upstream_max_in_flight": _whole(1, 100_000),
     "allow_insecure_upstream": _flag,
@@ -406,19 +420,23 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "rate_limit_storage": _storage,
     "trusted_proxies": _networks,
     "docs": _flag,
+    "try_page": _flag,
 }
 
 
 def _check_upstream(values: dict[str, object], problems: dict[str, str]) -> None:
-    url = values.get("spotify_token_url")
-    if not isinstance(url, str) or values.get("allow_insecure_upstream"):
+    if values.get("allow_insecure_upstream"):
         return
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        problems |= {
-            "SPOTIFY_TOKEN_URL": "SPOTIFY_TOKEN_URL must be https: it gets the client secret; "
-            "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
-        }
+    for name, gets in (
+        ("SPOTIFY_TOKEN_URL", "it gets the client secret"),
+        ("SPOTIFY_AUTHORIZE_URL", "people log in there"),
+    ):
+        parts = urlsplit(str(values.get(name.lower(), "")))
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            problems[name] = (
+                f"{name} must be https: {gets}; "
+                "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
+            )
 
 
 def is_loopback(host: str) -> bool:

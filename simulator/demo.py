@@ -2,8 +2,9 @@
 
     python -m simulator.demo
 
-Without credentials it prints shell lines that go through the flows; each can be pasted as it is,
-into any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
+It prints where the page to try it is, which is on unless TRY_PAGE says otherwise. Without
+credentials it prints shell lines, too, that go through the flows; each can be pasted as it is, into
+any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
 """
 
 import os
@@ -27,10 +28,15 @@ CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY")
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 SERVICE = (sys.executable, "-m", "service")
 
+PAGE = """
+Open this in a browser to try the service:
+
+    {service}/try
+"""
 LINES = """
 The service is at {service}, and talks to a simulator of Spotify at {simulator}
 (set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to talk to Spotify itself).
-Paste these into another terminal:
+In a terminal, paste these into another one:
 
 # Log in with PKCE: get a code as if a person had agreed, and swap it for tokens.
 curl -sS -o {file} {service}/authorization-code-flow-pkce/retrieve-tokens \
@@ -50,14 +56,16 @@ curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_
 
 def main() -> int:
     """Run the service in the foreground; return its exit status."""
+    page = {"TRY_PAGE": os.environ.get("TRY_PAGE") or "true"}
     given = [name for name in CREDENTIALS if os.environ.get(name) or f"{name}_FILE" in os.environ]
     if given:
-        return _serve(os.environ)
+        return _serve({**os.environ, **page})
     accounts = Accounts()
     with running(create_app(accounts)) as simulator:
         app = accounts.app
         environ = {
             **os.environ,
+            **page,
             "CLIENT_ID": app.client_id,
             "CLIENT_SECRET": app.client_secret,
             "SECRET_KEY": os.urandom(32).hex(),
@@ -86,12 +94,18 @@ def _serve(environ: Mapping[str, str], simulator: str = "", client_id: str = "")
     free = _is_free(host, port)
     with subprocess.Popen(SERVICE, env=dict(environ)) as service:  # noqa: S603 - ourselves
         _pass_signals(service)
-        if simulator and free:
-            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            if _is_up(service, url):
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if free and _is_up(service, url):
+            if _is_true(environ["TRY_PAGE"]):
+                sys.stdout.write(PAGE.format(service=url))
+            if simulator:
                 sys.stdout.write(lines(url, simulator, client_id))
-                sys.stdout.flush()
+            sys.stdout.flush()
         return service.wait()
+
+
+def _is_true(flag: str) -> bool:
+    return flag.strip().lower() == "true"
 
 
 def _reachable(host: str) -> str:
