@@ -170,6 +170,7 @@ def _hints(values: dict[str, object]) -> Iterator[str]:
     yield from _key_hints(values)
     yield from _upstream_hints(values)
     yield from _rate_limit_hints(values)
+    yield from _try_hints(values)
     if values["port"] and values["port"] == values["metrics_port"]:
         yield "METRICS_PORT is PORT: there will be no metrics; give it another"
 
@@ -235,6 +236,20 @@ def _rate_limit_hints(values: Mapping[str, object]) -> Iterator[str]:
     for name in ("rate_limit_storage", "trusted_proxies"):
         if values[name]:
             yield f"{name.upper()} is of no use without RATE_LIMIT"
+
+
+def _try_hints(values: Mapping[str, object]) -> Iterator[str]:
+    if values["spotify_authorize_url"] is None:
+        return
+    if not values["try_page"]:
+        yield "SPOTIFY_AUTHORIZE_URL is of no use without TRY_PAGE"
+        return
+    hosts = [values["spotify_authorize_url"], values["spotify_token_url"]]
+    if len({urlsplit(str(host)).hostname == _SPOTIFY for host in hosts}) > 1:
+        yield (
+            "only one of SPOTIFY_AUTHORIZE_URL and SPOTIFY_TOKEN_URL is Spotify's: the code that a "
+            "person brings from the one is unknown at the other"
+        )
 
 
 def upstream(found: Settings) -> tuple[str, bool]:

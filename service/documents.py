@@ -1,6 +1,6 @@
 """What developers read: /openapi.json, and the page at /docs with its style sheet.
 
-`trying` serves its page by the same means. Each is made when it is first asked for, and kept as bytes.
+Each is made when it is first asked for, and kept as bytes; so are those of `trying`.
 """
 
 import hashlib

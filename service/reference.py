@@ -15,6 +15,7 @@ Data = dict[str, Any]
 Child = ET.Element | str
 
 STYLE_PATH: Final = "/docs/style.css"
+TRY_PATH: Final = "/try"
 STYLE: Final = Path(__file__).with_name("style.css")
 
 _JSON: Final = "application/json"
@@ -44,14 +45,21 @@ def _body(document: Data) -> ET.Element:
     title = _element("h1", info["title"], " ", _element("small", info["version"]))
     contents = [_entry(path, methods) for path, methods in document["paths"].items()]
     sections = [_section(document, tag) for tag in document["tags"]]
+    links: list[Child] = ["For programs: ", _link("/openapi.json", "openapi.json")]
+    if TRY_PATH in document["paths"]:
+        links += [" · In a browser: ", _link(TRY_PATH, "try it")]
     return _element(
         "body",
         _element("a", "Skip to the requests", href="#requests", id="skip"),
         _element("header", title, *_paragraphs(info["description"])),
         _element("nav", _element("h2", "Requests", id="contents"), _element("ul", *contents)),
         _element("main", *sections, _bodies(document), id="requests"),
-        _element("footer", "For programs: ", _element("a", "openapi.json", href="/openapi.json")),
+        _element("footer", *links),
     )
+
+
+def _link(href: str, text: str) -> ET.Element:
+    return _element("a", text, href=href)
 
 
 def _entry(path: str, methods: Data) -> ET.Element:

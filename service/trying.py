@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 
-from service import __version__, reference
+from service import __version__
 from service.documents import Document, css, handler
+from service.reference import STYLE
+from service.reference import TRY_PATH as PATH
 from service.settings import Settings
 
-PATH: Final = "/try"
 FILES: Final = Path(__file__).with_name("try")
 SPOTIFY: Final = "accounts.spotify.com"
 
@@ -95,4 +96,4 @@ def _page(told: Known) -> bytes:
 
 def _style() -> bytes:
     """Return the style that both pages have, then what this one adds."""
-    return reference.STYLE.read_bytes() + (FILES / "style.css").read_bytes()
+    return STYLE.read_bytes() + (FILES / "style.css").read_bytes()

@@ -1,7 +1,6 @@
 // @ts-check
 // An answer of the server, as the page shows it.
 
-import { bodyOf } from "./calls.js";
 import { copies, element } from "./elements.js";
 import { explained } from "./explained.js";
 import { shortened } from "./shortened.js";
@@ -108,10 +107,7 @@ function failure(answer) {
  * @param {import("./calls.js").Call} call
  */
 export function asCurl(call) {
-  const long = (bodyOf(call) ?? "").length > 200;
-  const line = long
-    ? `head -c ${bodyOf(call)?.length} /dev/zero | curl -sS -i '${location.origin}${call.path}' \\\n  -H 'Content-Type: application/x-www-form-urlencoded' --data-binary @-\n`
-    : curlOf(call, location.origin);
+  const line = curlOf(call, location.origin);
   const copy = element("button", { type: "button", class: "quiet" }, "Copy code");
   return element(
     "div",

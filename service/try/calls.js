@@ -30,16 +30,6 @@ export function pathOf(flow, what) {
 }
 
 /**
- * Returns the body of a call.
- *
- * @param {Call} call
- * @returns {string | undefined}
- */
-export function bodyOf(call) {
-  return call.fields ? new URLSearchParams(call.fields).toString() : call.body;
-}
-
-/**
  * Makes a call.
  *
  * @param {Call} call
@@ -51,7 +41,7 @@ export async function ask(call) {
     const answer = await fetch(call.path, {
       method: call.method,
       headers,
-      body: bodyOf(call),
+      body: call.fields ? new URLSearchParams(call.fields) : call.body,
       cache: "no-store",
       credentials: "omit",
       redirect: "error",

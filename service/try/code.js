@@ -10,7 +10,7 @@ import { LANGUAGES, snippet } from "./snippets.js";
 /** @typedef {import("./snippets.js").Step} Step */
 
 const KEY = "spotify-api-server.language";
-const NONE = "Spotify’s iOS SDK has no such flow: ask this server as the tab TypeScript does.";
+const NONE = "Spotify’s iOS SDK has no such flow. Ask this server as the tab curl does.";
 
 /** @type {Tabs[]} */
 const all = [];
@@ -32,9 +32,10 @@ export class Tabs {
     const list = element("div", { role: "tablist", "aria-label": name }, ...this.tabs);
     list.addEventListener("keydown", (event) => this.key(event));
     this.code = element("code", {});
-    const copy = copies(element("button", { type: "button", class: "quiet" }, "Copy code"), () => this.code.textContent ?? "");
+    this.copy = element("button", { type: "button", class: "quiet" }, "Copy code");
+    copies(this.copy, () => this.code.textContent ?? "");
     this.panel = element("div", { role: "tabpanel", id: `${step}-panel`, tabindex: "0" }, element("pre", {}, this.code));
-    place.append(element("div", { class: "tabs" }, list, copy), this.panel);
+    place.append(element("div", { class: "tabs" }, list, this.copy), this.panel);
     all.push(this);
     this.show();
   }
@@ -56,7 +57,9 @@ export class Tabs {
       tab.tabIndex = id === chosen ? 0 : -1;
     }
     this.panel.setAttribute("aria-labelledby", `${this.step}-${chosen}`);
-    this.code.textContent = snippet(chosen, this.step, this.about()) ?? NONE;
+    const lines = snippet(chosen, this.step, this.about());
+    this.code.textContent = lines ?? NONE;
+    this.copy.disabled = lines === null;
   }
 
   /** @param {KeyboardEvent} event */
@@ -79,11 +82,19 @@ export function showAll() {
 /** @param {Language} language */
 function choose(language) {
   chosen = language;
-  localStorage.setItem(KEY, language);
+  try {
+    localStorage.setItem(KEY, language);
+  } catch {
+    // A browser that keeps nothing shows curl the next time.
+  }
   showAll();
 }
 
 function kept() {
-  const language = localStorage.getItem(KEY);
-  return LANGUAGES.find(({ id }) => id === language)?.id ?? "curl";
+  try {
+    const language = localStorage.getItem(KEY);
+    return LANGUAGES.find(({ id }) => id === language)?.id ?? "curl";
+  } catch {
+    return "curl";
+  }
 }

@@ -9,6 +9,7 @@
  */
 
 const LATER = "Try again later, with growing pauses. Keep the refresh token.";
+const USED_UP = "A code may be used up by then: if it is refused, log in again.";
 const MEND = "Mend the request: asking again the same way is of no use.";
 const LOG_IN = "Forget the tokens and have the person log in again. Never ask again with the same one.";
 
@@ -30,10 +31,10 @@ const STATUSES = {
   408: ["The request’s body did not arrive in time.", LATER],
   413: ["The body has 16 KiB or more. It was not read to its end.", MEND],
   415: ["The body’s media type holds no form.", "Send Content-Type: application/x-www-form-urlencoded, or JSON as application/json."],
-  500: ["A defect of this server. Its log has the cause, under this X-Request-ID.", LATER],
-  502: ["Spotify could not be reached, or what it answered can’t be handed on.", LATER],
+  500: ["A defect of this server. Its log has the cause, under this X-Request-ID.", "Don’t ask again: tell the operator that id."],
+  502: ["Spotify could not be reached, or what it answered can’t be handed on.", `${LATER} ${USED_UP}`],
   503: ["The server has too many calls to Spotify under way.", "Wait for the seconds in Retry-After."],
-  504: ["Spotify did not answer within UPSTREAM_TIMEOUT.", `${LATER} The code may be used up: if it is refused then, log in again.`],
+  504: ["Spotify did not answer within UPSTREAM_TIMEOUT.", `${LATER} ${USED_UP}`],
 };
 
 /** Spotify's by their code (RFC 6749, section 5.2). @type {Record<string, [string, string]>} */

@@ -64,7 +64,9 @@ async function arrive() {
 }
 
 function unanswered() {
-  return `You went to log in and came back without an answer. If ${spotify} showed “INVALID_CLIENT: Invalid redirect URI”, the redirect URI below is not registered, to the letter; with “INVALID_CLIENT: Invalid client”, CLIENT_ID is wrong.`;
+  const host = new URL(known.authorizeUrl).host;
+  const nowhere = known.isSpotify ? "" : ` If the browser found nobody at ${host}, set SPOTIFY_AUTHORIZE_URL to where it reaches the simulator.`;
+  return `You went to log in and came back without an answer. If ${spotify} showed “INVALID_CLIENT: Invalid redirect URI”, the redirect URI below is not registered, to the letter; with “INVALID_CLIENT: Invalid client”, CLIENT_ID is wrong.${nowhere}`;
 }
 
 /** @param {string} text */
@@ -152,11 +154,14 @@ async function refreshTokens() {
   say(isSuccess(answer) ? `Refreshed: the new access token is good for ${inWords(left)}.` : `The refresh failed: ${statusOf(answer)}.`);
 }
 
-function forgetTokens() {
+function drop() {
   held = null;
-  find("tokens-answer", HTMLElement).replaceChildren();
-  find("refresh-outcome", HTMLElement).replaceChildren();
+  for (const id of ["tokens-answer", "refresh-outcome", "client-answer"]) find(id, HTMLElement).replaceChildren();
   showHeld();
+}
+
+function forgetTokens() {
+  drop();
   find("tokens-title", HTMLElement).focus();
   say("The tokens are forgotten.");
 }
@@ -202,9 +207,11 @@ function offerErrors(allowed) {
 function offered(title, list) {
   const items = list.map((each) => {
     const hint = each.missing ?? each.hint;
-    const act = button(each.name, { class: "provoke", disabled: Boolean(each.missing) }, (by) => provoke(by, each));
+    const id = hint && each.name.replaceAll(/\W+/g, "-");
+    const attributes = { class: "provoke", disabled: Boolean(each.missing), "aria-describedby": id };
+    const act = button(each.name, attributes, (by) => provoke(by, each));
     act.prepend(element("span", { class: "number" }, String(each.status)), " ");
-    return element("li", {}, act, ...(hint ? [" ", element("span", { class: "hint" }, hint)] : []));
+    return element("li", {}, act, ...(hint ? [element("p", { class: "hint", id }, hint)] : []));
   });
   return [element("h3", {}, title), element("ul", { class: "provocations" }, ...items)];
 }
@@ -218,6 +225,7 @@ async function provoke(by, { call }) {
   place.replaceChildren(element("p", { class: "hint" }, "Asking…"), asCurl(call));
   const answer = await waiting(by, call);
   place.replaceChildren(shown(answer), asCurl(call));
+  if (place.getBoundingClientRect().top > innerHeight / 2) place.scrollIntoView();
 }
 
 // What is true of this place ----------------------------------------------------------------------
@@ -249,7 +257,7 @@ function describe() {
   find("docs-link", HTMLElement).hidden = !known.docs;
   find("client-off", HTMLElement).hidden = known.clientCredentials;
   find("redirect-uri", HTMLElement).textContent = redirectUri;
-  find("upstream", HTMLElement).textContent = known.isSpotify ? "with Spotify" : "with a simulator of Spotify";
+  find("upstream", HTMLElement).textContent = known.isSpotify ? "With Spotify" : "With a simulator of Spotify";
   logIn.textContent = `Log in with ${spotify}`;
   find("register", HTMLElement).textContent = known.isSpotify
     ? "To the letter: on developer.spotify.com/dashboard, in your app’s Settings, under Redirect URIs. Spotify takes http on 127.0.0.1 only, and never the name localhost."
@@ -297,5 +305,7 @@ addEventListener("pageshow", ({ persisted }) => {
   logIn.disabled = false;
   arrive();
 });
+// Its tokens are gone all the same, as it says.
+addEventListener("pagehide", drop);
 
 await start();

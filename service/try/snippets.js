@@ -46,15 +46,20 @@ export function snippet(language, step, about) {
   return write ? write({ redirectUri: REDIRECT_URIS[language], ...about }) : null;
 }
 
+/** Characters of a body above which a line would be nothing to read. */
+const LONG = 200;
+
 /**
- * Returns the call as a line for a shell.
+ * Returns the call as a line for a shell. A long body is so many zeros: its length is what matters.
  *
  * @param {{method: string, path: string, fields?: Record<string, string>, body?: string,
  *   type?: string}} call
  * @param {string} origin
  */
 export function curlOf({ method, path, fields, body, type }, origin) {
-  const lines = [`curl -sS -i ${method === "POST" ? "" : `-X ${method} `}${shell(origin + path)}`];
+  const curl = `curl -sS -i ${method === "POST" ? "" : `-X ${method} `}${shell(origin + path)}`;
+  if (body && body.length > LONG) return `head -c ${body.length} /dev/zero |\n  ${curl} --data-binary @-\n`;
+  const lines = [curl];
   if (type) lines.push(`-H ${shell(`Content-Type: ${type}`)}`);
   if (body !== undefined) lines.push(`-d ${shell(body)}`);
   for (const [name, value] of Object.entries(fields ?? {})) lines.push(`--data-urlencode ${shell(`${name}=${value}`)}`);
