@@ -44,23 +44,30 @@ fuzz-lock: $(READY)
 	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
 	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
 lock: fuzz-lock
-# The examples, and client libraries of others, which have a place of their own as the validators do.
+# The examples; the lines that /try and docs/apps.md show; client libraries of others, which have places
+# of their own as the validators do.
 .PHONY: examples-test examples-lock
 SOURCES += examples
 LIBRARIES := .venv-libraries
-EXAMPLE := examples/typescript
-OTHERS := tests/examples/libraries
-$(LIBRARIES)/.ready: $(OTHERS)/requirements.txt
+KOTLIN := .kotlin
+PACKAGES := examples/typescript/node_modules tests/examples/libraries/node_modules
+$(LIBRARIES)/.ready: tests/examples/libraries/requirements.txt
 	$(PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
-$(EXAMPLE)/node_modules: $(EXAMPLE)/package-lock.json
-	cd $(EXAMPLE) && npm ci --silent --no-audit --no-fund
+$(KOTLIN)/.ready: tests/examples/kotlin/pom.xml tests/examples/kotlin/jars.sha256
+	rm -rf $(KOTLIN)
+	mvn --quiet --batch-mode --file $< -DoutputDirectory=$(CURDIR)/$(KOTLIN) \
+		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+	cd $(KOTLIN) && sha256sum --check --quiet ../tests/examples/kotlin/jars.sha256
 	@touch $@
-examples-test: $(READY) $(LIBRARIES)/.ready $(EXAMPLE)/node_modules ## Test examples, snippets, client libraries (needs Node.js, Java)
-	cd $(EXAMPLE) && npm run --silent build
+$(PACKAGES): %/node_modules: %/package-lock.json
+	cd $* && npm ci --silent --no-audit --no-fund
+	@touch $@
+examples-test: $(READY) $(LIBRARIES)/.ready $(KOTLIN)/.ready $(PACKAGES) ## Test examples, snippets, other clients (needs Node.js, Maven, Swift or root)
+	cd examples/typescript && npm run --silent build
 	$(BIN)/python -m pytest tests/examples
 examples-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) $(OTHERS)/requirements.in -o $(OTHERS)/requirements.txt
+	$(COMPILE) tests/examples/libraries/requirements.in -o tests/examples/libraries/requirements.txt
 lock: examples-lock

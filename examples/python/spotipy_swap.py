@@ -1,4 +1,4 @@
-"""spotipy by way of spotify-api-server: its managers as they are, with a session that knows the way.
+"""spotipy by way of spotify-api-server: its managers, with a session that knows the way.
 
     SpotifyPKCE(client_id, redirect_uri, state, requests_session=SwapSession(server))
     SpotifyOAuth(
@@ -10,34 +10,27 @@
         requests_session=SwapSession(server, "client-credentials-flow"),
     )
 
-spotipy has one address for all tokens and sends a client secret; the server has an address for each
-step, and the secret. Give ``unused`` as the secret: the server ignores the header that spotipy makes
-of it. Give a random ``state``: without one spotipy takes any answer.
+spotipy has one address for all tokens and sends a client secret; the server has an address for
+each step, and the secret. Give ``unused`` as the secret: the server ignores what spotipy makes of
+it. Give a random ``state``: without one spotipy takes any answer.
 """
-
-from collections.abc import Mapping
 
 import requests
 
 
 class SwapSession(requests.Session):
-    """Sends requests for tokens to the server, whatever their address: grant_type says which step.
+    """Sends requests for tokens to the server, whatever their address: their fields tell the step.
 
     Takes the server's URL, such as https://swap.example.com, and the flow's part of the path.
     """
 
     def __init__(self, server: str, flow: str = "authorization-code-flow-pkce") -> None:
         super().__init__()
+        self.max_redirects = 0  # a code or a token goes to the server and nowhere else
         self._flow = f"{server.rstrip('/')}/{flow}"
 
-    def post(
-        self,
-        _url: str,
-        data: Mapping[str, str],
-        json: None = None,
-        **options: object,
-    ) -> requests.Response:
-        """Post to the server; it answers as Spotify does."""
-        step = "refresh" if data["grant_type"] == "refresh_token" else "retrieve"
-        address = f"{self._flow}/{step}-tokens"
-        return super().post(address, data, json, allow_redirects=False, **options)
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Return the request as it is sent."""
+        is_refresh = isinstance(request.data, dict) and "refresh_token" in request.data
+        request.url = f"{self._flow}/{'refresh' if is_refresh else 'retrieve'}-tokens"
+        return super().prepare_request(request)

@@ -1,4 +1,4 @@
-"""tekore by way of spotify-api-server: its credentials as they are, with a sender that knows the way.
+"""tekore by way of spotify-api-server: its credentials, with a sender that knows the way.
 
     RefreshingCredentials(client_id, redirect_uri=redirect_uri, sender=SwapSender(server))
     RefreshingCredentials(
@@ -16,7 +16,7 @@ from tekore import Request, Response, SyncSender
 
 
 class SwapSender(SyncSender):
-    """Sends requests for tokens to the server, whatever their address: grant_type says which step.
+    """Sends requests for tokens to the server, whatever their address: their fields tell the step.
 
     Takes the server's URL, such as https://swap.example.com, and the flow's part of the path.
     """
@@ -27,6 +27,5 @@ class SwapSender(SyncSender):
 
     def send(self, request: Request) -> Response:
         """Send a request for tokens; the server answers as Spotify does."""
-        grant_type = (request.data or {})["grant_type"]
-        step = "refresh" if grant_type == "refresh_token" else "retrieve"
+        step = "refresh" if "refresh_token" in (request.data or {}) else "retrieve"
         return super().send(replace(request, url=f"{self._flow}/{step}-tokens"))

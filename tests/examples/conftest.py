@@ -4,7 +4,6 @@ import pytest
 
 from tests.chaos.processes import Service, Simulator
 
-
 collect_ignore = ["libraries"]  # they have a Python of their own
 
 

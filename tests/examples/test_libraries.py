@@ -41,4 +41,6 @@ def run(service: Service, simulator: Simulator, *command: str) -> str:
 
 def test_javascript(service: Service, simulator: Simulator) -> None:
     script = str(LIBRARIES / "libraries.test.mjs")
-    assert "\n# pass 3\n" in run(service, simulator, "node", "--test", "--test-reporter=tap", script)
+    assert "\n# pass 3\n" in run(
+        service, simulator, "node", "--test", "--test-reporter=tap", script
+    )

@@ -248,11 +248,10 @@ def test_a_forged_answer_changes_nothing(session: Session, app: App) -> None:
 
 def run(service: Service, simulator: Simulator, tokens: Path, *flags: str) -> tuple[str, str]:
     """Run the example as a person does; return what it prints."""
+    server: list[str | Path] = ["--server", service.url, "--tokens", tokens]
+    authorize = ["--authorize-url", f"{simulator.url}/authorize"]
     ran = subprocess.run(
-        [
-            *(sys.executable, "examples/python/spotify_swap.py", "--server", service.url),
-            *("--authorize-url", f"{simulator.url}/authorize", "--tokens", tokens, *flags),
-        ],
+        [sys.executable, "examples/python/spotify_swap.py", *server, *authorize, *flags],
         env={"PATH": os.environ["PATH"], "BROWSER": f"{HERE}/person.py %s"},
         capture_output=True,
         text=True,

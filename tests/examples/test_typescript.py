@@ -1,4 +1,4 @@
-"""examples/typescript: its own tests, its linter, and its program, against service and simulator."""
+"""examples/typescript: its own tests, its linter and its program, in front of the simulator."""
 
 import json
 import os
@@ -39,11 +39,10 @@ def test_it_passes_its_own_tests(service: Service, simulator: Simulator) -> None
 
 def run(service: Service, simulator: Simulator, tokens: Path, *flags: str) -> tuple[str, str]:
     """Run the example as a person does; return what it prints."""
+    server: list[str | Path] = ["--server", service.url, "--tokens", tokens]
+    authorize = ["--authorize-url", f"{simulator.url}/authorize"]
     ran = subprocess.run(
-        [  # noqa: S607
-            *("node", EXAMPLE / "dist/src/main.js", "--server", service.url),
-            *("--authorize-url", f"{simulator.url}/authorize", "--tokens", tokens, *flags),
-        ],
+        ["node", EXAMPLE / "dist/src/main.js", *server, *authorize, *flags],  # noqa: S607
         env={"PATH": os.environ["PATH"], "BROWSER": f"{HERE}/person.py"},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """Client libraries of others against a service and a simulator that run already.
 
-They run in a Python of their own (see tests/examples/test_libraries.py), without the service's code.
+They run in a Python of their own, without the service's code: tests/examples/test_libraries.py.
 """
 
 import os
