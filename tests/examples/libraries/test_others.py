@@ -75,7 +75,7 @@ def test_requests_oauthlib_logs_in_and_refreshes(
     agree: Agree, last: Last, grants: Grants, monkeypatch: pytest.MonkeyPatch, flow: str
 ) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
-    last(0)
+    last(1)
     saved: list[dict[str, str]] = []
     with OAuth2Session(
         CLIENT_ID,
@@ -86,7 +86,7 @@ def test_requests_oauthlib_logs_in_and_refreshes(
     ) as session:
         url, _ = session.authorization_url("https://accounts.spotify.com/authorize")
         first = session.fetch_token(f"{flow}/retrieve-tokens", authorization_response=agree(url))
-        time.sleep(0.6)  # it counts from the nearest second
+        time.sleep(1.6)  # it counts from the nearest second
         session.get(f"{SIMULATOR}/healthz").raise_for_status()
     [fresh] = saved
     assert fresh["access_token"] != first["access_token"]
