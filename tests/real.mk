@@ -46,7 +46,7 @@ fuzz-lock: $(READY)
 lock: fuzz-lock
 # The examples; the lines that /try and docs/apps.md show; client libraries of others, which have places
 # of their own as the validators do.
-.PHONY: examples-test examples-lock
+.PHONY: examples-test examples-lock examples-clean apps-docs
 SOURCES += examples
 LIBRARIES := .venv-libraries
 KOTLIN := .kotlin
@@ -67,7 +67,12 @@ $(PACKAGES): %/node_modules: %/package-lock.json
 examples-test: $(READY) $(LIBRARIES)/.ready $(KOTLIN)/.ready $(PACKAGES) ## Test examples, snippets, other clients (needs Node.js, Maven, Swift or root)
 	cd examples/typescript && npm run --silent build
 	$(BIN)/python -m pytest tests/examples
+apps-docs: $(READY) ## Write the lines that /try shows into docs/apps.md (needs Node.js)
+	$(BIN)/python -m tests.examples.documented
 examples-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) tests/examples/libraries/requirements.in -o tests/examples/libraries/requirements.txt
 lock: examples-lock
+examples-clean:
+	rm -rf $(LIBRARIES) $(KOTLIN) $(PACKAGES) examples/typescript/dist
+clean: examples-clean

@@ -8,7 +8,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 
 from simulator.pkce import challenge_of
 from tests.chaos.processes import Service, Simulator
+from tests.examples.documented import Snippet, snippets, spotify, text
 from tests.running import CLIENT_ID
 
 HERE = Path(__file__).parent
@@ -27,30 +28,7 @@ Tokens = dict[str, str]
 FLOWS: tuple[Flow, Flow] = ("pkce", "code")
 
 
-class Snippet(NamedTuple):
-    language: str
-    step: str
-    flow: str
-    text: str
-
-
-def snippets(**about: object) -> list[Snippet]:
-    script = str(HERE / "snippets.mjs")
-    ran = subprocess.run(
-        ["node", script, json.dumps(about)],  # noqa: S607 - whichever Node.js is installed
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [Snippet(**found) for found in json.loads(ran.stdout)]
-
-
-SPOTIFY = snippets(
-    origin="https://swap.example.com",
-    clientId="your-client-id",
-    authorizeUrl="https://accounts.spotify.com/authorize",
-    scopes=[],
-)
+SPOTIFY = spotify()
 # Nothing that Spotify would give or take, but a page shows what its settings hold.
 AWKWARD = snippets(
     origin="http://127.0.0.1:1",
@@ -70,11 +48,6 @@ def here(service: Service, simulator: Simulator) -> list[Snippet]:
         authorizeUrl=f"{simulator.url}/authorize",
         scopes=["user-read-email"],
     )
-
-
-def text(given: list[Snippet], language: str, step: str, flow: str) -> str:
-    [found] = [one.text for one in given if one[:3] == (language, step, flow)]
-    return found
 
 
 def code_of(url: str) -> str:

@@ -85,6 +85,7 @@ test("simple-oauth2 logs in and refreshes: tokenPath and refreshPath", async () 
   const first = await client.getToken({ code, redirect_uri: REDIRECT });
   const second = await first.refresh();
   assert.notEqual(second.token.access_token, first.token.access_token);
+  assert.equal(second.token.refresh_token, undefined); // the first one is good still: keep it
   assert.deepEqual(await grants(), ["authorization_code", "refresh_token"]);
 });
 
