@@ -19,9 +19,9 @@ For the app's own token, `app_token` stands before coalescing: its answer is kep
 operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
 `check` and `keys` what a person asks at a terminal, which `console` writes to, `openapi` makes the
 document of the HTTP interface, with the texts of `interface`, `reference` a page of the document,
-`documents` serve both, `trying` a page to try it all in a browser, whose files are in try/,
-`connections` the HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may take,
-`cycle` an answer as `server` writes it, `asgi` the types.
+`documents` serve both, `trying` a page to try it all in a browser, with the files in try/,
+`connections` the HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may
+take, `cycle` an answer as `server` writes it, `asgi` the types.
 """
 
 __version__ = "1.0.0"

@@ -61,13 +61,12 @@ class App:
             self._closing.callback(tracing.flush)
         swap = self._swap(settings, self._upstream(settings, transport))
         handlers = [*self._flows(settings, swap), *probes.handlers]
-        files: list[HTTPRouteHandler] = []
+        files = trying.files() if settings.try_page else []
         if settings.try_page:
             handlers.append(trying.page(settings))
-            files = trying.files()
         if settings.docs:
-            handlers += documents.handlers(handlers)
-        handlers += files
+            handlers = [*handlers, *documents.handlers(handlers)]
+        handlers = [*handlers, *files]
         crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 

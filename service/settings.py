@@ -45,7 +45,7 @@ _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
-_TOKEN_PATH = re.compile(r"/api/token\Z")
+_TOKEN_PATH = re.compile(r"/api/token/?\Z")
 _YEAR = 366 * 24 * 3600
 _EXPORTERS = frozenset({"otlp", "console", "none"})
 _PROTOCOLS = frozenset({"grpc", "http/protobuf"})

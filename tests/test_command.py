@@ -349,6 +349,8 @@ def hints(**changes: str) -> str:
 def test_check_has_no_hint_where_all_is_well() -> None:
     assert hints() == ""
     assert hints(RATE_LIMIT="1/day", TRUSTED_PROXIES="::1", RATE_LIMIT_STORAGE="redis://a") == ""
+    login = "https://accounts.spotify.com/authorize"
+    assert hints(TRY_PAGE="true", SPOTIFY_AUTHORIZE_URL=login) == ""
 
 
 @pytest.mark.parametrize(
@@ -397,6 +399,11 @@ def test_redirect_uris_that_spotify_refuses_are_told(name: str, uri: str, hint: 
         ({"RATE_LIMIT": "1/day"}, "RATE_LIMIT is set without TRUSTED_PROXIES"),
         ({"TRUSTED_PROXIES": "::1"}, "TRUSTED_PROXIES is of no use without RATE_LIMIT"),
         ({"RATE_LIMIT_STORAGE": "redis://a"}, "RATE_LIMIT_STORAGE is of no use without RATE_LIMIT"),
+        ({"SPOTIFY_AUTHORIZE_URL": "https://a/"}, "SPOTIFY_AUTHORIZE_URL is of no use without"),
+        (
+            {"SPOTIFY_AUTHORIZE_URL": "https://a.example/", "TRY_PAGE": "true"},
+            "only one of SPOTIFY_AUTHORIZE_URL and SPOTIFY_TOKEN_URL is Spotify's",
+        ),
     ],
     ids=str,
 )

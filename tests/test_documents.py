@@ -154,6 +154,10 @@ def test_the_page_runs_nothing_and_loads_its_own_style_alone(
     assert "@import" not in style
 
 
+def test_the_page_leads_to_the_page_to_try_it_where_there_is_one(start: Start) -> None:
+    assert "/try" in Page(start(TRY_PAGE="true").get(PAGE).text).all("href")
+
+
 def test_the_pages_policy_allows_nothing_else(client: httpx.Client) -> None:
     policy = client.get(PAGE).headers["content-security-policy"].split("; ")
     wanted = ["base-uri 'none'", "default-src 'none'", "form-action 'none'"]

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from litestar.handlers import HTTPRouteHandler
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service import documents, errors, forms, interface, openapi, probes, routes
+from service import documents, errors, forms, interface, openapi, probes, routes, trying
 from service import settings as service_settings
 from service.errors import ServiceError
 from service.flows import Context
@@ -58,6 +58,7 @@ def handlers() -> list[HTTPRouteHandler]:
     settings = service_settings.load(environment("http://127.0.0.1:1/api/token"))
     swap = routes.Swap(Context(settings, Sealer("key")), nobody)  # type: ignore[arg-type]
     served = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
+    served.append(trying.page(settings))
     return [*served, *documents.handlers(served)]
 
 
@@ -383,7 +384,8 @@ def test_failures_of_spotifys_are_as_told(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", interface.PAGES)
-def test_pages_are_as_told(client: httpx.Client, path: str, method: str) -> None:
+def test_pages_are_as_told(start: Start, path: str, method: str) -> None:
+    client = start(TRY_PAGE="true")
     conformance = Conformance(client)
     answer = client.request(method, path)
     assert answer.status_code == 200
@@ -409,7 +411,8 @@ def test_what_every_path_answers_is_as_told(client: httpx.Client) -> None:
 
 
 def test_a_flow_that_is_switched_off_is_not_told(start: Start) -> None:
-    told = start(CLIENT_CREDENTIALS_ENABLED="false").get("/openapi.json").json()["paths"]
+    client = start(CLIENT_CREDENTIALS_ENABLED="false", TRY_PAGE="true")
+    told = client.get("/openapi.json").json()["paths"]
     assert set(told) == set(methods()) - {CREDENTIALS}
     assert REFRESHES[0] in told
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from litestar import Litestar
 
-from service import documents, probes, routes
+from service import documents, probes, routes, trying
 from service import settings as service_settings
 from service.flows import Context
 from service.sealing import Sealer
@@ -61,12 +61,14 @@ def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
     async def nobody(_grant: object) -> None: ...
 
     environ = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
-    context = Context(service_settings.load(environ), Sealer("c"))
+    settings = service_settings.load(environ)
+    context = Context(settings, Sealer("c"))
     swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
     handlers = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
+    handlers += [trying.page(settings), *trying.files()]
     app = Litestar([*handlers, *documents.handlers(handlers)], openapi_config=None)
     served = {
-        f"{method} {route.path}"
+        f"{method} {re.sub('^/try/.+', '/try/*', route.path)}"
         for route in app.routes
         for method in getattr(route, "methods", ())
         if method in {"GET", "POST"}

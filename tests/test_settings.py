@@ -60,6 +60,9 @@ ORIGIN = (
 URL = "must be an http or https URL with a host"
 HOST = "must be an IP address or a host name"
 BARE_URL = "must not have a user name, a query or a fragment"
+LOGIN_MUST_BE_HTTPS = (
+    "must be https: people log in there; ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
+)
 MUST_BE_HTTPS = (
     "must be https: it gets the client secret; ALLOW_INSECURE_UPSTREAM=true lifts this "
     "for a simulator"
@@ -90,6 +93,8 @@ DEFAULTS: dict[str, object] = {
     "CLIENT_CREDENTIALS_ENABLED": True,
     "CLIENT_CREDENTIALS_CACHE": True,
     "DOCS": True,
+    "TRY_PAGE": False,
+    "SPOTIFY_AUTHORIZE_URL": None,
     "RATE_LIMIT": None,
     "RATE_LIMIT_STORAGE": None,
     "TRUSTED_PROXIES": (),
@@ -118,6 +123,9 @@ GOOD: list[tuple[str, str, object]] = [
     ("METRICS_PORT", "9100", 9100),
     ("SPOTIFY_TOKEN_URL", "https://x.example/token", "https://x.example/token"),
     ("SPOTIFY_TOKEN_URL", " https://x.example:8443/token ", "https://x.example:8443/token"),
+    ("SPOTIFY_AUTHORIZE_URL", " https://x.example/login ", "https://x.example/login"),
+    ("SPOTIFY_AUTHORIZE_URL", "http://127.0.0.1:7001/a", "http://127.0.0.1:7001/a"),
+    ("TRY_PAGE", "TRUE", True),
     ("UPSTREAM_TIMEOUT", "0.25", 0.25),
     ("UPSTREAM_TIMEOUT", "3600", 3600.0),
     ("UPSTREAM_MAX_IN_FLIGHT", "1", 1),
@@ -158,6 +166,9 @@ BAD: list[tuple[str, str, str]] = [
       ("a b.example", "x..example", f"{'a' * 64}.example", "%zz", "h\u00f6st.example", "x/a b",
        "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
     *[("HOST", text, HOST) for text in ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]")],
+    *[("SPOTIFY_AUTHORIZE_URL", text, URL) for text in ("javascript:alert(1)", "data:,x", "//x")],
+    ("SPOTIFY_AUTHORIZE_URL", "https://x.example/?client_id=1", BARE_URL),
+    ("SPOTIFY_AUTHORIZE_URL", "http://spotify.example/", LOGIN_MUST_BE_HTTPS),
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", BARE_URL) for text in
       ("me@x.example", "me:pass@x.example", "x.example/?a=b", "x.example/#c")],
     *[(name, text, seconds("above 0")) for name in ("UPSTREAM_TIMEOUT", "REQUEST_TIMEOUT")
@@ -165,7 +176,8 @@ BAD: list[tuple[str, str, str]] = [
     *[("DRAIN_SECONDS", text, seconds("from 0")) for text in ("-0.1", "nan", "inf", "1h")],
     *[("UPSTREAM_MAX_IN_FLIGHT", text, IN_FLIGHT) for text in ("0", "100001", "many", "1.0")],
     *[(name, text, FLAG) for name in
-      ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED", "CLIENT_CREDENTIALS_CACHE")
+      ("ALLOW_INSECURE_UPSTREAM", "CLIENT_CREDENTIALS_ENABLED", "CLIENT_CREDENTIALS_CACHE",
+       "TRY_PAGE")
       for text in ("1", "0", "yes", "on", "truely", " ")],
     *[(name, text, ENTRY) for name in ("CORS_ALLOW_ORIGINS", "ALLOWED_REDIRECT_URIS")
       for text in (",", " ", " , ,")],
@@ -402,6 +414,23 @@ def test_the_token_url_is_http_elsewhere_only_by_consent(host: str) -> None:
     assert problems(refused) == [f"SPOTIFY_TOKEN_URL {MUST_BE_HTTPS}"]
     allowed = {"SPOTIFY_TOKEN_URL": url, "ALLOW_INSECURE_UPSTREAM": "true"}
     assert value("SPOTIFY_TOKEN_URL", allowed) == url
+
+
+@pytest.mark.parametrize(
+    ("token_url", "authorize_url"),
+    [
+        ("https://accounts.spotify.com/api/token", "https://accounts.spotify.com/authorize"),
+        ("https://x.example:8443/spotify/api/token", "https://x.example:8443/spotify/authorize"),
+        ("http://[::1]:7001/api/token/", "http://[::1]:7001/authorize"),
+        ("https://x.example/oauth/token", "https://x.example/oauth/authorize"),
+        ("https://x.example", "https://x.example/authorize"),
+    ],
+)
+def test_people_log_in_beside_the_token_endpoint(token_url: str, authorize_url: str) -> None:
+    settings = {**REQUIRED, "SPOTIFY_TOKEN_URL": token_url}
+    assert load(settings).authorize_url == authorize_url
+    elsewhere = "http://127.0.0.1:7001/authorize"
+    assert load({**settings, "SPOTIFY_AUTHORIZE_URL": elsewhere}).authorize_url == elsewhere
 
 
 @pytest.mark.parametrize(

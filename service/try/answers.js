@@ -16,9 +16,9 @@ const REASONS = /** @type {Record<number, string>} */ ({
 });
 const HEADERS = ["retry-after", "allow", "content-type", "x-request-id"];
 const WHOSE = {
-  ours: "this server’s error",
-  spotify: "Spotify’s error, passed on",
-  nobody: "no answer",
+  ours: "This server’s error.",
+  spotify: "Spotify’s error, passed on.",
+  nobody: "Nobody answered.",
 };
 
 /**
@@ -95,9 +95,9 @@ function failure(answer) {
     "div",
     { class: "answer" },
     head(answer),
-    element("p", { class: "whose" }, element("strong", {}, `It is ${WHOSE[told.whose]}.`), ` ${told.means}`),
+    element("p", { class: "whose" }, element("strong", {}, WHOSE[told.whose]), ` ${told.means}`),
     ...(answer.status ? [element("pre", { tabindex: "0", "aria-label": "Answer" }, element("code", {}, raw))] : []),
-    element("p", {}, element("strong", {}, "Your app: "), told.do),
+    element("p", {}, element("strong", {}, "What to do: "), told.do),
   );
 }
 

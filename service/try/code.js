@@ -34,7 +34,7 @@ export class Tabs {
     this.code = element("code", {});
     this.copy = element("button", { type: "button", class: "quiet" }, "Copy code");
     copies(this.copy, () => this.code.textContent ?? "");
-    this.panel = element("div", { role: "tabpanel", id: `${step}-panel`, tabindex: "0" }, element("pre", {}, this.code));
+    this.panel = element("pre", { role: "tabpanel", id: `${step}-panel`, tabindex: "0" }, this.code);
     place.append(element("div", { class: "tabs" }, list, this.copy), this.panel);
     all.push(this);
     this.show();

@@ -26,7 +26,7 @@ const REASONS = /** @type {const} */ ([
 /** Ours by status. @type {Record<number, [string, string]>} */
 const STATUSES = {
   400: ["The request can’t be understood.", MEND],
-  404: ["There is nothing at this path; or the flow is switched off, as CLIENT_CREDENTIALS_ENABLED=false does.", "Look at the URL in the app. It has to be one of those that /docs lists."],
+  404: ["There is nothing at this path; or the flow is switched off, as CLIENT_CREDENTIALS_ENABLED=false does.", "Look at the URL in the app. It has to be one of those that /docs lists, and the flow has to be on."],
   405: ["The path takes another method, the one in Allow.", "Post: tokens never come by GET."],
   408: ["The request’s body did not arrive in time.", LATER],
   413: ["The body has 16 KiB or more. It was not read to its end.", MEND],

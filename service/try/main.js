@@ -132,7 +132,7 @@ function tick() {
   if (held === null) return;
   const now = secondsLeft(held.end, Date.now());
   timeLeft.textContent = now ? clock(now) : "Expired";
-  find("expiry-words", HTMLElement).textContent = now ? "until the access token expires" : ": refresh to get a new access token";
+  find("expiry-words", HTMLElement).textContent = now ? "until the access token expires" : "Refresh to get a new access token.";
   find("expiry", HTMLElement).classList.toggle("over", now === 0);
   timeBar.max = held.lifetime || 1;
   timeBar.value = now;

@@ -26,6 +26,10 @@ INSECURE = (
     "config.spotifyTokenUrl must be https: it gets the client secret; "
     "config.allowInsecureUpstream lifts this for a simulator."
 )
+INSECURE_LOGIN = (
+    "config.spotifyAuthorizeUrl must be https: people log in there; "
+    "config.allowInsecureUpstream lifts this for a simulator."
+)
 ELSEWHERE = (
     "spotify.redirectUri and spotify.secretKeysPrevious go into the Secret that the chart makes: "
     "put them into yours instead."
@@ -85,6 +89,7 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         "otel.enabled needs otel.endpoint, such as http://jaeger-collector:4318.",
     ),
     ("minimal", {"config": {"spotifyTokenUrl": "http://simulator:7001/api/token"}}, INSECURE),
+    ("minimal", {"config": {"spotifyAuthorizeUrl": "http://a:7001/authorize"}}, INSECURE_LOGIN),
     (
         "minimal",
         {"httpRoute": {"enabled": True}},
@@ -143,6 +148,11 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         "minimal",
         {"config": {"spotifyTokenUrl": "https://somebody:hunter2@example.com"}},
         "config.spotifyTokenUrl must not have a user name or a password in it.",
+    ),
+    (
+        "minimal",
+        {"config": {"spotifyAuthorizeUrl": "https://somebody:hunter2@example.com"}},
+        "config.spotifyAuthorizeUrl must not have a user name or a password in it.",
     ),
     (
         "everything",

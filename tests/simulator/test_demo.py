@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.running import free_port
 
 COMMAND = (sys.executable, "-m", "simulator.demo")
@@ -69,3 +71,36 @@ def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> Non
     )
     assert ran.returncode == 78
     assert "CLIENT_SECRET is required" in ran.stderr
+
+
+def first_lines(count: int, **changes: str) -> list[str]:
+    """Run it until it has printed `count` lines that are no log's."""
+    with subprocess.Popen(
+        COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        lines: list[str] = []
+        while len(lines) < count:
+            line = demo.stdout.readline()
+            assert line, "it ended"
+            if line.strip() and not line.startswith("{"):
+                lines.append(line.strip())
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
+        assert demo.wait(20) == 0
+    return lines
+
+
+CREDENTIALS = {"CLIENT_ID": "x", "CLIENT_SECRET": "y", "SECRET_KEY": "z" * 20}
+
+
+@pytest.mark.parametrize("credentials", [{}, CREDENTIALS], ids=["simulator", "Spotify"])
+def test_where_to_try_it_is_told_first(credentials: dict[str, str]) -> None:
+    port = str(free_port())
+    lines = first_lines(2, PORT=port, **credentials)
+    assert lines == ["Open this in a browser to try the service:", f"http://127.0.0.1:{port}/try"]
+
+
+def test_a_page_that_is_off_is_not_told() -> None:
+    [line] = first_lines(1, PORT=str(free_port()), TRY_PAGE="false")
+    assert line.startswith("The service is at http://127.0.0.1:")

@@ -98,10 +98,14 @@ def test_a_profile_names_its_cluster_whatever_the_current_context_is(profile: st
         assert {part["deploy"]["kubeContext"] for part in parts.values()} == {CONTEXTS[profile]}
 
 
-def test_service_and_jaeger_are_forwarded_to_ports_of_their_own() -> None:
-    forwards = [one for part in effective("kind").values() for one in part["portForward"]]
-    manifests = render("kind")
-    assert {one["localPort"] for one in forwards} == {7000, 16686}
+@pytest.mark.parametrize(("variables", "simulator"), [({}, {7001}), (APP, set())])
+def test_what_a_browser_opens_is_forwarded_to_ports_of_their_own(
+    variables: dict[str, str], simulator: set[int]
+) -> None:
+    parts = effective("kind", **variables).values()
+    forwards = [one for part in parts for one in part["portForward"]]
+    manifests = render("kind", **variables)
+    assert {one["localPort"] for one in forwards} == {7000, 16686} | simulator
     for one in forwards:
         [target] = [
             found
@@ -120,6 +124,7 @@ def test_the_simulator_is_spotify_unless_there_are_credentials(profile: str) -> 
     assert names(manifests, "Secret") == {"spotify-app"}
     settings = environment(service(manifests))
     assert settings["SPOTIFY_TOKEN_URL"]["value"] == "http://simulator:7001/api/token"
+    assert settings["SPOTIFY_AUTHORIZE_URL"]["value"] == "http://127.0.0.1:7001/authorize"
     assert settings["ALLOW_INSECURE_UPSTREAM"]["value"] == "true"
 
 

@@ -11,8 +11,10 @@
 {{- if and .Values.otel.enabled (not .Values.otel.endpoint) }}
 {{- fail "otel.enabled needs otel.endpoint, such as http://jaeger-collector:4318." }}
 {{- end }}
-{{- if and (hasPrefix "http:" .Values.config.spotifyTokenUrl) (not .Values.config.allowInsecureUpstream) }}
-{{- fail "config.spotifyTokenUrl must be https: it gets the client secret; config.allowInsecureUpstream lifts this for a simulator." }}
+{{- range $name, $gets := dict "spotifyTokenUrl" "it gets the client secret" "spotifyAuthorizeUrl" "people log in there" }}
+{{- if and (hasPrefix "http:" (get $.Values.config $name)) (not $.Values.config.allowInsecureUpstream) }}
+{{- fail (printf "config.%s must be https: %s; config.allowInsecureUpstream lifts this for a simulator." $name $gets) }}
+{{- end }}
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs, the Gateways that it belongs to." }}
@@ -32,7 +34,7 @@
 {{- fail (printf "extraEnv must not have %s: the chart sets it, from values of its own." .name) }}
 {{- end }}
 {{- end }}
-{{- range $name, $url := dict "config.spotifyTokenUrl" .Values.config.spotifyTokenUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
+{{- range $name, $url := dict "config.spotifyTokenUrl" .Values.config.spotifyTokenUrl "config.spotifyAuthorizeUrl" .Values.config.spotifyAuthorizeUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
 {{- if contains "@" $url }}
 {{- fail (printf "%s must not have a user name or a password in it." $name) }}
 {{- end }}
