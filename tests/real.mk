@@ -55,16 +55,17 @@ $(LIBRARIES)/.ready: tests/examples/libraries/requirements.txt
 	$(PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+JARS = rm -rf $(KOTLIN) && mvn --quiet --batch-mode --file tests/examples/kotlin/pom.xml \
+	org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+	-DoutputDirectory=$(CURDIR)/$(KOTLIN)
 $(KOTLIN)/.ready: tests/examples/kotlin/pom.xml tests/examples/kotlin/jars.sha256
-	rm -rf $(KOTLIN)
-	mvn --quiet --batch-mode --file $< -DoutputDirectory=$(CURDIR)/$(KOTLIN) \
-		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+	$(JARS)
 	cd $(KOTLIN) && sha256sum --check --quiet ../tests/examples/kotlin/jars.sha256
 	@touch $@
 $(PACKAGES): %/node_modules: %/package-lock.json
 	cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@
-examples-test: $(READY) $(LIBRARIES)/.ready $(KOTLIN)/.ready $(PACKAGES) ## Test examples, snippets, other clients (needs Node.js, Maven, Swift or root)
+examples-test: $(READY) $(LIBRARIES)/.ready $(KOTLIN)/.ready $(PACKAGES) ## Test examples, snippets, other clients (needs Node.js, Maven, Chromium, Swift or root)
 	cd examples/typescript && npm run --silent build
 	$(BIN)/python -m pytest tests/examples
 apps-docs: $(READY) ## Write the lines that /try shows into docs/apps.md (needs Node.js)
@@ -72,6 +73,8 @@ apps-docs: $(READY) ## Write the lines that /try shows into docs/apps.md (needs 
 examples-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) tests/examples/libraries/requirements.in -o tests/examples/libraries/requirements.txt
+	$(JARS)
+	cd $(KOTLIN) && sha256sum *.jar >../tests/examples/kotlin/jars.sha256
 lock: examples-lock
 examples-clean:
 	rm -rf $(LIBRARIES) $(KOTLIN) $(PACKAGES) examples/typescript/dist
