@@ -269,7 +269,7 @@ def _refusal(status: int, headers: Message, body: bytes) -> SwapError:
     except ValueError:
         answer = None
     error = answer.get("error") if isinstance(answer, dict) else None
-    if status in {429, 500, 502, 503, 504}:
+    if status == 429 or status >= 500:  # noqa: PLR2004 - RFC 6585 section 4, RFC 9110 section 15.6
         return TryLater(f"the server answered {status}", _seconds(headers.get("Retry-After")))
     if error is True:
         return ServerRefused(status, str(answer.get("reason", "")))

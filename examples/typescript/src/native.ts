@@ -31,9 +31,8 @@ export async function logIn(
   const server = createServer();
   try {
     const login = await prepareLogin(app, `http://127.0.0.1:${(await listen(server)).toString()}/callback`);
-    const coming = callback(server, login, timeout);
-    openBrowser(login.url);
-    const code = codeFrom(await coming, login);
+    const address = await callback(server, login, timeout, openBrowser);
+    const code = codeFrom(address, login);
     await session.keep(await swap.retrieve(code, login.verifier, login.redirectUri));
   } finally {
     server.close();
@@ -86,12 +85,17 @@ function listen(server: Server): Promise<number> {
   });
 }
 
-/** Return the address with this login's state; any other request changes nothing. */
-function callback(server: Server, login: Login, timeout: number): Promise<URL> {
+/** Open the browser; return the address it comes to with this login's state. Others change nothing. */
+function callback(
+  server: Server,
+  login: Login,
+  timeout: number,
+  openBrowser: (url: string) => void,
+): Promise<URL> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new LoginFailed("nobody came back from the browser"));
-    }, timeout);
+    }, timeout).unref();
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       const address = new URL(request.url ?? "/", login.redirectUri);
       // Any page can send a browser here: only this login's state counts.
@@ -105,6 +109,7 @@ function callback(server: Server, login: Login, timeout: number): Promise<URL> {
         resolve(address);
       });
     });
+    openBrowser(login.url);
   });
 }
 
