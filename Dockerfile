@@ -1,4 +1,5 @@
-# Two images: `runtime`, and `dev`, which is runtime with the simulator of Spotify beside it.
+# Three images: `runtime`, `dev`, which is runtime with the simulator of Spotify beside it, and
+# `simulator`, which is dev, starting that.
 # Any image with Python 3.11 or newer and Debian's apt will do as the base.
 # No RUN --mount and no here-documents: hosts that build by themselves may lack BuildKit.
 ARG PYTHON_VERSION=3.13
@@ -77,5 +78,14 @@ LABEL org.opencontainers.image.title="spotify-api-server" \
 
 FROM service AS dev
 COPY simulator /app/simulator
+
+# For where a container's entry point can't be chosen with arguments: services in GitHub Actions.
+FROM dev AS simulator
+ENV SIMULATOR_HOST=0.0.0.0
+EXPOSE 7001
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "simulator"]
+CMD []
+LABEL org.opencontainers.image.title="spotify-api-server-simulator" \
+      org.opencontainers.image.description="A stand-in for accounts.spotify.com, for an app's own tests"
 
 FROM service AS runtime

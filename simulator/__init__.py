@@ -1,6 +1,7 @@
 """A stand-in for accounts.spotify.com, for tests, benchmarks and local development.
 
-Start it with ``python -m simulator``, or serve it inside a test::
+docs/simulator.md tells how to use it. Start it with ``python -m simulator``, or serve it inside a
+test::
 
     with running(create_app(Accounts())) as url:
         ...
@@ -9,13 +10,16 @@ The modules, from the rules outwards:
 
 - ``pkce``       code verifiers and challenges (RFC 7636)
 - ``redirects``  which redirect URIs are legal, and adding parameters to one
-- ``accounts``   the registered app, codes, refresh tokens, rotation: state and rules, no HTTP
+- ``scopes``     what an app can ask for, and what that means
+- ``users``      the people who can let it in
+- ``accounts``   the registered app, codes, tokens, rotation: state and rules, no HTTP
 - ``forms``      urlencoded text as pairs and as fields
 - ``answers``    what is sent back: status, headers, body
 - ``record``     what was received, kept for tests to read
 - ``exchange``   one request being answered, down to its TCP connection
 - ``faults``     what can go wrong on demand, and the queue of what will
 - ``token``      POST /api/token, and /trap where redirected requests end up
+- ``webapi``     /v1/me, the Web API as far as a login needs it
 - ``pages``      the HTML a person sees
 - ``authorize``  GET and POST /authorize
 - ``admin``      the endpoints that steer the simulator: /admin/... and /healthz

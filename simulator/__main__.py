@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 from msgspec import Meta
 
-from simulator import redirects
+from simulator import redirects, users
 from simulator.accounts import Accounts, RegisteredApp, Rotation, Seconds, Settings
 from simulator.app import create_app
 from simulator.server import listen, server_of, url_of
@@ -34,8 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _serve(listener: socket.socket, flags: argparse.Namespace) -> None:
     app = RegisteredApp(flags.client_id, flags.client_secret, tuple(flags.redirect_uri))
-    settings = Settings(rotation=flags.rotation, expires_in=flags.expires_in)
-    server = server_of(create_app(Accounts(app, settings)), verbose=flags.verbose)
+    settings = Settings(
+        rotation=flags.rotation,
+        expires_in=flags.expires_in,
+        refresh_token_lifetime=flags.refresh_token_lifetime,
+    )
+    accounts = Accounts(app, settings, people=flags.users)
+    server = server_of(create_app(accounts), verbose=flags.verbose)
 
     def leave(*_: object) -> None:
         server.should_exit = True
@@ -63,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--redirect-uri", action="append", metavar="URI", help="repeatable; default: any legal one")
     add("--rotation", type=_ROTATION, default=_variable("ROTATION", "spotify"), help=_ROTATIONS)
     add("--expires-in", type=_SECONDS, default=_variable("EXPIRES_IN", "3600"), metavar="SECONDS")
+    lifetime = _variable("REFRESH_TOKEN_LIFETIME", str(Settings().refresh_token_lifetime))
+    add("--refresh-token-lifetime", type=_SECONDS, default=lifetime, metavar="SECONDS")
+    known = ", ".join(user.id for user in users.KNOWN)
+    given = _variable("USERS", "") or users.KNOWN
+    add("--users", type=_users, default=given, metavar="JSON", help=f"default: {known}")
     add("--verbose", action="store_true", default=bool(_variable("VERBOSE", "")), help="log access")
     return parser
 
@@ -82,6 +92,13 @@ def _reader(wanted: Any, expected: str) -> Callable[[str], Any]:  # noqa: ANN401
             raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
 
     return read
+
+
+def _users(text: str) -> users.Users:
+    try:
+        return users.read(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from problem
 
 
 _APP = RegisteredApp()

@@ -3,16 +3,18 @@
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar import Request, delete, get, patch, post
+from litestar import Request, delete, get, patch, post, put
 from litestar.di import NamedDependency
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, NotFoundException
+from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from simulator import pkce
+from simulator import pkce, scopes, users
 from simulator.accounts import Accounts, Rotation, Seconds, Settings
 from simulator.faults import AnyFault, FaultQueue
 from simulator.record import Entry, Record
+from simulator.users import User, Users
 
 _Wanted = TypeVar("_Wanted")
 _AnyRequest = Request[Any, Any, Any]
@@ -24,6 +26,7 @@ class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
     redirect_uri: str
     scope: str = ""
     code_challenge: Annotated[str, Meta(pattern=pkce.CHALLENGE_PATTERN)] | None = None
+    user: str | None = None
 
 
 class RefreshTokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +34,13 @@ class RefreshTokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
     pkce: bool
     scope: str = ""
+    user: str | None = None
+
+
+class Passing(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much time is to pass at once."""
+
+    seconds: Seconds
 
 
 class SettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +49,13 @@ class SettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
     rotation: Rotation | UnsetType = UNSET
     expires_in: Seconds | UnsetType = UNSET
     code_lifetime: Seconds | UnsetType = UNSET
+    refresh_token_lifetime: Seconds | UnsetType = UNSET
 
 
 _CHANGE = Decoder(SettingsChange)
 _CODE = Decoder(CodeOrder)
 _REFRESH_TOKEN = Decoder(RefreshTokenOrder)
+_PASSING = Decoder(Passing)
 _FAULTS: Decoder[list[AnyFault] | AnyFault] = Decoder(list[AnyFault] | AnyFault)
 
 
@@ -69,13 +81,48 @@ async def change_settings(request: _AnyRequest, accounts: NamedDependency[Accoun
     return accounts.settings
 
 
+@get("/admin/users")
+async def read_users(accounts: NamedDependency[Accounts]) -> Users:
+    """Return who there is."""
+    return accounts.users
+
+
+@put("/admin/users")
+async def change_users(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> Users:
+    """Put others in the place of all users; what was issued for those stays."""
+    try:
+        accounts.users = users.read(await request.body())
+    except ValueError as problem:
+        raise ClientException(str(problem)) from problem
+    return accounts.users
+
+
+@delete("/admin/users/{user:str}/access", status_code=200)
+async def revoke_access(user: FromPath[str], accounts: NamedDependency[Accounts]) -> dict[str, int]:
+    """Take the app's access to a user away; return how many refresh tokens died."""
+    if accounts.user(user) is None:
+        raise NotFoundException(f"There is no user {user}")
+    return {"revoked": accounts.revoke(user)}
+
+
+@post("/admin/clock", status_code=200)
+async def put_forward(
+    request: _AnyRequest, accounts: NamedDependency[Accounts]
+) -> dict[str, float]:
+    """Let time pass; return how far the clock is ahead by now."""
+    passing = await _read(request, _PASSING)
+    return {"ahead": accounts.put_forward(passing.seconds)}
+
+
 @post("/admin/codes")
 async def mint_code(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> dict[str, str]:
     """Return a new authorization code."""
     order = await _read(request, _CODE)
     if not accounts.allows(order.redirect_uri):
         raise ClientException("Invalid redirect URI")
-    return {"code": accounts.issue_code(order.redirect_uri, order.scope, order.code_challenge)}
+    user = _ordered(accounts, order)
+    code = accounts.issue_code(order.redirect_uri, order.scope, order.code_challenge, user)
+    return {"code": code}
 
 
 @post("/admin/refresh-tokens")
@@ -84,7 +131,9 @@ async def mint_refresh_token(
 ) -> dict[str, str]:
     """Return a new refresh token."""
     order = await _read(request, _REFRESH_TOKEN)
-    return {"refresh_token": accounts.issue_refresh_token(pkce=order.pkce, scope=order.scope)}
+    user = _ordered(accounts, order)
+    token = accounts.issue_refresh_token(pkce=order.pkce, scope=order.scope, user=user)
+    return {"refresh_token": token}
 
 
 @get("/admin/faults")
@@ -135,6 +184,10 @@ HANDLERS = (
     healthz,
     read_settings,
     change_settings,
+    read_users,
+    change_users,
+    revoke_access,
+    put_forward,
     mint_code,
     mint_refresh_token,
     waiting_faults,
@@ -144,6 +197,17 @@ HANDLERS = (
     forget_requests,
     reset,
 )
+
+
+def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
+    """Return whose code or token is ordered, if it can be had for what it is to be for."""
+    illegal = scopes.unknown(order.scope)
+    if illegal:
+        raise ClientException(f"Illegal scope: {' '.join(illegal)}")
+    user = accounts.user(order.user)
+    if user is None:
+        raise ClientException(f"There is no user {order.user}")
+    return user
 
 
 async def _read(request: _AnyRequest, decoder: Decoder[_Wanted]) -> _Wanted:

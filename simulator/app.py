@@ -10,6 +10,7 @@ from simulator.authorize import consent, decide
 from simulator.faults import FaultQueue
 from simulator.record import Record
 from simulator.token import token_route, trap_route
+from simulator.webapi import web_api_route
 
 
 def create_app(accounts: Accounts) -> Litestar:
@@ -19,6 +20,7 @@ def create_app(accounts: Accounts) -> Litestar:
         [
             token_route(accounts, faults, record),
             trap_route(record),
+            web_api_route(accounts),
             consent,
             decide,
             *admin.HANDLERS,

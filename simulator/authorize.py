@@ -7,12 +7,27 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from simulator import forms, pages, pkce, redirects
+from simulator import forms, pages, pkce, redirects, scopes
 from simulator.accounts import Accounts
+from simulator.users import User
+
+
+class Decision(Struct, frozen=True):
+    """What the consent page's form says, whose page has no field for ``scope``.
+
+    Without ``user`` the first of all decides; ``scope`` allows less than was asked for.
+    """
+
+    decision: str = ""
+    user: str | None = None
+    scope: str | None = None
 
 
 class Query(Struct, frozen=True):
-    """The parameters of an authorization request; ``show_dialog`` has no effect, all are shown."""
+    """The parameters of an authorization request.
+
+    ``show_dialog`` has no effect: nobody is remembered, so that everybody is asked each time.
+    """
 
     client_id: str = ""
     redirect_uri: str = ""
@@ -41,7 +56,7 @@ async def consent(
     query = _checked(request, accounts)
     if isinstance(query, Response):
         return query
-    page = pages.consent(query.client_id, query.redirect_uri, query.scope.split())
+    page = pages.consent(query.client_id, query.redirect_uri, query.scope.split(), accounts.users)
     return Response(page, headers=pages.headers(form_leads_to=query.redirect_uri))
 
 
@@ -53,14 +68,38 @@ async def decide(
     query = _checked(request, accounts)
     if isinstance(query, Response):
         return query
-    match dict(forms.pairs(await request.body())).get("decision"):
-        case "allow":
-            code = accounts.issue_code(query.redirect_uri, query.scope, query.code_challenge)
-            return _sent_back(query, code=code)
-        case "deny":
-            return _sent_back(query, error="access_denied")
-        case _:
-            return _refused("INVALID_REQUEST: decision must be allow or deny")
+    try:
+        said = msgspec.convert(forms.fields(forms.pairs(await request.body())), Decision)
+        match said.decision:
+            case "allow":
+                user, scope = _user(accounts, said), _scope(query, said)
+                challenge = query.code_challenge
+                code = accounts.issue_code(query.redirect_uri, scope, challenge, user)
+                return _sent_back(query, code=code)
+            case "deny":
+                return _sent_back(query, error="access_denied")
+            case _:
+                return _refused("INVALID_REQUEST: decision must be allow or deny")
+    except ValueError as problem:
+        return _refused(f"INVALID_REQUEST: {problem}")
+
+
+def _user(accounts: Accounts, said: Decision) -> User:
+    """Return who decides; ValueError says who there is."""
+    user = accounts.user(said.user)
+    if user is None:
+        known = ", ".join(user.id for user in accounts.users)
+        raise ValueError(f"There is no user {said.user}; there are {known}")
+    return user
+
+
+def _scope(query: Query, said: Decision) -> str:
+    """Return what is allowed; ValueError when that is more than was asked for."""
+    if said.scope is None:
+        return query.scope
+    if not scopes.includes(query.scope, said.scope):
+        raise ValueError("scope must not have more than the app asked for")
+    return said.scope
 
 
 def _checked(request: Request[Any, Any, Any], accounts: Accounts) -> Query | Response[str]:
@@ -77,6 +116,9 @@ def _checked(request: Request[Any, Any, Any], accounts: Accounts) -> Query | Res
         return _refused("INVALID_CLIENT: Invalid client")
     if not accounts.allows(query.redirect_uri):
         return _refused("INVALID_CLIENT: Invalid redirect URI")
+    illegal = scopes.unknown(query.scope)
+    if illegal:  # Spotify tells the person, where RFC 6749 would have it tell the app
+        return _refused(f"INVALID_SCOPE: Illegal scope: {' '.join(illegal)}")
     problem = query.problem()
     return query if problem is None else _sent_back(query, error=problem)
 

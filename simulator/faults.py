@@ -6,7 +6,7 @@ Each kind of fault is a struct whose ``kind`` is its name in lower case. In JSON
 
 and within a form field, where one value can follow for the kind's first field::
 
-    fault-status-502    fault-delay-2.5    fault-reset
+    fault-status-502    fault-delay-2.5    fault-reset    fault-spotify-revoked
 """
 
 import gzip
@@ -15,12 +15,12 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from simulator.answers import Answer, Headers, as_json, edged
+from simulator.answers import Answer, Headers, as_json, edged, refusal
 from simulator.exchange import Exchange
 
 MARK = "fault-"
@@ -75,6 +75,55 @@ class Status(Fault):
 
     def _answer(self) -> Answer:
         return edged(self.status, self.content_type, self.body.encode())
+
+
+SpotifyError = Literal[
+    "invalid_grant",
+    "revoked",
+    "expired",
+    "invalid_code",
+    "code_expired",
+    "wrong_redirect_uri",
+    "wrong_verifier",
+    "invalid_client",
+    "wrong_secret",
+    "rate_limited",
+    "server_error",
+    "unavailable",
+]
+
+_REFUSALS: dict[SpotifyError, tuple[str, str]] = {
+    "invalid_grant": ("invalid_grant", "Invalid refresh token"),
+    "revoked": ("invalid_grant", "Refresh token revoked"),
+    "expired": ("invalid_grant", "Refresh token expired"),
+    "invalid_code": ("invalid_grant", "Invalid authorization code"),
+    "code_expired": ("invalid_grant", "Authorization code expired"),
+    "wrong_redirect_uri": ("invalid_grant", "Invalid redirect URI"),
+    "wrong_verifier": ("invalid_grant", "code_verifier was incorrect"),
+    "invalid_client": ("invalid_client", "Invalid client"),
+    "wrong_secret": ("invalid_client", "Invalid client secret"),
+}
+_UNAVAILABLE = (
+    b"upstream connect error or disconnect/reset before headers."
+    b" reset reason: connection termination"
+)
+
+
+class Spotify(Fault):
+    """An error in Spotify's own words, by its name, whatever the request was."""
+
+    error: SpotifyError = "invalid_grant"
+
+    def _answer(self) -> Answer:
+        match self.error:
+            case "rate_limited":
+                return _rate_limited()
+            case "server_error":
+                return as_json(500, {"error": "server_error"})
+            case "unavailable":
+                return edged(503, "text/plain", _UNAVAILABLE)
+            case _:
+                return refusal(400, *_REFUSALS[self.error])
 
 
 class Delay(Fault):
@@ -172,8 +221,7 @@ class RateLimit(Fault):
     retry_after: Annotated[int, Meta(ge=0)] = 7
 
     def _answer(self) -> Answer:
-        error = {"status": 429, "message": "API rate limit exceeded"}
-        return as_json(429, {"error": error}, (("Retry-After", str(self.retry_after)),))
+        return _rate_limited(self.retry_after)
 
 
 class Redirect(Fault):
@@ -223,6 +271,7 @@ class Verbatim(Fault, tag="answer"):
 
 AnyFault = (
     Status
+    | Spotify
     | Delay
     | Reset
     | Close
@@ -292,8 +341,14 @@ def spelled(text: str) -> AnyFault:
     try:
         fault: AnyFault = msgspec.convert({"kind": name, **given}, AnyFault, strict=False)
     except msgspec.ValidationError as problem:
-        raise ValueError(f"fault-{name} cannot take {value!r}: {problem}") from problem
+        known = f"; there are {', '.join(get_args(SpotifyError))}" if kind is Spotify else ""
+        raise ValueError(f"fault-{name} cannot take {value!r}: {problem}{known}") from problem
     return fault
+
+
+def _rate_limited(retry_after: int = 7) -> Answer:
+    error = {"status": 429, "message": "API rate limit exceeded"}
+    return as_json(429, {"error": error}, (("Retry-After", str(retry_after)),))
 
 
 def _check_header(name: str, value: str) -> None:

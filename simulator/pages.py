@@ -5,31 +5,50 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 
+from simulator.scopes import MEANINGS
+from simulator.users import User, Users
+
 _STYLE = """
 body { font: 1.125rem/1.5 system-ui, sans-serif }
 main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem }
 button { font: inherit; padding: .5rem 1.5rem; margin-right: .5rem }
 code { overflow-wrap: anywhere }
+fieldset { margin: 1.5rem 0; border: 1px solid #767676 }
+fieldset label { display: block; padding: .25rem 0 }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 
-def consent(client_id: str, redirect_uri: str, scopes: Iterable[str]) -> str:
-    """Return the page that asks whether an app may have these scopes.
+def consent(client_id: str, redirect_uri: str, scopes: Iterable[str], users: Users) -> str:
+    """Return the page that asks whether an app may have these scopes, and whose.
 
-    Its form posts to the page's own URL, with ``decision`` allow or deny.
+    Its form posts to the page's own URL, with ``user``, their id, and ``decision``, allow or deny.
     """
-    items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
+    items = "".join(
+        f"<li>{escape(MEANINGS[scope])}: <code>{escape(scope)}</code></li>" for scope in scopes
+    )
     asked = f"<ul>{items}</ul>" if items else "<p>No scopes: what is public anyway.</p>"
+    choices = "".join(_choice(user, chosen=user is users[0]) for user in users)
     return _page(
         "Agree to let this app in?",
         f"<p>The app <code>{escape(client_id)}</code> asks for:</p>{asked}"
         f"<p>Either way you go on to <code>{escape(redirect_uri)}</code>.</p>"
-        '<form method="post">'
+        f'<form method="post"><fieldset><legend>Log in as</legend>{choices}</fieldset>'
         '<button name="decision" value="allow">Agree</button>'
         '<button name="decision" value="deny">Cancel</button>'
         "</form>",
+    )
+
+
+def _choice(user: User, *, chosen: bool) -> str:
+    about = f"{user.display_name} ({user.email}): {user.product}, {user.country}"
+    if not user.registered:
+        about += ", not on the app's list of users"
+    checked = " checked" if chosen else ""
+    return (
+        f'<label><input type="radio" name="user" value="{escape(user.id)}"{checked}>'
+        f" {escape(about)}</label>"
     )
 
 

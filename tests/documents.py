@@ -30,8 +30,10 @@ def hardening() -> list[str]:
 
 
 def entry_point(instruction: str = "ENTRYPOINT") -> list[str]:
-    """Return the Dockerfile's ENTRYPOINT, or its CMD."""
-    dockerfile = Path("Dockerfile").read_text()
-    [words] = re.findall(rf"^{instruction} (.*)$", dockerfile, re.MULTILINE)
+    """Return the ENTRYPOINT of the service in the Dockerfile, or its CMD."""
+    [stage] = re.findall(
+        r"^FROM \S+ AS service$.*?(?=^FROM )", Path("Dockerfile").read_text(), re.M | re.S
+    )
+    [words] = re.findall(rf"^{instruction} (.*)$", stage, re.MULTILINE)
     found: list[str] = json.loads(words)
     return found

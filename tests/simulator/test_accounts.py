@@ -55,3 +55,25 @@ def test_reset_goes_back_to_the_settings_given() -> None:
     accounts.settings = Settings(rotation="on")
     accounts.reset()
     assert accounts.settings == Settings(rotation="same")
+
+
+def test_a_refresh_token_lives_for_half_a_year_from_consent_whatever_is_refreshed() -> None:
+    clock = Clock()
+    accounts = Accounts(settings=Settings(rotation="on"), clock=clock)
+    code = accounts.issue_code(REDIRECT_URI)
+    token = accounts.exchange_code(CLIENT, code, REDIRECT_URI, None).refresh_token
+    for days in (100, 82):
+        clock.now += days * 24 * 3600
+        token = accounts.refresh(CLIENT, str(token)).refresh_token
+    clock.now += 24 * 3600
+    with pytest.raises(AccountsError, match="Refresh token expired"):
+        accounts.refresh(CLIENT, str(token))
+
+
+def test_access_tokens_are_forgotten_before_they_fill_the_memory() -> None:
+    accounts = Accounts()
+    first = accounts.grant_client_credentials(CLIENT).access_token
+    assert accounts.access(first)
+    for _ in range(10_000):
+        accounts.grant_client_credentials(CLIENT)
+    assert accounts.access(first) is None

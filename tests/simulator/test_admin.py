@@ -14,7 +14,12 @@ from tests.simulator.requests import (
 )
 
 GOOD = {"grant_type": "client_credentials"} | CLIENT
-AT_THE_START = {"rotation": "spotify", "expires_in": 3600, "code_lifetime": 600}
+AT_THE_START = {
+    "rotation": "spotify",
+    "expires_in": 3600,
+    "code_lifetime": 600,
+    "refresh_token_lifetime": 15811200,
+}
 
 
 def test_healthz_is_ok(client: httpx.Client) -> None:
@@ -116,6 +121,11 @@ def test_settings_can_be_read_and_changed_one_by_one(client: httpx.Client) -> No
         ("/admin/codes", {"redirect_uri": REDIRECT_URI, "code_challenge": "short"}),
         ("/admin/codes", {"redirect_uri": REDIRECT_URI, "code_challenge": CHALLENGE + "\n"}),
         ("/admin/refresh-tokens", {"pkce": "yes"}),
+        ("/admin/codes", {"redirect_uri": REDIRECT_URI, "scope": "streaming everything"}),
+        ("/admin/codes", {"redirect_uri": REDIRECT_URI, "user": "dave"}),
+        ("/admin/refresh-tokens", {"pkce": True, "user": "dave"}),
+        ("/admin/clock", {"seconds": -1}),
+        ("/admin/clock", {}),
     ],
 )
 def test_bad_orders_are_refused_with_a_sentence(
@@ -131,9 +141,13 @@ def test_reset_brings_everything_back_to_the_start(client: httpx.Client) -> None
     code, token = minted_code(client), minted_refresh_token(client, pkce=False)
     client.patch("/admin/settings", json={"rotation": "same", "expires_in": 1})
     client.post("/admin/faults", json={"kind": "close", "times": 0})
+    client.put("/admin/users", json=[{"id": "eve", "display_name": "Eve", "email": ""}])
+    client.post("/admin/clock", json={"seconds": 60})
     assert client.post("/admin/reset").status_code == 204
     assert client.get("/admin/settings").json() == AT_THE_START
     assert client.get("/admin/faults").json() == []
     assert client.get("/admin/requests").json() == []
+    assert [user["id"] for user in client.get("/admin/users").json()] == ["alice", "bob", "carol"]
+    assert client.post("/admin/clock", json={"seconds": 0}).json() == {"ahead": 0}
     assert swap(client, code).status_code == 400
     assert refresh(client, token).status_code == 400

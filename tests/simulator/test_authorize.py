@@ -57,11 +57,32 @@ def test_the_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client
     ]
     for words in ("Agree", "Cancel", "simulator-client-id", "streaming", "user-read-email"):
         assert words in page.text
+    assert "See your email address" in page.text
+
+
+def test_the_page_asks_who_it_is_and_takes_the_first_for_granted(client: httpx.Client) -> None:
+    page = Elements(client.get("/authorize", params=PLAIN).text)
+    radio = {"type": "radio", "name": "user"}
+    assert [attributes for tag, attributes in page.found if tag == "input"] == [
+        radio | {"value": "alice", "checked": None},
+        radio | {"value": "bob"},
+        radio | {"value": "carol"},
+    ]
+    assert "Log in as" in page.text
+    assert "Bob (bob@example.com): free, DE" in page.text
+    assert "Carol (carol@example.com): premium, US, not on the app's list of users" in page.text
+    tags = [tag for tag, _ in page.found]
+    assert tags.count("label") == 3
+    assert tags.count("fieldset") == tags.count("legend") == 1
 
 
 def test_the_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> None:
-    answer = client.get("/authorize", params=PLAIN | {"scope": "<script>alert(1)</script> \"'&"})
-    assert "script" not in {tag for tag, _ in Elements(answer.text).found}
+    name = "<script>alert(1)</script> \"'&"
+    client.put("/admin/users", json=[{"id": "a", "display_name": name, "email": "<b>"}])
+    answer = client.get("/authorize", params=PLAIN)
+    page = Elements(answer.text)
+    assert not {"script", "b"} & {tag for tag, _ in page.found}
+    assert name in page.text
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "form-action 'self' https:" in policy
@@ -90,6 +111,43 @@ def test_a_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
 def test_cancelling_brings_access_denied_and_the_state(client: httpx.Client) -> None:
     answer = decide(client, PLAIN | {"state": "s"}, {"decision": "deny"})
     assert arrival(answer) == {"error": "access_denied", "state": "s"}
+
+
+def test_less_can_be_allowed_than_is_asked_for(client: httpx.Client) -> None:
+    query = PLAIN | {"scope": "streaming user-read-email"}
+    code = arrival(decide(client, query, ALLOW | {"scope": "user-read-email"}))["code"]
+    assert swap(client, code).json()["scope"] == "user-read-email"
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"user": "dave"}, "There is no user dave; there are alice, bob, carol"),
+        ({"scope": "streaming user-top-read"}, "scope must not have more than the app asked for"),
+    ],
+)
+def test_a_decision_that_cannot_be_is_refused(
+    client: httpx.Client, form: dict[str, str], words: str
+) -> None:
+    answer = decide(client, PLAIN | {"scope": "streaming"}, ALLOW | form)
+    assert answer.status_code == 400
+    assert words in answer.text
+
+
+def test_who_decides_must_not_be_said_twice(client: httpx.Client) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    form = "decision=allow&user=alice&user=bob"
+    answer = client.post("/authorize", params=PLAIN, content=form, headers=headers)
+    assert answer.status_code == 400
+    assert "user must not be repeated" in answer.text
+
+
+def test_a_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.Client) -> None:
+    query = PLAIN | {"scope": "streaming user-read-birthdate <i>"}
+    for answer in (client.get("/authorize", params=query), decide(client, query)):
+        assert answer.status_code == 400
+        assert "location" not in answer.headers
+        assert "INVALID_SCOPE: Illegal scope: user-read-birthdate &lt;i&gt;" in answer.text
 
 
 @pytest.mark.parametrize("form", [{}, {"decision": "perhaps"}])

@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import signal
 import socket
@@ -79,6 +80,16 @@ def test_flags_go_before_variables() -> None:
     assert '"POST /api/token HTTP/1.1" 200' in log
 
 
+def test_users_and_the_life_of_refresh_tokens_can_be_given() -> None:
+    eve = {"id": "eve", "display_name": "Eve", "email": "eve@example.com"}
+    flags = ("--users", json.dumps([eve]), "--refresh-token-lifetime", "9")
+    with command(*flags, SIMULATOR_USERS="[]") as (_, url):
+        [user] = httpx.get(f"{url}/admin/users", trust_env=False).json()
+        settings = httpx.get(f"{url}/admin/settings", trust_env=False).json()
+    assert user == eve | {"country": "SE", "product": "premium", "registered": True}
+    assert settings["refresh_token_lifetime"] == 9
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -90,6 +101,10 @@ def test_flags_go_before_variables() -> None:
         (["--client-id", ""], "'' is not visible ASCII"),
         (["--client-secret", "a b"], "is not visible ASCII"),
         (["--redirect-uri", "http://localhost/"], "'http://localhost/' is not https"),
+        (["--refresh-token-lifetime", "x"], "'x' is not a whole number of seconds"),
+        (["--users", "eve"], "The users are not JSON"),
+        (["--users", "[]"], "length >= 1"),
+        (["--users", '[{"id": "eve"}]'], "missing required field `display_name`"),
         (["--color"], "unrecognized arguments: --color"),
     ],
 )

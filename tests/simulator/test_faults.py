@@ -37,6 +37,7 @@ KINDS = {
     "reset",
     "silence",
     "slow",
+    "spotify",
     "status",
     "truncated",
 }
@@ -189,6 +190,46 @@ def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
     first, second = ask(client, GOOD), ask(client, GOOD)
     assert (first.status_code, first.headers["retry-after"]) == (429, "7")
     assert second.headers["retry-after"] == "30"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "error", "description"),
+    [
+        ("invalid_grant", 400, "invalid_grant", "Invalid refresh token"),
+        ("revoked", 400, "invalid_grant", "Refresh token revoked"),
+        ("expired", 400, "invalid_grant", "Refresh token expired"),
+        ("invalid_code", 400, "invalid_grant", "Invalid authorization code"),
+        ("code_expired", 400, "invalid_grant", "Authorization code expired"),
+        ("wrong_redirect_uri", 400, "invalid_grant", "Invalid redirect URI"),
+        ("wrong_verifier", 400, "invalid_grant", "code_verifier was incorrect"),
+        ("invalid_client", 400, "invalid_client", "Invalid client"),
+        ("wrong_secret", 400, "invalid_client", "Invalid client secret"),
+    ],
+)
+def test_spotify_refuses_in_its_own_words(
+    client: httpx.Client, name: str, status: int, error: str, description: str
+) -> None:
+    order(client, {"kind": "spotify", "error": name})
+    assert refused(ask(client, GOOD)) == (status, error, description)
+    assert refused(refresh(client, f"fault-spotify-{name}")) == (status, error, description)
+    assert ask(client, GOOD).status_code == 200
+
+
+def test_spotify_fails_in_its_own_words(client: httpx.Client) -> None:
+    limited = refresh(client, "fault-spotify-rate_limited")
+    assert (limited.status_code, limited.headers["retry-after"]) == (429, "7")
+    assert limited.json()["error"] == {"status": 429, "message": "API rate limit exceeded"}
+    broken = refresh(client, "fault-spotify-server_error")
+    assert (broken.status_code, broken.json()) == (500, {"error": "server_error"})
+    away = refresh(client, "fault-spotify-unavailable")
+    assert (away.status_code, away.headers["content-type"]) == (503, "text/plain")
+    assert away.text.startswith("upstream connect error or disconnect/reset before headers.")
+
+
+def test_spotifys_errors_are_named_to_whoever_asks_for_another(client: httpx.Client) -> None:
+    status, error, description = refused(refresh(client, "fault-spotify-teapot"))
+    assert (status, error) == (400, "invalid_request")
+    assert "there are invalid_grant, revoked, expired," in description
 
 
 def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:

@@ -1,0 +1,132 @@
+"""/v1, as api.spotify.com has it: as much of the Web API as an app's login asks for.
+
+Bodies and texts are Spotify's, as its docs page "API calls" and its users' reports have them.
+"""
+
+from typing import Any
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from simulator import answers, scopes
+from simulator.accounts import Access, Accounts, Consent
+from simulator.answers import Answer, Headers
+from simulator.exchange import received
+from simulator.record import Entry
+
+ADDRESS = "https://api.spotify.com/v1"
+
+_CORS: Headers = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Origin, Retry-After"),
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS, PUT, DELETE, PATCH"),
+    ("Access-Control-Allow-Credentials", "true"),
+    ("Access-Control-Max-Age", "604800"),
+)
+_NOT_REGISTERED = (
+    "The user is not registered for this application."
+    " Please check your settings on https://developer.spotify.com/dashboard."
+)
+
+
+class WebApiError(Exception):
+    """A refusal of the Web API: its status and its text."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def web_api_route(accounts: Accounts) -> ASGIRouteHandler:
+    """Return the endpoint for everything below /v1."""
+
+    @asgi("/v1", is_mount=True, copy_scope=False)
+    async def web_api(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = await received(scope, receive, send)
+        if exchange is not None:
+            await exchange.answer(_answer(accounts, exchange.entry))
+
+    return web_api
+
+
+def _answer(accounts: Accounts, entry: Entry) -> Answer:
+    if entry.method == "OPTIONS":
+        return answers.edged(204, "text/plain", b"", _CORS)
+    try:
+        consent = _consent(_access(accounts, entry.header("authorization")))
+        if not consent.user.registered:
+            return answers.edged(403, "text/plain", _NOT_REGISTERED.encode(), _CORS)
+        return answers.as_json(200, _found(entry, consent), _CORS)
+    except WebApiError as refused:
+        error = {"status": refused.status, "message": refused.message}
+        return answers.as_json(refused.status, {"error": error}, _CORS)
+
+
+def _access(accounts: Accounts, authorization: str) -> Access:
+    """Return what the bearer token of a request is good for (RFC 6750 section 2.1)."""
+    if not authorization:
+        raise WebApiError(401, "No token provided")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise WebApiError(400, "Only valid bearer authentication supported")
+    access = accounts.access(token)
+    if access is None:
+        raise WebApiError(401, "Invalid access token")
+    if accounts.now() >= access.expires_at:
+        raise WebApiError(401, "The access token expired")
+    return access
+
+
+def _consent(access: Access) -> Consent:
+    """Return whose token it is; one from client credentials is nobody's."""
+    if access.consent is None:
+        raise WebApiError(401, "Unauthorized.")
+    return access.consent
+
+
+def _found(entry: Entry, consent: Consent) -> dict[str, Any]:
+    path = entry.path.rstrip("/")
+    if path not in {"/v1/me", "/v1/me/tracks"}:
+        raise WebApiError(404, "Service not found")
+    if entry.method != "GET":
+        raise WebApiError(405, "Method not allowed")
+    return _profile(consent) if path == "/v1/me" else _saved_tracks(consent)
+
+
+def _profile(consent: Consent) -> dict[str, Any]:
+    """Return the user, with what the scope lets the app see of them."""
+    user = consent.user
+    profile: dict[str, Any] = {
+        "display_name": user.display_name,
+        "external_urls": {"spotify": f"https://open.spotify.com/user/{user.id}"},
+        "followers": {"href": None, "total": 0},
+        "href": f"{ADDRESS}/users/{user.id}",
+        "id": user.id,
+        "images": [],
+        "type": "user",
+        "uri": f"spotify:user:{user.id}",
+    }
+    if scopes.includes(consent.scope, "user-read-email"):
+        profile["email"] = user.email
+    if scopes.includes(consent.scope, "user-read-private"):
+        profile["country"] = user.country
+        profile["product"] = user.product
+        profile["explicit_content"] = {"filter_enabled": False, "filter_locked": False}
+    return profile
+
+
+def _saved_tracks(consent: Consent) -> dict[str, Any]:
+    """Return a page of a library, always empty: it stands for what needs a scope."""
+    if not scopes.includes(consent.scope, "user-library-read"):
+        raise WebApiError(403, "Insufficient client scope")
+    return {
+        "href": f"{ADDRESS}/me/tracks?offset=0&limit=20",
+        "limit": 20,
+        "next": None,
+        "offset": 0,
+        "previous": None,
+        "total": 0,
+        "items": [],
+    }

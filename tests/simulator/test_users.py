@@ -1,0 +1,128 @@
+"""Users from consent to the last refresh; the access that they give and take away."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.simulator.requests import CLIENT, REDIRECT_URI, minted_code, refresh, refused, swap
+from tests.simulator.test_authorize import ALLOW, PLAIN, arrival, decide
+
+HALF_A_YEAR = 183 * 24 * 3600
+
+
+def logged_in(client: httpx.Client, **form: str) -> dict[str, Any]:
+    """Return the tokens of a whole login."""
+    code = arrival(decide(client, PLAIN | {"scope": "user-read-email"}, ALLOW | form))["code"]
+    tokens: dict[str, Any] = swap(client, code).raise_for_status().json()
+    return tokens
+
+
+def me(client: httpx.Client, tokens: dict[str, Any]) -> str:
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    return str(client.get("/v1/me", headers=headers).raise_for_status().json()["id"])
+
+
+def test_whoever_agreed_is_whose_tokens_they_are_also_after_refreshes(
+    client: httpx.Client,
+) -> None:
+    client.patch("/admin/settings", json={"rotation": "on"})
+    for user, form in (("alice", {}), ("bob", {"user": "bob"})):
+        tokens = logged_in(client, **form)
+        assert me(client, tokens) == user
+        for _ in range(2):
+            tokens = refresh(client, tokens["refresh_token"]).json()
+            assert (me(client, tokens), tokens["scope"]) == (user, "user-read-email")
+
+
+@pytest.mark.parametrize("order", [{}, {"user": "bob"}])
+def test_codes_and_refresh_tokens_can_be_ordered_for_a_user(
+    client: httpx.Client, order: dict[str, str]
+) -> None:
+    tokens = swap(client, minted_code(client, **order)).json()
+    assert me(client, tokens) == order.get("user", "alice")
+    minted = client.post("/admin/refresh-tokens", json={"pkce": False} | order).json()
+    tokens = refresh(client, minted["refresh_token"]).json()
+    assert me(client, tokens) == order.get("user", "alice")
+
+
+def test_other_users_can_take_the_place_of_all(client: httpx.Client) -> None:
+    alice = logged_in(client)
+    eve = {"id": "eve", "display_name": "Eve", "email": "eve@example.com"}
+    assert client.put("/admin/users", json=[eve]).status_code == 200
+    assert me(client, logged_in(client)) == "eve"
+    assert me(client, alice) == "alice"
+    assert decide(client, PLAIN, ALLOW | {"user": "alice"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "length >= 1"),
+        ("eve", "The users are not JSON"),
+        ('[{"id": "a b", "display_name": "", "email": ""}]', "regex"),
+        ('[{"id": "a", "display_name": "", "email": "", "country": "Sweden"}]', "regex"),
+        ('[{"id": "a", "display_name": "", "email": "", "product": "gold"}]', "gold"),
+        ('[{"id": "a", "display_name": "", "email": "", "age": 7}]', "age"),
+        (
+            '[{"id":"a","display_name":"","email":""},{"id":"a","display_name":"","email":""}]',
+            "There is more than one user a",
+        ),
+    ],
+)
+def test_users_that_cannot_be_are_refused_and_the_old_ones_stay(
+    client: httpx.Client, content: str, words: str
+) -> None:
+    answer = client.put("/admin/users", content=content)
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]
+    assert [user["id"] for user in client.get("/admin/users").json()] == ["alice", "bob", "carol"]
+
+
+def test_access_taken_away_kills_what_could_bring_tokens_and_can_be_given_again(
+    client: httpx.Client,
+) -> None:
+    alice, bob, code = logged_in(client), logged_in(client, user="bob"), minted_code(client)
+    answer = client.delete("/admin/users/alice/access")
+    assert (answer.status_code, answer.json()) == (200, {"revoked": 1})
+    assert refused(refresh(client, alice["refresh_token"])) == (
+        400,
+        "invalid_grant",
+        "Refresh token revoked",
+    )
+    assert refused(swap(client, code)) == (400, "invalid_grant", "Invalid authorization code")
+    assert me(client, alice) == "alice"
+    assert refresh(client, bob["refresh_token"]).status_code == 200
+    assert refresh(client, logged_in(client)["refresh_token"]).status_code == 200
+
+
+def test_access_of_somebody_who_is_not_there_cannot_be_taken_away(client: httpx.Client) -> None:
+    answer = client.delete("/admin/users/dave/access")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "There is no user dave"
+
+
+def test_time_can_pass_until_tokens_and_codes_are_dead(client: httpx.Client) -> None:
+    tokens, code = logged_in(client), minted_code(client)
+    assert client.post("/admin/clock", json={"seconds": HALF_A_YEAR - 60}).status_code == 200
+    assert refused(swap(client, code))[2] == "Authorization code expired"
+    assert refresh(client, tokens["refresh_token"]).status_code == 200
+    assert client.post("/admin/clock", json={"seconds": 60}).json() == {"ahead": HALF_A_YEAR}
+    assert refused(refresh(client, tokens["refresh_token"])) == (
+        400,
+        "invalid_grant",
+        "Refresh token expired",
+    )
+
+
+def test_the_life_of_refresh_tokens_can_be_set(client: httpx.Client) -> None:
+    tokens = logged_in(client)
+    client.patch("/admin/settings", json={"refresh_token_lifetime": 0})
+    assert refused(refresh(client, tokens["refresh_token"]))[2] == "Refresh token expired"
+
+
+def test_a_redirect_uri_and_a_client_are_all_that_a_code_for_the_default_user_needs(
+    client: httpx.Client,
+) -> None:
+    code = client.post("/admin/codes", json={"redirect_uri": REDIRECT_URI}).json()["code"]
+    assert swap(client, code, **CLIENT).status_code == 200

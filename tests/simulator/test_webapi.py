@@ -1,0 +1,126 @@
+"""/v1, asked as an app asks the Web API after a login."""
+
+import httpx
+import pytest
+
+from tests.simulator.requests import CLIENT, ask, minted_code, swap
+
+
+def granted(client: httpx.Client, **order: str) -> dict[str, str]:
+    """Return the Authorization header of who has logged in."""
+    token = swap(client, minted_code(client, **order)).json()["access_token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    [(name, said)] = answer.json().items()
+    assert name == "error"
+    assert set(said) == {"status", "message"}
+    assert said["status"] == answer.status_code
+    return answer.status_code, said["message"]
+
+
+def test_me_is_the_user_of_the_token(client: httpx.Client) -> None:
+    scope = "user-read-email user-read-private"
+    answer = client.get("/v1/me", headers=granted(client, user="bob", scope=scope))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "country": "DE",
+        "display_name": "Bob",
+        "email": "bob@example.com",
+        "explicit_content": {"filter_enabled": False, "filter_locked": False},
+        "external_urls": {"spotify": "https://open.spotify.com/user/bob"},
+        "followers": {"href": None, "total": 0},
+        "href": "https://api.spotify.com/v1/users/bob",
+        "id": "bob",
+        "images": [],
+        "product": "free",
+        "type": "user",
+        "uri": "spotify:user:bob",
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen"),
+    [
+        ("", set()),
+        ("user-read-email", {"email"}),
+        ("user-read-private", {"country", "product", "explicit_content"}),
+    ],
+)
+def test_what_is_told_of_a_user_follows_the_scope(
+    client: httpx.Client, scope: str, seen: set[str]
+) -> None:
+    told = client.get("/v1/me/", headers=granted(client, scope=scope)).json()
+    assert {"email", "country", "product", "explicit_content"} & set(told) == seen
+    assert told["display_name"] == "Alice"
+
+
+def test_saved_tracks_need_their_scope(client: httpx.Client) -> None:
+    refused = client.get("/v1/me/tracks", headers=granted(client, scope="user-read-email"))
+    assert error(refused) == (403, "Insufficient client scope")
+    answer = client.get("/v1/me/tracks", headers=granted(client, scope="user-library-read"))
+    assert (answer.status_code, answer.json()["items"], answer.json()["total"]) == (200, [], 0)
+
+
+def test_a_user_whom_development_mode_does_not_know_gets_tokens_that_open_nothing(
+    client: httpx.Client,
+) -> None:
+    answer = client.get("/v1/me", headers=granted(client, user="carol"))
+    assert answer.status_code == 403
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text == (
+        "The user is not registered for this application."
+        " Please check your settings on https://developer.spotify.com/dashboard."
+    )
+
+
+def test_an_access_token_expires(client: httpx.Client) -> None:
+    headers = granted(client)
+    client.post("/admin/clock", json={"seconds": 3599})
+    assert client.get("/v1/me", headers=headers).status_code == 200
+    client.post("/admin/clock", json={"seconds": 1})
+    assert error(client.get("/v1/me", headers=headers)) == (401, "The access token expired")
+
+
+def test_the_apps_own_token_is_nobodys(client: httpx.Client) -> None:
+    token = ask(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
+    answer = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert error(answer) == (401, "Unauthorized.")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, (401, "No token provided")),
+        ({"Authorization": "Bearer"}, (400, "Only valid bearer authentication supported")),
+        ({"Authorization": "Basic eA=="}, (400, "Only valid bearer authentication supported")),
+        ({"Authorization": "Bearer BQnever"}, (401, "Invalid access token")),
+    ],
+)
+def test_without_a_token_of_ours_there_is_nothing(
+    client: httpx.Client, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    assert error(client.get("/v1/me", headers=headers)) == expected
+
+
+def test_the_rest_of_the_web_api_is_not_there(client: httpx.Client) -> None:
+    headers = granted(client)
+    assert error(client.get("/v1/tracks/1", headers=headers)) == (404, "Service not found")
+    assert error(client.post("/v1/me", headers=headers)) == (405, "Method not allowed")
+
+
+def test_a_page_of_another_origin_may_ask(client: httpx.Client) -> None:
+    """Browsers send a preflight first, as the request has an Authorization header."""
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    preflight = client.options("/v1/me", headers=asked)
+    assert preflight.status_code == 204
+    assert "Authorization" in preflight.headers["access-control-allow-headers"]
+    answers = (
+        client.get("/v1/me"),
+        client.get("/v1/me", headers=granted(client)),
+        client.get("/v1/me", headers=granted(client, user="carol")),
+    )
+    for answer in (preflight, *answers):
+        assert answer.headers["access-control-allow-origin"] == "*"
