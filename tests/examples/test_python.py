@@ -119,13 +119,23 @@ def test_an_expired_token_is_refreshed(session: Session, app: App, simulator: Si
     assert grants(simulator) == ["authorization_code", "refresh_token"]
 
 
+def me(simulator: Simulator, token: str) -> int:
+    """Call Spotify's API; return the status."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return simulator.client.get("/v1/me", headers=headers).status_code
+
+
 def test_a_token_that_the_api_rejects_is_refreshed_once(
     logged_in: Session, simulator: Simulator
 ) -> None:
     rejected = logged_in.access_token()
+    assert me(simulator, rejected) == 200
+    simulator.client.post("/admin/clock", json={"seconds": 3600})  # Spotify's clock, not ours
+    assert me(simulator, logged_in.access_token()) == 401
     fresh = logged_in.access_token(rejected)
     assert fresh != rejected
     assert logged_in.access_token(rejected) == fresh
+    assert me(simulator, fresh) == 200
     assert grants(simulator) == ["authorization_code", "refresh_token"]
 
 

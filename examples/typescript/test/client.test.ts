@@ -6,8 +6,6 @@
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, stat } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -29,7 +27,11 @@ import { SwapStrategy } from "../src/web-api-sdk.js";
 
 const SERVICE = given("SERVICE");
 const SIMULATOR = given("SIMULATOR");
-const APP = { clientId: "simulator-client-id", authorizeUrl: `${SIMULATOR}/authorize` };
+const APP = {
+  clientId: "simulator-client-id",
+  scope: "user-read-email",
+  authorizeUrl: `${SIMULATOR}/authorize`,
+};
 
 function given(name: string): string {
   const value = process.env[name];
@@ -110,10 +112,16 @@ test("an expired token is refreshed, and once for all who ask at the same time",
 
 test("a token that the API rejects is refreshed once", async () => {
   const session = await loggedIn();
+  const me = async (token: string): Promise<number> =>
+    (await fetch(`${SIMULATOR}/v1/me`, { headers: { Authorization: `Bearer ${token}` } })).status;
   const rejected = await session.accessToken();
+  assert.equal(await me(rejected), 200);
+  await admin("POST", "clock", { seconds: 3600 }); // Spotify's clock, not ours
+  assert.equal(await me(await session.accessToken()), 401);
   const fresh = await session.accessToken(rejected);
   assert.notEqual(fresh, rejected);
   assert.equal(await session.accessToken(rejected), fresh);
+  assert.equal(await me(fresh), 200);
 });
 
 test("Retry-After is honoured", async () => {
@@ -210,24 +218,16 @@ test("tokens are kept in a file for their owner alone", async () => {
 });
 
 test("Spotify's own SDK calls its API with tokens from the server, also when they end", async () => {
-  const bearers: string[] = [];
-  const api = createServer((request, response) => {
-    bearers.push(request.headers.authorization ?? "");
-    response.writeHead(200, { "Content-Type": "application/json" });
-    response.end(JSON.stringify({ id: "somebody", path: request.url }));
-  }).listen(0, "127.0.0.1");
-  await new Promise((resolve) => api.once("listening", resolve));
-  const origin = `http://127.0.0.1:${(api.address() as AddressInfo).port.toString()}`;
-  const session = await loggedIn(0);
+  const session = await loggedIn(30);
   const sdk = new SpotifyApi(new SwapStrategy(session), {
     fetch: (address, init) =>
-      fetch(new Request(address).url.replace("https://api.spotify.com", origin), init),
+      fetch(new Request(address).url.replace("https://api.spotify.com", SIMULATOR), init),
   });
-  assert.equal((await sdk.currentUser.profile()).id, "somebody");
-  await sdk.currentUser.profile();
-  api.close();
-  assert.equal(new Set(bearers).size, 2);
-  assert.equal(bearers.at(-1), `Bearer ${store.tokens?.accessToken ?? ""}`);
+  const first = store.tokens;
+  const { id, email } = await sdk.currentUser.profile();
+  assert.deepEqual([id, email], ["alice", "alice@example.com"]);
+  assert.notEqual(store.tokens?.accessToken, first?.accessToken);
+  assert.equal((await sdk.getAccessToken())?.access_token, store.tokens?.accessToken);
   sdk.logOut();
   assert.equal(await sdk.getAccessToken(), null);
 });

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from spotipy import Spotify
 from spotipy.cache_handler import MemoryCacheHandler
 from spotipy.exceptions import SpotifyOauthError
 from spotipy.oauth2 import SpotifyClientCredentials, SpotifyOAuth, SpotifyPKCE
@@ -52,6 +53,9 @@ def test_pkce_logs_in_and_refreshes_with_the_newest_token(
         seen.add(manager.get_access_token())
         kept.add(manager.cache_handler.get_cached_token()["refresh_token"])
     assert (len(seen), len(kept)) == (3, 3)
+    spotify = Spotify(auth_manager=manager)
+    spotify.prefix = f"{SIMULATOR}/v1/"
+    assert spotify.me()["email"] == "alice@example.com"
     # spotipy refreshes twice a call where the refreshed token is as short-lived.
     assert set(grants()[1:]) == {"refresh_token"}
 
