@@ -5,9 +5,10 @@ A comment above a block says which: `<!-- snippet: LANGUAGE STEP FLOW -->`.
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from tests.examples.running import run
 
 APPS: Final = Path("docs/apps.md")
 _SCRIPT: Final = Path(__file__).with_name("snippets.mjs")
@@ -43,12 +44,7 @@ def current() -> str:
 
 def snippets(**about: object) -> list[Snippet]:
     """Return all of them; `about` is what snippets.js wants to know."""
-    ran = subprocess.run(
-        ["node", _SCRIPT, json.dumps(about)],  # noqa: S607 - whichever Node.js is installed
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ran = run("node", _SCRIPT, json.dumps(about))
     return [Snippet(**found) for found in json.loads(ran.stdout)]
 
 

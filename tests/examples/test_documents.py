@@ -13,6 +13,7 @@ import pytest
 
 from tests.documents import code
 from tests.examples.documented import APPS, current
+from tests.examples.running import run
 from tests.running import free_port
 
 EXAMPLES = Path("examples")
@@ -45,16 +46,8 @@ def test_there_is_a_readme_for_each_example() -> None:
 def test_the_commands_work_against_make_run(make_run: str, readme: Path) -> None:
     [script] = code(str(readme), "sh")
     assert PLACEHOLDERS in script
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail"],  # noqa: S607
-        input=script.replace(PLACEHOLDERS, make_run),
-        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "BROWSER": f"{PERSON}"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    script = script.replace(PLACEHOLDERS, make_run)
+    ran = run("bash", "-euo", "pipefail", stdin=script, environ={"BROWSER": str(PERSON)})
     assert ran.stdout.count("access token BQ") == 2
     assert ran.stderr == "nobody is logged in: opening the browser\n"
 
@@ -76,14 +69,7 @@ def test_typescript_of_the_documents_compiles(tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(project / "node_modules")
     options = json.loads((project / "tsconfig.json").read_text())["compilerOptions"]
     (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
-    ran = subprocess.run(
-        [project / "node_modules/.bin/tsc", "--noEmit"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout
+    run(project / "node_modules/.bin/tsc", "--noEmit", directory=tmp_path)
 
 
 def test_python_of_the_documents_has_the_types_it_says(tmp_path: Path) -> None:
@@ -92,30 +78,26 @@ def test_python_of_the_documents_has_the_types_it_says(tmp_path: Path) -> None:
     assert in_readme == in_apps
     block = tmp_path / "block.py"
     block.write_text(in_apps)
-    ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", block],
-        env={"PATH": os.environ["PATH"], "MYPYPATH": str(EXAMPLES / "python")},
-        capture_output=True,
-        text=True,
-        check=False,
+    run(
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        block,
+        environ={"MYPYPATH": str(EXAMPLES / "python")},
     )
-    assert ran.returncode == 0, ran.stdout
 
 
 def locked() -> dict[str, str]:
     """Return the version of each library that is locked."""
     libraries = Path("tests/examples/libraries")
-    pins = re.findall(
-        r"^([\w-]+)==(\S+)", (libraries / "requirements.txt").read_text(), re.MULTILINE
-    )
-    found = dict(pins)
-    for lock in (libraries, EXAMPLES / "typescript"):
-        packages = json.loads((lock / "package-lock.json").read_text())["packages"]
-        found |= {
-            path.removeprefix("node_modules/"): package["version"]
-            for path, package in packages.items()
-            if path
-        }
+    requirements = (libraries / "requirements.txt").read_text()
+    found = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", requirements))
+    for project in (libraries, EXAMPLES / "typescript"):
+        packages = json.loads((project / "package-lock.json").read_text())["packages"]
+        for path, package in packages.items():
+            if path:
+                found[path.removeprefix("node_modules/")] = package["version"]
     return found
 
 

@@ -1,12 +1,11 @@
 """Client libraries of others, each in the language it is for, against service and simulator."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.processes import Service, Simulator
+from tests.examples.running import run
 
 LIBRARIES = Path("tests/examples/libraries")
 PYTHON = (
@@ -16,31 +15,17 @@ PYTHON = (
 )
 
 
+@pytest.fixture
+def addresses(service: Service, simulator: Simulator) -> dict[str, str]:
+    return {"SERVICE": service.url, "SIMULATOR": simulator.url}
+
+
 @pytest.mark.parametrize("tests", sorted(LIBRARIES.glob("test_*.py")), ids=lambda path: path.stem)
-def test_python(service: Service, simulator: Simulator, tests: Path) -> None:
-    assert run(service, simulator, *PYTHON, str(tests)).count("passed") == 1
+def test_python(addresses: dict[str, str], tests: Path) -> None:
+    assert " passed" in run(*PYTHON, tests, environ=addresses).stdout
 
 
-def run(service: Service, simulator: Simulator, *command: str) -> str:
-    """Run tests of a library; return what they write."""
-    ran = subprocess.run(
-        command,
-        env={
-            "PATH": os.environ["PATH"],
-            "SERVICE": service.url,
-            "SIMULATOR": simulator.url,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
-
-
-def test_javascript(service: Service, simulator: Simulator) -> None:
-    script = str(LIBRARIES / "libraries.test.mjs")
-    assert "\n# pass 3\n" in run(
-        service, simulator, "node", "--test", "--test-reporter=tap", script
-    )
+def test_javascript(addresses: dict[str, str]) -> None:
+    script = LIBRARIES / "libraries.test.mjs"
+    report = run("node", "--test", "--test-reporter=tap", script, environ=addresses).stdout
+    assert "\n# pass 3\n" in report

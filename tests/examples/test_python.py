@@ -1,9 +1,5 @@
 """examples/python/spotify_swap.py against service and simulator."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -29,8 +25,6 @@ from spotify_swap import (
 from tests.chaos.processes import Service, Simulator
 from tests.examples.person import decide
 from tests.running import CLIENT_ID
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -254,33 +248,3 @@ def test_a_forged_answer_changes_nothing(session: Session, app: App) -> None:
     session.log_in(app, forge, 20)
     assert refused.is_set()
     assert session.access_token()
-
-
-def run(service: Service, simulator: Simulator, tokens: Path, *flags: str) -> tuple[str, str]:
-    """Run the example as a person does; return what it prints."""
-    server: list[str | Path] = ["--server", service.url, "--tokens", tokens]
-    authorize = ["--authorize-url", f"{simulator.url}/authorize"]
-    ran = subprocess.run(
-        [sys.executable, "examples/python/spotify_swap.py", *server, *authorize, *flags],
-        env={"PATH": os.environ["PATH"], "BROWSER": f"{HERE}/person.py %s"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    return ran.stdout, ran.stderr
-
-
-def test_the_program_logs_in_refreshes_and_logs_out(
-    service: Service, simulator: Simulator, tmp_path: Path
-) -> None:
-    tokens = tmp_path / "tokens.json"
-    shown, told = run(service, simulator, tokens)
-    access_token = json.loads(tokens.read_text())["access_token"]
-    assert shown == f"access token {access_token[:6]}… of {len(access_token)} characters\n"
-    assert told == "nobody is logged in: opening the browser\n"
-    assert run(service, simulator, tokens) == (shown, "")
-    assert run(service, simulator, tokens, "--refresh")[0].startswith("access token BQ")
-    assert json.loads(tokens.read_text())["access_token"] != access_token
-    run(service, simulator, tokens, "--log-out")
-    assert not tokens.exists()

@@ -17,6 +17,7 @@ import pytest
 from simulator.pkce import challenge_of
 from tests.chaos.processes import Service, Simulator
 from tests.examples.documented import Snippet, snippets, spotify, text
+from tests.examples.running import run
 from tests.running import CLIENT_ID
 
 HERE = Path(__file__).parent
@@ -146,7 +147,7 @@ def test_typescript_logs_in_and_refreshes(here: list[Snippet], tmp_path: Path) -
             f"const answer = await module.{function}(...process.argv.slice(1));"
             "process.stdout.write(JSON.stringify(answer));"
         )
-        return run("node", "--input-type=module", "--eval", script, "--", *arguments)
+        return run("node", "--input-type=module", "--eval", script, "--", *arguments).stdout
 
     for flow in FLOWS:
         verifier = [VERIFIER] if flow == "pkce" else []
@@ -180,7 +181,7 @@ def test_kotlin_retrieves_and_refreshes(
     run(*compiler, *flags, *sources)
 
     def call(*arguments: str) -> Tokens:
-        printed = run("java", "-cp", f"{classes}:{library}", "MainKt", *arguments)
+        printed = run("java", "-cp", f"{classes}:{library}", "MainKt", *arguments).stdout
         answer: Tokens = json.loads(printed)
         return answer
 
@@ -213,10 +214,3 @@ def test_swift_compiles(here: list[Snippet], tmp_path: Path) -> None:
         " swiftc -typecheck -parse-as-library -warnings-as-errors -swift-version 5 -I ."
     )
     run(HERE / "swift/run", tmp_path, "\n".join(lines))
-
-
-def run(*command: str | Path) -> str:
-    """Run a compiler, or what it made; return what it prints."""
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
