@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -10,6 +12,35 @@ def code(document: str, language: str) -> list[str]:
     """Return the fenced blocks of `document` in `language`."""
     text = Path(document).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def dialogue(document: str) -> list[tuple[str, str | None]]:
+    """Return the blocks of shell in `document`, each with the block of text it prints, if any."""
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?",
+        Path(document).read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    return [(command, printed or None) for command, printed in blocks]
+
+
+def printed_by(commands: Iterable[str], ports: Mapping[str, str]) -> list[str]:
+    """Return what each command prints, all run in one shell, on other ports than the written."""
+    end = "%%%"
+    script = f"\necho; echo {end}\n".join(commands)
+    for written, real in ports.items():
+        script = script.replace(f"127.0.0.1:{written}", f"127.0.0.1:{real}")
+    ran = subprocess.run(
+        ["/bin/sh", "-eu"], input=script, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    return ran.stdout.split(end)
+
+
+def is_printed(text: str, printed: str) -> bool:
+    """Tell whether `printed` is the documented text, where … stands for anything on a line."""
+    pattern = ".*".join(map(re.escape, text.strip().split("…")))
+    return re.fullmatch(pattern, printed.strip()) is not None
 
 
 def docker_run() -> list[str]:
@@ -32,7 +63,9 @@ def hardening() -> list[str]:
 def entry_point(instruction: str = "ENTRYPOINT") -> list[str]:
     """Return the ENTRYPOINT of the service in the Dockerfile, or its CMD."""
     [stage] = re.findall(
-        r"^FROM \S+ AS service$.*?(?=^FROM )", Path("Dockerfile").read_text(), re.M | re.S
+        r"^FROM \S+ AS service$.*?(?=^FROM )",
+        Path("Dockerfile").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     [words] = re.findall(rf"^{instruction} (.*)$", stage, re.MULTILINE)
     found: list[str] = json.loads(words)

@@ -43,6 +43,13 @@ EXPECTED: dict[str, list[Expected]] = {
         *(Expected(status, PROXY_ERROR, {"status": status}) for status in (500, 502, 503, 504)),
         *(Expected(502, OURS, {"status": status}) for status in (200, 204, 301, 304)),
     ],
+    # But for rate_limited, which is ratelimit with seconds to wait.
+    "spotify": [
+        Expected(400, b'{"error":"invalid_grant"'),
+        Expected(400, b'{"error":"invalid_client"', {"error": "invalid_client"}),
+        Expected(500, b'{"error":"server_error"', {"error": "server_error"}),
+        Expected(503, PROXY_ERROR, {"error": "unavailable"}),
+    ],
     "delay": [Expected(200, TOKENS, {"seconds": 0.2}), Expected(504, OURS, {"seconds": 3})],
     "reset": [Expected(502, OURS)],
     "close": [Expected(502, OURS)],
