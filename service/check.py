@@ -39,7 +39,7 @@ MEANINGS: Final = {
     "port": "where it listens",
     "metrics_port": "of Prometheus' /metrics; 0 turns it off",
     "spotify_token_url": "Spotify's token endpoint: the client secret goes there",
-    "spotify_authorize_url": "where /try sends people to log in; without it, beside that one",
+    "spotify_authorize_url": "where /try sends people; without it, beside SPOTIFY_TOKEN_URL",
     "upstream_timeout": "seconds for one whole call to Spotify",
     "upstream_max_in_flight": "calls to Spotify at the same time; one more is answered 503",
     "allow_insecure_upstream": "lets SPOTIFY_TOKEN_URL be http elsewhere than on loopback",

@@ -75,7 +75,7 @@ _html = partial(Document, "text/html", headers=_PAGE_HEADERS)
 
 
 def handler(path: str, document: Document) -> HTTPRouteHandler:
-    """Answer GET and HEAD at `path` with `document`."""
+    """Return a handler that answers GET and HEAD at `path` with `document`."""
 
     @route(path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def answer(request: AnyRequest) -> Response[bytes]:

@@ -42,6 +42,8 @@ class Known(msgspec.Struct, frozen=True, rename="camel"):
     allowed redirect URIs are digests, so that the page finds its own among them (only the browser
     knows where it is) and nobody reads the others, which may name hosts that aren't public. That
     somebody who guesses one can tell is no loss: a request with it is answered differently, too.
+    Should CLIENT_ID hold the secret by mistake, anybody reads it here, and Spotify's login gets it;
+    no flow works then, which `check --upstream` tells.
     """
 
     version: str

@@ -36,7 +36,7 @@ Open this in a browser to try the service:
 LINES = """
 The service is at {service}, and talks to a simulator of Spotify at {simulator}
 (set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to talk to Spotify itself).
-In a terminal, paste these into another one:
+Paste these into another terminal:
 
 # Log in with PKCE: get a code as if a person had agreed, and swap it for tokens.
 curl -sS -o {file} {service}/authorization-code-flow-pkce/retrieve-tokens \

@@ -4,6 +4,7 @@ import html
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,8 +16,24 @@ from tests.conftest import LogLines, Start
 JSON = "/openapi.json"
 PAGE = "/docs"
 ALL = (JSON, PAGE, STYLE_PATH)
-VOID = {"meta", "link"}
+VOID = {"meta", "link", "input"}
+TRY = {
+    "/try": "text/html; charset=utf-8",
+    "/try/style.css": "text/css; charset=utf-8",
+    **{
+        f"/try/{path.name}": "text/javascript; charset=utf-8"
+        for path in sorted(Path("service/try").glob("*.js"))
+    },
+}
+"""What the page to try it is made of, with media types."""
+SERVED = {
+    JSON: "application/json",
+    PAGE: "text/html; charset=utf-8",
+    STYLE_PATH: "text/css; charset=utf-8",
+    **TRY,
+}
 on_every_document = pytest.mark.parametrize("path", ALL)
+on_every_file = pytest.mark.parametrize("path", SERVED)
 
 
 class Page(HTMLParser):
@@ -52,45 +69,44 @@ def page(client: httpx.Client) -> Page:
     return Page(client.get(PAGE).text)
 
 
+@pytest.fixture
+def everything(start: Start) -> httpx.Client:
+    """Return a client of a service that serves the page to try it, too."""
+    return start(TRY_PAGE="true")
+
+
 # Serving -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("path", "media_type"),
-    [
-        (JSON, "application/json"),
-        (PAGE, "text/html; charset=utf-8"),
-        (STYLE_PATH, "text/css; charset=utf-8"),
-    ],
-)
+@pytest.mark.parametrize(("path", "media_type"), SERVED.items())
 def test_documents_are_what_they_say_and_are_asked_for_again(
-    client: httpx.Client, path: str, media_type: str
+    everything: httpx.Client, path: str, media_type: str
 ) -> None:
-    answer = client.get(path)
+    answer = everything.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == media_type
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert client.get(f"{path}/").content == answer.content
+    assert everything.get(f"{path}/").content == answer.content
 
 
-@on_every_document
-def test_head_answers_as_get_without_the_body(client: httpx.Client, path: str) -> None:
-    got, head = client.get(path), client.head(path)
+@on_every_file
+def test_head_answers_as_get_without_the_body(everything: httpx.Client, path: str) -> None:
+    got, head = everything.get(path), everything.head(path)
     for answer in (got, head):
         del answer.headers["x-request-id"], answer.headers["date"]
     assert (head.status_code, head.headers, head.content) == (200, got.headers, b"")
 
 
-@on_every_document
-def test_who_has_a_document_does_not_get_it_again(client: httpx.Client, path: str) -> None:
-    tag = client.get(path).headers["etag"]
+@on_every_file
+def test_who_has_a_document_does_not_get_it_again(everything: httpx.Client, path: str) -> None:
+    tag = everything.get(path).headers["etag"]
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        answer = client.get(path, headers={"If-None-Match": known})
+        answer = everything.get(path, headers={"If-None-Match": known})
         assert (answer.status_code, answer.content) == (304, b""), known
         assert answer.headers["etag"] == tag
     for other in ('"other"', tag.strip('"'), ""):
-        assert client.get(path, headers={"If-None-Match": other}).status_code == 200, other
+        assert everything.get(path, headers={"If-None-Match": other}).status_code == 200, other
 
 
 @on_every_document
@@ -108,10 +124,10 @@ def test_docs_false_removes_them(start: Start, path: str) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (404, "Not Found")
 
 
-@on_every_document
-def test_another_method_is_a_405_as_everywhere(client: httpx.Client, path: str) -> None:
+@on_every_file
+def test_another_method_is_a_405_as_everywhere(everything: httpx.Client, path: str) -> None:
     for method in ("POST", "OPTIONS", "DELETE"):
-        answer = client.request(method, path)
+        answer = everything.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 

@@ -9,10 +9,19 @@ import { curlOf } from "./snippets.js";
 /** @typedef {import("./calls.js").Answer} Answer */
 
 const REASONS = /** @type {Record<number, string>} */ ({
-  0: "No answer", 200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
-  408: "Request Timeout", 413: "Content Too Large", 415: "Unsupported Media Type",
-  429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
-  503: "Service Unavailable", 504: "Gateway Timeout",
+  0: "No answer",
+  200: "OK",
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
 });
 const HEADERS = ["retry-after", "allow", "content-type", "x-request-id"];
 const WHOSE = {
@@ -75,13 +84,26 @@ function field(name, value) {
   const short = shortened(text);
   const told = element("dd", {}, element("code", {}, short || "(empty)"));
   if (short !== text) {
-    const copy = element("button", { type: "button", class: "quiet small", "aria-label": `Copy ${name}` }, "Copy");
-    told.append(element("span", { class: "hint" }, ` ${text.length} characters `), copies(copy, () => text));
+    const copy = element(
+      "button",
+      { type: "button", class: "quiet small", "aria-label": `Copy ${name}` },
+      "Copy",
+    );
+    told.append(
+      element("span", { class: "hint" }, ` ${text.length} characters `),
+      copies(copy, () => text),
+    );
   }
   const term = element("dt", {}, element("code", {}, name));
   if (name === "refresh_token") {
     term.append(" ", element("span", { class: "badge sealed" }, "sealed"));
-    told.append(element("p", { class: "hint" }, "Encrypted with the server’s SECRET_KEY: Spotify and anybody else can’t use it, only this server opens it. Your app keeps it as it would keep Spotify’s."));
+    told.append(
+      element(
+        "p",
+        { class: "hint" },
+        "Encrypted with the server’s SECRET_KEY: only this server opens it, and Spotify doesn’t take it. Whoever has it can refresh here, so your app keeps it like a password.",
+      ),
+    );
   }
   return element("div", {}, term, told);
 }
@@ -89,14 +111,18 @@ function field(name, value) {
 /** @param {Answer} answer */
 function failure(answer) {
   const told = explained(answer);
-  const headers = HEADERS.filter((name) => name in answer.headers).map((name) => `${name}: ${answer.headers[name]}`);
+  const headers = HEADERS.filter((name) => name in answer.headers).map(
+    (name) => `${name}: ${answer.headers[name]}`,
+  );
   const raw = [...headers, "", answer.text].join("\n");
   return element(
     "div",
     { class: "answer" },
     head(answer),
     element("p", { class: "whose" }, element("strong", {}, WHOSE[told.whose]), ` ${told.means}`),
-    ...(answer.status ? [element("pre", { tabindex: "0", "aria-label": "Answer" }, element("code", {}, raw))] : []),
+    ...(answer.status
+      ? [element("pre", { tabindex: "0", "aria-label": "Answer" }, element("code", {}, raw))]
+      : []),
     element("p", {}, element("strong", {}, "What to do: "), told.do),
   );
 }
@@ -112,7 +138,16 @@ export function asCurl(call) {
   return element(
     "div",
     {},
-    element("div", { class: "tabs" }, element("span", { class: "hint" }, "curl"), copies(copy, () => line)),
-    element("pre", { tabindex: "0", "aria-label": "The call with curl" }, element("code", {}, line)),
+    element(
+      "div",
+      { class: "tabs" },
+      element("span", { class: "hint" }, "curl"),
+      copies(copy, () => line),
+    ),
+    element(
+      "pre",
+      { tabindex: "0", "aria-label": "The call with curl" },
+      element("code", {}, line),
+    ),
   );
 }

@@ -49,7 +49,14 @@ export async function ask(call) {
     const text = await answer.text();
     const { status } = answer;
     const at = Date.now();
-    return { call, status, headers: Object.fromEntries(answer.headers), text, json: parsed(text), at };
+    return {
+      call,
+      status,
+      headers: Object.fromEntries(answer.headers),
+      text,
+      json: parsed(text),
+      at,
+    };
   } catch {
     return { call, status: 0, headers: {}, text: "", json: null, at: Date.now() };
   }

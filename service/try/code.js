@@ -34,7 +34,11 @@ export class Tabs {
     this.code = element("code", {});
     this.copy = element("button", { type: "button", class: "quiet" }, "Copy code");
     copies(this.copy, () => this.code.textContent ?? "");
-    this.panel = element("pre", { role: "tabpanel", id: `${step}-panel`, tabindex: "0" }, this.code);
+    this.panel = element(
+      "pre",
+      { role: "tabpanel", id: `${step}-panel`, tabindex: "0" },
+      this.code,
+    );
     place.append(element("div", { class: "tabs" }, list, this.copy), this.panel);
     all.push(this);
     this.show();
@@ -45,7 +49,11 @@ export class Tabs {
    * @param {string} name
    */
   tab(id, name) {
-    const attributes = { role: "tab", id: `${this.step}-${id}`, "aria-controls": `${this.step}-panel` };
+    const attributes = {
+      role: "tab",
+      id: `${this.step}-${id}`,
+      "aria-controls": `${this.step}-panel`,
+    };
     return button(name, attributes, () => choose(id));
   }
 
@@ -66,7 +74,12 @@ export class Tabs {
   key(event) {
     const now = LANGUAGES.findIndex(({ id }) => id === chosen);
     const last = LANGUAGES.length - 1;
-    const next = { ArrowRight: now === last ? 0 : now + 1, ArrowLeft: now === 0 ? last : now - 1, Home: 0, End: last }[event.key];
+    const next = {
+      ArrowRight: now === last ? 0 : now + 1,
+      ArrowLeft: now === 0 ? last : now - 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (next === undefined) return;
     event.preventDefault();
     choose(LANGUAGES[next].id);

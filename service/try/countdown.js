@@ -32,7 +32,8 @@ export function clock(seconds) {
  * @param {number} seconds
  */
 export function inWords(seconds) {
-  const [size, unit] = seconds >= 3600 ? [3600, "hour"] : seconds >= 60 ? [60, "minute"] : [1, "second"];
+  const [size, unit] =
+    seconds >= 3600 ? [3600, "hour"] : seconds >= 60 ? [60, "minute"] : [1, "second"];
   const count = Math.round(seconds / Number(size));
   return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
@@ -46,5 +47,7 @@ export function inWords(seconds) {
 export function announcement(before, after) {
   const passed = SPOKEN.findLast((mark) => before > mark && after <= mark);
   if (passed === undefined) return null;
-  return passed ? `The access token expires in ${inWords(after)}.` : "The access token has expired. Refresh it.";
+  return passed
+    ? `The access token expires in ${inWords(after)}.`
+    : "The access token has expired. Refresh it.";
 }

@@ -27,7 +27,8 @@ export function find(id, type) {
 export function element(tag, attributes, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (value !== undefined && value !== false)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children);
   return made;
@@ -69,7 +70,9 @@ export function copies(copying, text) {
     const done = await copied(text());
     copying.textContent = done ? "Copied" : "Can’t copy";
     say(done ? "Copied." : "The browser does not let this page copy: select the text.");
-    setTimeout(() => { copying.textContent = name; }, 2000);
+    setTimeout(() => {
+      copying.textContent = name;
+    }, 2000);
   });
   return copying;
 }

@@ -1,28 +1,25 @@
 // @ts-check
-// The page: what a person does here, and what comes of it. Tokens live in `held` and nowhere else.
+// The page: what a person does here, and what comes of it.
 
-import { asCurl, isSuccess, shown, statusOf } from "./answers.js";
+import { isSuccess, shown, statusOf } from "./answers.js";
+import { waiting } from "./asking.js";
 import { ask, pathOf } from "./calls.js";
 import { showAll, Tabs } from "./code.js";
-import { announcement, clock, inWords, secondsLeft } from "./countdown.js";
-import { button, copies, element, find, say } from "./elements.js";
+import { copies, element, find, say } from "./elements.js";
+import * as errors from "./errors.js";
 import { refused } from "./explained.js";
 import { read } from "./known.js";
 import { arrival, begin } from "./login.js";
 import { digest } from "./pkce.js";
-import * as provocations from "./provocations.js";
+import { APP_TOKEN } from "./provocations.js";
+import * as tokens from "./tokens.js";
 import { warnings } from "./warnings.js";
 
-/** @typedef {import("./calls.js").Answer} Answer */
 /** @typedef {import("./snippets.js").Flow} Flow */
 
 const known = read(document.body);
 const redirectUri = `${location.origin}/try`;
 const spotify = known.isSpotify ? "Spotify" : "the simulator";
-
-/** @type {{flow: Flow, refreshToken: string, end: number, lifetime: number} | null} */
-let held = null;
-let left = 0;
 
 // Log in ------------------------------------------------------------------------------------------
 
@@ -42,14 +39,36 @@ function wantedScopes() {
 async function goToLogin() {
   logIn.disabled = true;
   const { authorizeUrl, clientId } = known;
-  const wanted = { authorizeUrl, clientId, redirectUri, flow: flow(), scopes: wantedScopes().join(" ") };
-  location.assign(await begin(wanted, sessionStorage));
+  const wanted = {
+    authorizeUrl,
+    clientId,
+    redirectUri,
+    flow: flow(),
+    scopes: wantedScopes().join(" "),
+  };
+  try {
+    location.assign(await begin(wanted, sessionStorage));
+  } catch {
+    logIn.disabled = false;
+    tellLogin(
+      `The browser lets this page keep nothing, not even on the way to the login and back. Allow ${location.origin} to store data.`,
+    );
+  }
 }
 
-/** Takes up what the page was opened with, and leaves nothing of it in the address. */
-async function arrive() {
-  const came = arrival(location.search, sessionStorage);
-  if (location.search) history.replaceState(null, "", location.pathname);
+/** Reads what the page was opened with, and leaves nothing of it in the address. */
+function arrived() {
+  const { search } = location;
+  if (search) history.replaceState(null, "", location.pathname);
+  try {
+    return arrival(search, sessionStorage);
+  } catch {
+    return /** @type {const} */ ({ kind: "fresh" }); // storage is not allowed
+  }
+}
+
+/** @param {import("./login.js").Arrival} came */
+async function take(came) {
   switch (came.kind) {
     case "code":
       for (const input of flows) input.checked = input.value === came.flow;
@@ -57,7 +76,9 @@ async function arrive() {
     case "refused":
       return tellLogin(refused(came.error));
     case "mismatch":
-      return tellLogin("A code or an error came with a state that this page did not send, so it was thrown away: somebody else may have begun that login. Log in from here.");
+      return tellLogin(
+        "A code or an error came with a state that this page did not send, so it was thrown away: somebody else may have begun that login. Log in from here.",
+      );
     case "unanswered":
       return tellLogin(unanswered());
   }
@@ -65,7 +86,9 @@ async function arrive() {
 
 function unanswered() {
   const host = new URL(known.authorizeUrl).host;
-  const nowhere = known.isSpotify ? "" : ` If the browser found nobody at ${host}, set SPOTIFY_AUTHORIZE_URL to where it reaches the simulator.`;
+  const nowhere = known.isSpotify
+    ? ""
+    : ` If the browser found nobody at ${host}, set SPOTIFY_AUTHORIZE_URL to where it reaches the simulator.`;
   return `You went to log in and came back without an answer. If ${spotify} showed “INVALID_CLIENT: Invalid redirect URI”, the redirect URI below is not registered, to the letter; with “INVALID_CLIENT: Invalid client”, CLIENT_ID is wrong.${nowhere}`;
 }
 
@@ -85,147 +108,26 @@ async function swap(code, by, verifier) {
   const fields = { code, redirect_uri: redirectUri, ...(verifier && { code_verifier: verifier }) };
   const answer = await ask({ method: "POST", path: pathOf(by, "retrieve"), fields });
   if (isSuccess(answer)) {
-    hold(answer, by);
+    tokens.hold(answer, by);
     find("tokens-title", HTMLElement).focus();
   } else {
     find("login-outcome", HTMLElement).replaceChildren(shown(answer));
     find("login-title", HTMLElement).focus();
   }
-  say(isSuccess(answer) ? "You are logged in: tokens have come." : `The swap failed: ${statusOf(answer)}.`);
+  say(
+    isSuccess(answer)
+      ? "You are logged in: tokens have come."
+      : `The swap failed: ${statusOf(answer)}.`,
+  );
 }
 
-// Tokens ------------------------------------------------------------------------------------------
-
-const refresh = find("refresh", HTMLButtonElement);
-const forget = find("forget", HTMLButtonElement);
-const timeLeft = find("time-left", HTMLElement);
-const timeBar = find("time-bar", HTMLProgressElement);
-
-/**
- * Keeps what an answer holds, and shows it.
- *
- * @param {Answer} answer
- * @param {Flow} by
- */
-function hold(answer, by) {
-  const { expires_in: lifetime, refresh_token: token } = answer.json ?? {};
-  const seconds = typeof lifetime === "number" ? lifetime : 0;
-  const refreshToken = typeof token === "string" ? token : (held?.refreshToken ?? "");
-  held = { flow: by, refreshToken, end: answer.at + seconds * 1000, lifetime: seconds };
-  left = seconds;
-  const same = typeof token === "string" ? [] : [element("p", { class: "hint" }, "No refresh_token came: the one you have stays good.")];
-  find("tokens-answer", HTMLElement).replaceChildren(shown(answer), ...same);
-  find("refresh-outcome", HTMLElement).replaceChildren();
-  showHeld();
-}
-
-function showHeld() {
-  find("tokens-none", HTMLElement).hidden = held !== null;
-  find("tokens-held", HTMLElement).hidden = held === null;
-  refresh.disabled = forget.disabled = held === null;
-  tick();
-  showAll();
-}
-
-/** Shows the time that is left; the seconds are for the eye, and few of them are said. */
-function tick() {
-  if (held === null) return;
-  const now = secondsLeft(held.end, Date.now());
-  timeLeft.textContent = now ? clock(now) : "Expired";
-  find("expiry-words", HTMLElement).textContent = now ? "until the access token expires" : "Refresh to get a new access token.";
-  find("expiry", HTMLElement).classList.toggle("over", now === 0);
-  timeBar.max = held.lifetime || 1;
-  timeBar.value = now;
-  const text = announcement(left, now);
-  if (text) say(text);
-  left = now;
-}
-
-async function refreshTokens() {
-  if (held === null) return;
-  const { flow: by, refreshToken } = held;
-  refresh.disabled = true;
-  const answer = await ask({ method: "POST", path: pathOf(by, "refresh"), fields: { refresh_token: refreshToken } });
-  refresh.disabled = held === null;
-  if (held === null) return;
-  if (isSuccess(answer)) hold(answer, by);
-  else find("refresh-outcome", HTMLElement).replaceChildren(shown(answer));
-  refresh.focus();
-  say(isSuccess(answer) ? `Refreshed: the new access token is good for ${inWords(left)}.` : `The refresh failed: ${statusOf(answer)}.`);
-}
-
-function drop() {
-  held = null;
-  for (const id of ["tokens-answer", "refresh-outcome", "client-answer"]) find(id, HTMLElement).replaceChildren();
-  showHeld();
-}
-
-function forgetTokens() {
-  drop();
-  find("tokens-title", HTMLElement).focus();
-  say("The tokens are forgotten.");
-}
-
-// The app's own token, and errors -----------------------------------------------------------------
+// The app's own token ------------------------------------------------------------------------------
 
 const getClient = find("get-client", HTMLButtonElement);
 
 async function getClientToken() {
-  const answer = await waiting(getClient, provocations.APP_TOKEN);
+  const answer = await waiting(getClient, APP_TOKEN);
   find("client-answer", HTMLElement).replaceChildren(shown(answer));
-}
-
-/**
- * Makes a call while its button waits; says what came of it.
- *
- * @param {HTMLButtonElement} by
- * @param {import("./calls.js").Call} call
- */
-async function waiting(by, call) {
-  by.setAttribute("aria-busy", "true");
-  const answer = await ask(call);
-  by.removeAttribute("aria-busy");
-  say(`The answer is ${statusOf(answer)}.`);
-  return answer;
-}
-
-/** @param {boolean} allowed whether this page's redirect URI is */
-function offerErrors(allowed) {
-  const redirect = { ...(allowed && { redirect_uri: redirectUri }) };
-  const place = find("provocations", HTMLElement);
-  place.append(...offered("By this server", provocations.ours(known)));
-  if (allowed || known.hasRedirectUri) {
-    place.append(...offered("By Spotify", provocations.spotifys(redirect)));
-    if (!known.isSpotify) place.append(...offered("By Spotify in trouble", provocations.faults(redirect, known.upstreamTimeout)));
-  }
-}
-
-/**
- * @param {string} title
- * @param {provocations.Provocation[]} list
- */
-function offered(title, list) {
-  const items = list.map((each) => {
-    const hint = each.missing ?? each.hint;
-    const id = hint && each.name.replaceAll(/\W+/g, "-");
-    const attributes = { class: "provoke", disabled: Boolean(each.missing), "aria-describedby": id };
-    const act = button(each.name, attributes, (by) => provoke(by, each));
-    act.prepend(element("span", { class: "number" }, String(each.status)), " ");
-    return element("li", {}, act, ...(hint ? [element("p", { class: "hint", id }, hint)] : []));
-  });
-  return [element("h3", {}, title), element("ul", { class: "provocations" }, ...items)];
-}
-
-/**
- * @param {HTMLButtonElement} by
- * @param {provocations.Provocation} provocation
- */
-async function provoke(by, { call }) {
-  const place = find("error-answer", HTMLElement);
-  place.replaceChildren(element("p", { class: "hint" }, "Asking…"), asCurl(call));
-  const answer = await waiting(by, call);
-  place.replaceChildren(shown(answer), asCurl(call));
-  if (place.getBoundingClientRect().top > innerHeight / 2) place.scrollIntoView();
 }
 
 // What is true of this place ----------------------------------------------------------------------
@@ -257,7 +159,9 @@ function describe() {
   find("docs-link", HTMLElement).hidden = !known.docs;
   find("client-off", HTMLElement).hidden = known.clientCredentials;
   find("redirect-uri", HTMLElement).textContent = redirectUri;
-  find("upstream", HTMLElement).textContent = known.isSpotify ? "With Spotify" : "With a simulator of Spotify";
+  find("upstream", HTMLElement).textContent = known.isSpotify
+    ? "With Spotify"
+    : "With a simulator of Spotify";
   logIn.textContent = `Log in with ${spotify}`;
   find("register", HTMLElement).textContent = known.isSpotify
     ? "To the letter: on developer.spotify.com/dashboard, in your app’s Settings, under Redirect URIs. Spotify takes http on 127.0.0.1 only, and never the name localhost."
@@ -271,7 +175,8 @@ function noSubtle() {
     input.disabled = input.value === "pkce";
     input.checked = input.value === "code";
   }
-  find("pkce-hint", HTMLElement).textContent = "Not here: a browser hashes only for pages that came by https or from this machine.";
+  find("pkce-hint", HTMLElement).textContent =
+    "Not here: a browser hashes only for pages that came by https or from this machine.";
 }
 
 /** @returns {import("./snippets.js").About} */
@@ -281,31 +186,29 @@ function about() {
 }
 
 async function start() {
+  const came = arrived();
   describe();
   copies(find("copy-redirect-uri", HTMLButtonElement), () => redirectUri);
   new Tabs(find("login-code", HTMLElement), "login", "Code to log in", about);
-  const asHeld = () => ({ ...about(), flow: held?.flow ?? flow() });
+  const asHeld = () => ({ ...about(), flow: tokens.heldFlow() ?? flow() });
   new Tabs(find("refresh-code", HTMLElement), "refresh", "Code to refresh", asHeld);
   new Tabs(find("client-code", HTMLElement), "client", "Code for the app’s own token", about);
   logIn.addEventListener("click", goToLogin);
-  refresh.addEventListener("click", refreshTokens);
-  forget.addEventListener("click", forgetTokens);
   getClient.addEventListener("click", getClientToken);
   for (const input of [...flows, scopes]) input.addEventListener("input", showAll);
-  setInterval(tick, 1000);
+  tokens.start();
   const allowed = await isAllowed();
   warn(allowed);
-  offerErrors(allowed);
-  await arrive();
+  errors.offer(known, allowed ? redirectUri : null);
+  await take(came);
 }
 
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   logIn.disabled = false;
-  arrive();
+  take(arrived());
 });
-// Its tokens are gone all the same, as it says.
-addEventListener("pagehide", drop);
+addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());
 
 await start();

@@ -23,7 +23,11 @@ const TOO_MUCH = 16 * 1024;
 export function ours({ hasRedirectUri }) {
   return [
     { name: "Missing field", status: 400, call: post(RETRIEVE, {}) },
-    { name: "Token that can’t be opened", status: 400, call: post(REFRESH, { refresh_token: "not-a-sealed-token" }) },
+    {
+      name: "Token that can’t be opened",
+      status: 400,
+      call: post(REFRESH, { refresh_token: "not-a-sealed-token" }),
+    },
     {
       name: "No redirect URI",
       status: 400,
@@ -76,16 +80,28 @@ export function faults(redirect, timeout) {
       name: "Spotify wants fewer requests",
       status: 429,
       call: fault("fault-ratelimit-5"),
-      hint: "a second one within 5 s is refused by this server itself",
+      hint: "then this server refuses by itself for 5 s",
     },
-    { name: "Spotify fails with a page", status: 503, call: fault("fault-html-503"), hint: "HTML, passed on as it is" },
+    {
+      name: "Spotify fails with a page",
+      status: 503,
+      call: fault("fault-html-503"),
+      hint: "HTML, passed on as it is",
+    },
     { name: "Spotify answers nonsense", status: 502, call: fault("fault-garbage") },
-    { name: "Spotify is silent", status: 504, call: fault("fault-silence"), hint: `takes ${timeout} s` },
+    {
+      name: "Spotify is silent",
+      status: 504,
+      call: fault("fault-silence"),
+      hint: `takes ${timeout} s`,
+    },
   ];
 }
 
 /** The call for the app's own token. */
-export const APP_TOKEN = post(`${CLIENT_FLOW}/retrieve-tokens`, { grant_type: "client_credentials" });
+export const APP_TOKEN = post(`${CLIENT_FLOW}/retrieve-tokens`, {
+  grant_type: "client_credentials",
+});
 
 /**
  * @param {string} path

@@ -58,11 +58,13 @@ const LONG = 200;
  */
 export function curlOf({ method, path, fields, body, type }, origin) {
   const curl = `curl -sS -i ${method === "POST" ? "" : `-X ${method} `}${shell(origin + path)}`;
-  if (body && body.length > LONG) return `head -c ${body.length} /dev/zero |\n  ${curl} --data-binary @-\n`;
+  if (body && body.length > LONG)
+    return `head -c ${body.length} /dev/zero |\n  ${curl} --data-binary @-\n`;
   const lines = [curl];
   if (type) lines.push(`-H ${shell(`Content-Type: ${type}`)}`);
   if (body !== undefined) lines.push(`-d ${shell(body)}`);
-  for (const [name, value] of Object.entries(fields ?? {})) lines.push(`--data-urlencode ${shell(`${name}=${value}`)}`);
+  for (const [name, value] of Object.entries(fields ?? {}))
+    lines.push(`--data-urlencode ${shell(`${name}=${value}`)}`);
   if (method === "POST" && lines.length === 1) lines.push("-d ''");
   return `${lines.join(" \\\n  ")}\n`;
 }
@@ -183,8 +185,12 @@ function swiftUrl(text) {
 
 /** @param {string[]} scopes */
 function swiftScopes(scopes) {
-  const name = (/** @type {string} */ scope) => scope.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase());
-  return `[${scopes.filter((scope) => /^[a-z]+(-[a-z]+)*$/.test(scope)).map((scope) => `.${name(scope)}`).join(", ")}]`;
+  const name = (/** @type {string} */ scope) =>
+    scope.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase());
+  return `[${scopes
+    .filter((scope) => /^[a-z]+(-[a-z]+)*$/.test(scope))
+    .map((scope) => `.${name(scope)}`)
+    .join(", ")}]`;
 }
 
 /** @param {Flow} flow */
@@ -273,7 +279,10 @@ func authorize() -> AnyPublisher<Void, Error> {
 /** @param {Told} told */
 function iosLogin(told) {
   const code = { ...told, flow: /** @type {const} */ ("code") };
-  const why = told.flow === "pkce" ? "// With these two URLs the SDK leaves PKCE alone: the server has the secret.\n" : "";
+  const why =
+    told.flow === "pkce"
+      ? "// With these two URLs the SDK leaves PKCE alone: the server has the secret.\n"
+      : "";
   return `import SpotifyiOS
 
 final class SpotifyLogin: NSObject, SPTSessionManagerDelegate {

@@ -24,13 +24,21 @@ export function warnings(location, redirectUri, allowed) {
 function ofPlace({ protocol, hostname, port }) {
   if (hostname === "localhost" || hostname.endsWith(".localhost")) {
     const link = `${protocol}//127.0.0.1${port && `:${port}`}/try`;
-    return [{ title: "Open this page at 127.0.0.1", text: "Spotify takes no redirect URI with the name localhost, only the address:", link }];
+    return [
+      {
+        title: "Open this page at 127.0.0.1",
+        text: "Spotify takes no redirect URI with the name localhost, only the address:",
+        link,
+      },
+    ];
   }
   if (protocol === "https:" || LOOPBACK.includes(hostname)) return [];
-  return [{
-    title: "Serve this over https",
-    text: "Spotify takes http only on 127.0.0.1 and [::1], tokens would be read on their way, and a browser makes no PKCE here.",
-  }];
+  return [
+    {
+      title: "Serve this over https",
+      text: "Spotify takes http only on 127.0.0.1 and [::1], tokens would be read on their way, and a browser makes no PKCE here.",
+    },
+  ];
 }
 
 /**
