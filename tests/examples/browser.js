@@ -1,4 +1,4 @@
-// What a web page does with examples/typescript/src/swap.ts; the server of this page plays the person.
+// What a web page does with examples/typescript/src/swap.ts; the page's server plays the person.
 
 import { codeFrom, prepareLogin, ServerRefused, Session, Swap, TryLater } from "./swap.js";
 
@@ -11,7 +11,8 @@ async function caught(promise) {
 }
 
 const { server, authorizeUrl } = Object.fromEntries(new URLSearchParams(location.search));
-const store = { load: async () => undefined, save: async () => undefined, clear: async () => undefined };
+const nothing = async () => undefined;
+const store = { load: nothing, save: nothing, clear: nothing };
 const swap = new Swap(server);
 const session = await Session.open(swap, store);
 const app = { clientId: "simulator-client-id", authorizeUrl };

@@ -1,6 +1,4 @@
-// Prints what service/try/snippets.js gives for what its argument says, as JSON:
-//
-//   node tests/examples/snippets.mjs '{"origin": …, "clientId": …, "authorizeUrl": …, "scopes": []}'
+// Prints what service/try/snippets.js gives for its argument, which is an About in JSON, as JSON.
 
 import { LANGUAGES, snippet, STEPS } from "../../service/try/snippets.js";
 

@@ -40,7 +40,8 @@ async function main(): Promise<void> {
   if (flags.refresh) {
     token = await session.accessToken(token);
   }
-  process.stdout.write(`access token ${token.slice(0, 6)}… of ${token.length.toString()} characters\n`);
+  const shown = `${token.slice(0, 6)}… of ${token.length.toString()} characters`;
+  process.stdout.write(`access token ${shown}\n`);
 }
 
 async function accessToken(session: Session, swap: Swap): Promise<string> {
@@ -51,8 +52,11 @@ async function accessToken(session: Session, swap: Swap): Promise<string> {
       throw problem;
     }
     process.stderr.write(`${problem.message}: opening the browser\n`);
-    const app = { clientId: flags["client-id"], scope: flags.scope, authorizeUrl: flags["authorize-url"] };
-    await logIn(session, swap, app);
+    await logIn(session, swap, {
+      clientId: flags["client-id"],
+      scope: flags.scope,
+      authorizeUrl: flags["authorize-url"],
+    });
     return session.accessToken();
   }
 }

@@ -19,8 +19,8 @@ export interface LoginOptions {
  * Have the person agree in the browser, which comes back to a free port of this machine (RFC 8252
  * section 7.3), and keep the tokens.
  *
- * Register `http://127.0.0.1/callback` in Spotify's dashboard: with the loopback address and no port,
- * Spotify takes any port. The name localhost is refused.
+ * Register `http://127.0.0.1/callback` in Spotify's dashboard: with the loopback address and no
+ * port, Spotify takes any port. The name localhost is refused.
  */
 export async function logIn(
   session: Session,
@@ -30,7 +30,8 @@ export async function logIn(
 ): Promise<void> {
   const server = createServer();
   try {
-    const login = await prepareLogin(app, `http://127.0.0.1:${(await listen(server)).toString()}/callback`);
+    const port = await listen(server);
+    const login = await prepareLogin(app, `http://127.0.0.1:${port.toString()}/callback`);
     const address = await callback(server, login, timeout, openBrowser);
     const code = codeFrom(address, login);
     await session.keep(await swap.retrieve(code, login.verifier, login.redirectUri));
@@ -70,9 +71,9 @@ export class FileStore implements TokenStore {
 }
 
 function isTokens(value: unknown): value is Tokens {
-  const wanted = { accessToken: "string", refreshToken: "string", expiresAt: "number", scope: "string" };
-  const fields = new Map<string, unknown>(Object.entries(value ?? {}));
-  return Object.entries(wanted).every(([name, type]) => typeof fields.get(name) === type);
+  const { accessToken, refreshToken, expiresAt, scope } = new Object(value) as Partial<Tokens>;
+  const texts = [accessToken, refreshToken, scope];
+  return typeof expiresAt === "number" && texts.every((text) => typeof text === "string");
 }
 
 /** Listen on a free loopback port; return its number. */
@@ -85,7 +86,7 @@ function listen(server: Server): Promise<number> {
   });
 }
 
-/** Open the browser; return the address it comes to with this login's state. Others change nothing. */
+/** Open the browser; return where it comes to with this login's state. Others change nothing. */
 function callback(
   server: Server,
   login: Login,

@@ -1,8 +1,8 @@
 /**
  * Log a person in to Spotify by way of spotify-api-server, and keep the access token fresh.
  *
- * For browsers, Node.js 20 and newer, Deno, Bun: it needs `fetch` and Web Crypto, and no package. The
- * login is PKCE (RFC 7636); the client secret stays on the server. Take the file as it is.
+ * For browsers and Node.js 20 or newer: `fetch`, Web Crypto and no package. The login is
+ * PKCE (RFC 7636); the client secret stays on the server. Take the file as it is.
  *
  *     const login = await prepareLogin(app, redirectUri);    // then send the person to login.url
  *     const code = codeFrom(new URL(location.href), login);  // where the person comes back
@@ -94,7 +94,7 @@ export interface Login {
   readonly redirectUri: string;
 }
 
-/** Return a new login; the person agrees at its `url` (RFC 6749 section 4.1.1, RFC 7636 section 4.3). */
+/** Return a new login; the person agrees at its `url` (RFC 6749 section 4.1.1, RFC 7636 4.3). */
 export async function prepareLogin(app: App, redirectUri: string): Promise<Login> {
   const [state, verifier] = [random(32), random(64)];
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));

@@ -4,7 +4,7 @@
  *     const sdk = new SpotifyApi(new SwapStrategy(session));
  *     const me = await sdk.currentUser.profile();
  *
- * The SDK's own strategies name accounts.spotify.com in their code, so this takes the place of them all.
+ * The SDK's own strategies name accounts.spotify.com in their code: this takes their place.
  */
 
 import type { AccessToken, IAuthStrategy } from "@spotify/web-api-ts-sdk";

@@ -217,7 +217,7 @@ test("tokens are kept in a file for their owner alone", async () => {
   assert.equal(await file.load(), undefined);
 });
 
-test("Spotify's own SDK calls its API with tokens from the server, also when they end", async () => {
+test("Spotify's SDK calls its API with tokens from the server, also when they end", async () => {
   const session = await loggedIn(30);
   const sdk = new SpotifyApi(new SwapStrategy(session), {
     fetch: (address, init) =>

@@ -1,4 +1,4 @@
-// Client libraries of others against a service and a simulator that run already: SERVICE, SIMULATOR.
+// Client libraries of others against a SERVICE and a SIMULATOR that run already.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -29,7 +29,7 @@ beforeEach(async () => {
   await fetch(`${SIMULATOR}/admin/reset`, { method: "POST" });
 });
 
-test("oauth4webapi logs in with PKCE and refreshes: one server metadata for each step", async () => {
+test("oauth4webapi logs in with PKCE and refreshes: server metadata for each step", async () => {
   const step = (name) => ({
     issuer: "https://accounts.spotify.com",
     token_endpoint: `${SERVICE}/authorization-code-flow-pkce/${name}-tokens`,
@@ -65,7 +65,8 @@ test("oauth4webapi logs in with PKCE and refreshes: one server metadata for each
   const third = await refreshed(second.refresh_token);
   assert.equal(new Set([first, second, third].map((answer) => answer.access_token)).size, 3);
   await assert.rejects(refreshed(first.refresh_token), { error: "invalid_grant", status: 400 });
-  assert.deepEqual((await grants()).slice(0, 3), ["authorization_code", "refresh_token", "refresh_token"]);
+  const asked = await grants();
+  assert.deepEqual(asked.slice(0, 3), ["authorization_code", "refresh_token", "refresh_token"]);
 });
 
 test("simple-oauth2 logs in and refreshes: tokenPath and refreshPath", async () => {
