@@ -79,3 +79,15 @@ lock: examples-lock
 examples-clean:
 	rm -rf $(LIBRARIES) $(KOTLIN) $(PACKAGES) examples/typescript/dist
 clean: examples-clean
+.PHONY: compose-test compose-lock
+COMPOSE_VENV := .venv-compose
+$(COMPOSE_VENV)/.ready: tests/compose/tools.txt
+	$(PYTHON) -m venv $(COMPOSE_VENV)
+	$(COMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+compose-test: $(READY) $(COMPOSE_VENV)/.ready ## Do what docs/simulator.md says, in containers
+	tests/compose/test
+compose-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) tests/compose/tools.in -o tests/compose/tools.txt
+lock: compose-lock

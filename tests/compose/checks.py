@@ -1,0 +1,165 @@
+"""docs/simulator.md with containers: its compose file, its lines, the services of its workflow.
+
+`./test` builds the images and runs this; `make test` doesn't find it by its name, for it needs
+Docker or podman.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.documents import code, dialogue, hardening, is_printed, printed_by
+from tests.running import free_port
+
+ENGINE = os.environ["ENGINE"]
+IMAGES = {
+    "ghcr.io/OWNER/spotify-api-server:1.0.0": os.environ["SERVICE_IMAGE"],
+    "ghcr.io/OWNER/spotify-api-server-simulator:1.0.0": os.environ["SIMULATOR_IMAGE"],
+}
+DOCUMENT = "docs/simulator.md"
+UP, *LINES = dialogue(DOCUMENT)
+DOWN = UP[0].replace("up --detach --wait", "down")
+[WORKFLOW] = code(DOCUMENT, "yaml")
+[JOB] = yaml.safe_load(WORKFLOW)["jobs"].values()
+
+
+def shell(command: str, **variables: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", command],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def engine(*arguments: str) -> str:
+    done = subprocess.run([ENGINE, *arguments], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def free_ports() -> dict[str, str]:
+    """Return which ports stand for those of the document, that may be taken here."""
+    return {port: str(free_port()) for port in ("7000", "7001")}
+
+
+# The compose file ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project() -> str:
+    return f"compose-test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="module")
+def ports(project: str) -> Iterator[dict[str, str]]:
+    """Start it as the document says; what is not healthy in time fails."""
+    found = free_ports()
+    variables = {
+        "COMPOSE_PROJECT_NAME": project,
+        "SERVICE_PORT": found["7000"],
+        "SIMULATOR_PORT": found["7001"],
+    }
+    try:
+        shell(UP[0], **variables)
+        yield found
+    finally:
+        shell(DOWN, **variables)
+
+
+@pytest.fixture(scope="module")
+def containers(project: str, ports: dict[str, str]) -> list[dict[str, Any]]:
+    assert ports
+    names = engine(
+        "ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}"
+    ).split()
+    found: list[dict[str, Any]] = json.loads(engine("inspect", *names))
+    return found
+
+
+def test_each_line_prints_what_the_document_says(ports: dict[str, str]) -> None:
+    printed = printed_by((command for command, _ in LINES), ports)
+    for (command, text), answer in zip(LINES, printed, strict=True):
+        assert text is not None, command
+        assert is_printed(text, answer), answer
+
+
+def test_both_run_without_any_right(containers: list[dict[str, Any]]) -> None:
+    [user] = [hardening()[at + 1] for at, word in enumerate(hardening()) if word == "--user"]
+    assert len(containers) == 2
+    for container in containers:
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"]
+        assert list(host["Tmpfs"]) == ["/tmp"]  # noqa: S108 - read, not written
+        assert host["PidsLimit"] == 64
+        assert host["Memory"] == 192 * 1024 * 1024
+        assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
+        assert container["Config"]["User"] == user
+        assert container["State"]["Running"]
+        status = engine("exec", container["Id"], "cat", "/proc/1/status")
+        lines = dict(line.split(":", 1) for line in status.splitlines())
+        assert {int(lines[f"Cap{kind}"], 16) for kind in ("Eff", "Prm", "Bnd")} == {0}
+
+
+def test_only_this_machine_reaches_them(
+    containers: list[dict[str, Any]], ports: dict[str, str]
+) -> None:
+    bound = [
+        binding
+        for container in containers
+        for bindings in container["HostConfig"]["PortBindings"].values()
+        for binding in bindings or []
+    ]
+    assert {binding["HostIp"] for binding in bound} == {"127.0.0.1"}
+    assert {binding["HostPort"] for binding in bound} == set(ports.values())
+
+
+# The workflow --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def job() -> Iterator[dict[str, str]]:
+    """Start the services of the job as GitHub does: from a network of their own, by their names."""
+    found, network = free_ports(), f"job-test-{secrets.token_hex(4)}"
+    engine("network", "create", network)
+    started: list[str] = []
+    try:
+        for name, service in JOB["services"].items():
+            started.append(engine("run", "--detach", *options(name, service, found, network)))
+        yield found
+    finally:
+        for container in started:
+            engine("rm", "--force", container)
+        engine("network", "rm", network)
+
+
+def options(name: str, service: dict[str, Any], ports: dict[str, str], network: str) -> list[str]:
+    """Return what GitHub makes of a service; an unknown key is a KeyError of the test."""
+    assert service.keys() <= {"image", "ports", "env"}
+    published = [port.partition(":") for port in service["ports"]]
+    return [
+        f"--network={network}",
+        f"--network-alias={name}",
+        *(f"--publish=127.0.0.1:{ports[here]}:{there}" for here, _, there in published),
+        *(f"--env={variable}={value}" for variable, value in service.get("env", {}).items()),
+        IMAGES[service["image"]],
+    ]
+
+
+def test_the_job_waits_until_its_services_are_there(job: dict[str, str]) -> None:
+    [wait] = [step["run"] for step in JOB["steps"] if step["name"].startswith("Wait")]
+    for written, real in job.items():
+        wait = wait.replace(f"127.0.0.1:{written}", f"127.0.0.1:{real}")
+    shell(wait)
+    form = {"grant_type": "client_credentials"}
+    url = f"http://127.0.0.1:{job['7000']}/client-credentials-flow/retrieve-tokens"
+    assert httpx.post(url, data=form, trust_env=False).json()["access_token"]
