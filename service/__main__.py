@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from service import __version__, logs, telemetry
+from service import __version__, console, logs, telemetry
 from service.logs import log
-from service.settings import WEAK_SECRET_KEY, Settings, SettingsError, load
+from service.settings import WEAK_SECRET_KEY, Settings, SettingsError, load, misspelt
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
@@ -30,9 +30,10 @@ def main(arguments: Sequence[str] = ()) -> int:
         logs.configure(settings)
         tracing = telemetry.create(os.environ, __version__)
     except SettingsError as error:
+        _warn_of_names()
         log.error("settings.invalid", problems=error.problems)
-        sys.stderr.write("These settings need attention:\n")
-        sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
+        console.complain("These settings need attention:\n")
+        console.complain("".join(f"  {problem}\n" for problem in error.problems))
         return EX_CONFIG
     return _serve(settings, tracing)
 
@@ -42,6 +43,7 @@ def _serve(settings: Settings, tracing: "Tracing | None") -> int:
     from service.app import create_app  # noqa: PLC0415
     from service.server import listen, run  # noqa: PLC0415
 
+    _warn_of_names()
     if len(settings.secret_key.reveal()) < WEAK_SECRET_KEY:
         log.warning("settings.weak_secret_key", characters_wanted=WEAK_SECRET_KEY)
     try:
@@ -52,6 +54,12 @@ def _serve(settings: Settings, tracing: "Tracing | None") -> int:
     run(create_app(settings, tracing=tracing), settings, listening)
     log.notice("server.stopped")
     return 0
+
+
+def _warn_of_names() -> None:
+    if found := dict(misspelt(os.environ)):
+        names = [console.printable(name) for name in found]
+        log.warning("settings.misspelt", names=names, meant=list(found.values()))
 
 
 if __name__ == "__main__":

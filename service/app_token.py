@@ -7,7 +7,8 @@
 
 A fetch that fails is told to those who wait, and nothing of it is kept. Nobody gets a token with
 less than 60 s left, unless that is what Spotify answers: such a token, and one that doesn't say
-how long it lasts, is passed on and not kept.
+how long it lasts, is passed on and not kept. One that says more than an hour is passed on as it is,
+and kept for an hour.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ from service.logs import log
 
 LEAST_SECONDS: Final = 60
 """What is left at least of a token that is handed out from here."""
+MOST_SECONDS: Final = 3600
+"""How long a token is believed to last that says more; Spotify's last for so long."""
 RENEWAL_SECONDS: Final = 300
 """How long before its end a token is renewed; never before half of its life."""
 RENEWAL_PAUSE: Final = 10
@@ -155,9 +158,10 @@ def _token(upstream: Upstream, answer: Answer, now: float) -> _Token | None:
     not kept: nobody shall get another's.
     """
     members = answers.members(answer)
-    lasts = answers.whole_seconds(members.get("expires_in", msgspec.Raw()))
-    if lasts is None or lasts < LEAST_SECONDS or "refresh_token" in members:
+    told = answers.whole_seconds(members.get("expires_in", msgspec.Raw()))
+    if told is None or told < LEAST_SECONDS or "refresh_token" in members:
         return None
+    lasts = min(told, MOST_SECONDS)
     cached = upstream._replace(spared=CACHED), answer
     renewal = now + lasts - min(RENEWAL_SECONDS, lasts / 2)
     return _Token(cached, members, now + lasts, renewal)

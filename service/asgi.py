@@ -10,3 +10,6 @@ App: TypeAlias = Any
 
 LATE: Final = "late"
 """In a scope's state: the server ended the body, which did not arrive in time."""
+
+CLOSED: Final = "closed"
+"""In a scope's state: the connection was made when the server had ended to accept requests."""

@@ -19,7 +19,7 @@ import msgspec
 from service import __version__, answers, flows, settings, telemetry
 from service.answers import Upstream
 from service.connections import ConnectionNotMade
-from service.console import coloured
+from service.console import coloured, printable
 from service.errors import ServiceError, UpstreamTimeout
 from service.flows import Context
 from service.forms import ClientCredentialsForm
@@ -76,7 +76,7 @@ class Report:
         self._colours = colours
         _try_telemetry(environ, self._reading.problems)
         self.problems = list(self._reading.problems.values())
-        self.hints = list(_hints(self._reading.values))
+        self.hints = [*_names(environ), *_hints(self._reading.values)]
 
     def settings(self) -> Settings:
         """Return the settings, if there are no problems."""
@@ -131,7 +131,7 @@ def _try_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None
 
 
 def _shown(field: str, value: object) -> str:
-    """Return what a person may see of a value."""
+    """Return what a person may see of a value, and nothing that a terminal would obey."""
     if isinstance(value, tuple | frozenset):
         return ", ".join(_shown(field, each) for each in sorted(value, key=str)) or "none"
     if field in _TOLD_AS_SET and value is not None:
@@ -142,7 +142,7 @@ def _shown(field: str, value: object) -> str:
         return _shown_uri(str(value))
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))
 
 
 def _shown_uri(uri: str) -> str:
@@ -158,6 +158,12 @@ def _parts(uri: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if parts.scheme and "://" in uri else None
+
+
+def _names(environ: Mapping[str, str]) -> Iterator[str]:
+    """Tell what was meant for a setting, as it seems."""
+    for name, meant in settings.misspelt(environ):
+        yield f"{printable(name)} is no setting, and not read: did you mean {meant}?"
 
 
 def _hints(values: dict[str, object]) -> Iterator[str]:

@@ -23,7 +23,7 @@ EXIT_STATUSES: Final = """\
 exit status:
   0    done; for serve: stopped by a signal, with every request answered
   1    serve: it can't listen; check --upstream: Spotify can't be used as it is set;
-       keys: no token came
+       keys: no token came; check, keys, --help: what they tell can't be written
   2    the command line can't be understood
   78   settings are missing or can't be understood (EX_CONFIG)
   130  check, keys: interrupted by Ctrl-C
@@ -56,24 +56,33 @@ class _Parser(argparse.ArgumentParser):
         NOTE: leaving the message out is intentional: it would quote the argument, and that may be
         a token which somebody meant for standard input.
         """
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: these arguments can't be understood; --help tells more\n")
+        told = f"{self.prog}: these arguments can't be understood; --help tells more\n"
+        console.complain(self.format_usage() + told)
+        sys.exit(USAGE)
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002
+        """Write what is asked for, such as help; argparse passes over what can't be written."""
+        console.say(message)
 
 
 def run(arguments: Sequence[str]) -> int | None:
     """Do what `arguments` ask for; return the exit status, or None if they ask to serve."""
-    asked = _parser().parse_args(arguments)
-    if asked.command == "serve":
-        return None
     logs.configure()
     logs.Logger.threshold = LOG_LEVELS["error"]  # what these commands have to say isn't a log
     try:
+        asked = _parser().parse_args(arguments)
+        if asked.command == "serve":
+            return None
         if asked.command == "check":
             return _check(upstream=asked.upstream)
         return _keys(as_json=asked.json)
     except SettingsError as error:
-        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+        console.complain("".join(f"{problem}\n" for problem in error.problems))
         return EX_CONFIG
+    except console.Unsaid as unsaid:
+        if why := str(unsaid):
+            console.complain(f"Standard output can't be written: {why}\n")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -99,13 +108,13 @@ def _check(*, upstream: bool) -> int:
 
     colours = console.has_colours(sys.stdout)
     report = check.Report(os.environ, colours=colours)
-    sys.stdout.writelines(report.text())
+    console.say("".join(report.text()))
     if report.problems:
         return EX_CONFIG
     if not upstream:
         return OK
     told, good = check.upstream(report.settings())
-    sys.stdout.write("\n" + told)
+    console.say("\n" + told)
     return OK if good else FAILED
 
 
@@ -114,7 +123,17 @@ def _keys(*, as_json: bool) -> int:
 
     keyring = read_keyring(os.environ)
     if console.is_terminal(sys.stdin):
-        sys.stderr.write("Sealed refresh tokens, one a line, then Ctrl-D:\n")
-    tally = keys.count(keyring, sys.stdin.buffer)
-    sys.stdout.write(tally.to_json() if as_json else tally.to_text())
+        console.complain("Sealed refresh tokens, one a line, then Ctrl-D:\n")
+    if sys.stdin is None:
+        return _unread("it is closed")
+    try:
+        tally = keys.count(keyring, sys.stdin.buffer)
+    except OSError as error:
+        return _unread(error.strerror)
+    console.say(tally.to_json() if as_json else tally.to_text())
     return OK if tally.tokens else FAILED
+
+
+def _unread(why: str | None) -> int:
+    console.complain(f"Standard input can't be read: {why}\n")
+    return FAILED

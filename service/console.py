@@ -1,10 +1,12 @@
-"""Text for a person at a terminal: log lines that can be read at a glance, and colours.
+"""Text for a person at a terminal: log lines that can be read at a glance, colours, complaints.
 
 structlog's renderer lays the lines out. It never sees an exception: `logs` describes those by types
 and places before, so that no text of theirs and no local variable gets here.
 """
 
+import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from typing import Final, TextIO
 
@@ -23,6 +25,29 @@ def has_colours(stream: TextIO | None) -> bool:
     """Tell whether `stream` is coloured: a terminal, unless NO_COLOR (no-color.org) is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and is_terminal(stream)
+
+
+class Unsaid(Exception):
+    """Standard output takes nothing; the text says why, and is empty if its reader just left."""
+
+
+def say(text: str) -> None:
+    """Write `text` to standard output, all of it now, or raise Unsaid."""
+    if sys.stdout is None:
+        raise Unsaid("it is closed")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter writes what is left at its end, and would tell its failure once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unsaid("" if isinstance(error, BrokenPipeError) else error.strerror) from None
+
+
+def complain(text: str) -> None:
+    """Write `text` to standard error, if that takes it."""
+    with contextlib.suppress(AttributeError, OSError):  # it is None if it was closed at the start
+        sys.stderr.write(text)
 
 
 def coloured(text: str, style: str, *, colours: bool) -> str:
@@ -53,6 +78,11 @@ class Lines:
         return f"{text}\n".encode(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey; such a text is escaped, in quotes."""
+    return text if text.isprintable() else ascii(text)
+
+
 def _shown(value: object) -> object:
-    """Return `value` without what a terminal would obey: a library's message can hold anything."""
-    return value if not isinstance(value, str) or value.isprintable() else ascii(value)
+    """Return `value` for a terminal: a library's message can hold anything."""
+    return printable(value) if isinstance(value, str) else value

@@ -19,6 +19,7 @@
     ├── InternalError            500  a defect of ours
     ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
     ├── Overloaded               503  too many calls to Spotify are under way
+    ├── Stopping                 503  the server finishes what is under way, and takes no more
     └── UpstreamTimeout          504  Spotify did not answer in time
 
 Reasons are fixed texts or name a field of ours: a reason never repeats what a client or Spotify
@@ -212,6 +213,16 @@ class Overloaded(ServiceError):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     reason = "too many requests are waiting for Spotify"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
+class Stopping(ServiceError):
+    """The drain is over: another replica, or the next process, takes this."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    reason = "this server is stopping"
 
     def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})

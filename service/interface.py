@@ -122,6 +122,7 @@ OF_EVERY_FLOW: Final = (
     errors.InternalError,
     errors.UpstreamFailed,
     errors.Overloaded,
+    errors.Stopping,
     errors.UpstreamTimeout,
 )
 OF_EVERY_PATH: Final = (errors.NotFound, errors.MethodNotAllowed)
@@ -158,7 +159,7 @@ STATUSES: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
     429: ("Ask again after `Retry-After`, and not before. Or Spotify's own.", ("Retry-After",)),
     500: ("A defect of ours; `X-Request-ID` finds it in the log. Or Spotify's own.", ()),
     502: ("Spotify can't be reached, or its answer not handed on. Or Spotify's own.", ()),
-    503: ("Too many calls to Spotify are under way. Or Spotify's own.", ("Retry-After",)),
+    503: ("Too many calls are under way, or the server stops. Or Spotify's own.", ("Retry-After",)),
     504: ("Spotify did not answer in time. Or Spotify's own.", ()),
 }
 """What each status tells, and the headers that come with it."""

@@ -38,7 +38,8 @@ class Tally(msgspec.Struct, frozen=True):
         rows = [(f"{each.key:<8}  {each.fingerprint}", each.opened) for each in self.keys]
         rows += [("none", self.none)]
         table = "".join(f"  {name:<18}  {count:>9,}\n" for name, count in rows)
-        return f"Of {self.tokens:,} tokens, each key opens:\n{table}" + "".join(self._advice())
+        tokens = "1 token" if self.tokens == 1 else f"{self.tokens:,} tokens"
+        return f"Of {tokens}, each key opens:\n{table}" + "".join(self._advice())
 
     def _advice(self) -> Iterator[str]:
         for each in self.keys[1:]:

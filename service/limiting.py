@@ -32,6 +32,12 @@ COUNTS: Final = 65_536
 """Counts kept in memory, of which a client has two for each limit; beyond it the oldest go."""
 ANSWER_SECONDS: Final = 0.1
 """How long the storage may take for one request."""
+TURN_SECONDS: Final = 5.0
+"""How long a request waits for others that ask the storage, when all CONNECTIONS do.
+
+Fifty times ANSWER_SECONDS: a crowd that makes others wait for so long at a storage that is well,
+and would pass uncounted, has to be one of tens of thousands at once.
+"""
 REST_SECONDS: Final = 1.0
 """How long a storage that failed is left alone, before one request tries it again."""
 LOG_SECONDS: Final = 60.0
@@ -149,24 +155,40 @@ class _Shared:
 
     async def ask(self, question: Callable[[], Awaitable[int]]) -> int:
         """Return the answer to `question`, or 0 if there is none in time."""
+        try:
+            await self._turn()
+        except TimeoutError as error:
+            # No failure of the storage's: it answers, but slower than requests come.
+            return self._pass(error)
+        try:
+            return await self._answer(question)
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> None:
+        """Wait for a turn to ask; with a timer only if there is something to wait for."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        async with asyncio.timeout(TURN_SECONDS):
+            await self._turns.acquire()
+
+    async def _answer(self, question: Callable[[], Awaitable[int]]) -> int:
         now = asyncio.get_running_loop().time
-        # Nobody's wait for a turn is timed: a crowd of requests is no fault of the storage's, and
-        # must not lift the limit.
-        async with self._turns:
-            if self._failures >= FAILURES and now() < self._try_at:
-                return self._pass()
-            self._try_at = now() + REST_SECONDS  # if it still fails, the others don't wait for it
-            end = now() + ANSWER_SECONDS
-            try:
-                async with asyncio.timeout_at(end):
-                    answer = await question()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
-                # A timer that goes off late tells of a busy process rather than of the storage.
-                late = now() > end + ANSWER_SECONDS / 2
-                self._failures += 1 if late else FAILURES
-                return self._pass(error)
-            self._failures = 0
-            return answer
+        if self._failures >= FAILURES and now() < self._try_at:
+            return self._pass()
+        self._try_at = now() + REST_SECONDS  # if it still fails, the others don't wait for it
+        end = now() + ANSWER_SECONDS
+        try:
+            async with asyncio.timeout_at(end):
+                answer = await question()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
+            # A timer that goes off late tells of a busy process rather than of the storage.
+            late = now() > end + ANSWER_SECONDS / 2
+            self._failures += 1 if late else FAILURES
+            return self._pass(error)
+        self._failures = 0
+        return answer
 
     async def aclose(self) -> None:
         """Close the connections."""

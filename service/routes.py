@@ -16,12 +16,13 @@ from litestar.types import ASGIApp
 from service import answers, flows, forms, observation
 from service.answers import Upstream
 from service.app_token import AppToken
-from service.asgi import LATE, Receive, Scope, Send
+from service.asgi import CLOSED, LATE, Receive, Scope, Send
 from service.errors import (
     ClientGone,
     MethodNotAllowed,
     PayloadTooLarge,
     RequestTimeout,
+    Stopping,
     UnsupportedMediaType,
 )
 from service.flows import Exchanged, Grant
@@ -89,6 +90,8 @@ class Swap:
 
         `exchange` stands in for the way to Spotify that this was made with.
         """
+        if CLOSED in scope["state"]:
+            raise Stopping  # counted in no flow: an alert of too many requests would be wrong
         observed = observation.of(scope)
         observed.flow = flow.grant.__name__
         if self._admit is not None:

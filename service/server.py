@@ -6,12 +6,15 @@ docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 import asyncio
 import contextlib
 import gc
+import heapq
 import math
 import re
 import resource
 import signal
 import socket
+import string
 from types import FrameType
+from typing import cast
 from urllib.parse import unquote
 
 import httptools
@@ -22,7 +25,7 @@ from uvicorn.server import ServerState
 
 from service import __version__, answers, logs, observation
 from service.app import App
-from service.asgi import LATE
+from service.asgi import CLOSED, LATE
 from service.cycle import Cycle
 from service.errors import MalformedBody
 from service.logs import log
@@ -31,10 +34,20 @@ from service.settings import Settings
 
 HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
+HEADER_LIMIT = 100
+"""Headers of a request: a short one weighs many times in memory what it does on the way."""
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent, chunks' framing, trailers and what nobody reads included."""
+HOST_BYTES = b"!$%&'()*+,-.:;=[]_~" + string.digits.encode() + string.ascii_letters.encode()
+"""What a host and a port are written in (RFC 3986, section 3.2.2)."""
 UPGRADE_HINT = b"upgrade:"
 BACKLOG = 2048
+CONNECTION_LIMIT = 2048
+"""Connections of clients at the same time."""
+SPARE_FILES = 64
+"""What the process itself has open, and metrics, traces and a storage need."""
+EVICTED = 64
+"""How many connections that wait make room at once: to find those costs a look at each."""
 GC_THRESHOLD = 10_000
 """Objects that are new since the collector came last."""
 LAST_REQUEST_SECONDS = 1.0
@@ -62,6 +75,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     request_timeout = 10.0
+    connection_limit = CONNECTION_LIMIT
 
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -75,8 +89,34 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time: it has to come soon."""
+        if len(self.connections) >= self.connection_limit:
+            self._make_room()
+        is_one_too_many = len(self.connections) >= self.connection_limit
         super().connection_made(transport)
-        self._expect(self.request_timeout)
+        if is_one_too_many:
+            transport.abort()
+        else:
+            self._expect(self.request_timeout)
+
+    def _make_room(self) -> None:
+        """Close connections that wait for a client: those without a request, then the slow ones.
+
+        So that a client who asks, a probe among them, gets in whatever crowd just holds on. None is
+        closed whose request is complete: that is answered.
+        """
+        connections = cast("set[Protocol]", self.connections)
+        waiting = [each for each in connections if each.is_waiting()]
+        for each in heapq.nsmallest(EVICTED, waiting, key=Protocol.patience):
+            self.connections.discard(each)
+            each.transport.abort()
+
+    def is_waiting(self) -> bool:
+        """Tell whether it is the client's turn."""
+        return not self._is_answering() or self.cycle.more_body
+
+    def patience(self) -> tuple[bool, float]:
+        """Return what orders connections that wait: first the idle ones, by their deadlines."""
+        return not self._idle, self._deadline or 0.0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timers."""
@@ -126,7 +166,7 @@ class Protocol(HttpToolsProtocol):
         if not self._in_head:
             return
         self._head_bytes += len(name) + len(value) + 4  # colon, blank, line end
-        if self._head_bytes > HEAD_LIMIT:
+        if self._head_bytes > HEAD_LIMIT or len(self.headers) == HEADER_LIMIT:
             raise _Refused
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -137,6 +177,8 @@ class Protocol(HttpToolsProtocol):
         """Start the body's time, and the app."""
         if self.parser.should_upgrade():
             # _without_upgrade() missed it, and the parser takes the body for another protocol.
+            raise _Refused
+        if not _is_addressed(self.parser.get_http_version(), self.headers):
             raise _Refused
         self._in_head = False
         self._expect(self.request_timeout)
@@ -286,6 +328,17 @@ class Protocol(HttpToolsProtocol):
         self._expect(self.request_timeout)
 
 
+def _is_addressed(version: str, headers: answers.Headers) -> bool:
+    """Tell whether a request has the Host that it must have (RFC 9112, section 3.2).
+
+    It counts for nothing here, but a proxy in front may have chosen another one of two.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if version not in {"1.1", "1.0"} or len(hosts) > 1:
+        return False
+    return not hosts[0].translate(None, HOST_BYTES) if hosts else version == "1.0"
+
+
 def _without_upgrade(data: bytes) -> bytes:
     """Ignore an offer to upgrade, as a server may (RFC 9110, section 7.8).
 
@@ -301,11 +354,16 @@ def _without_upgrade(data: bytes) -> bytes:
 class Server(uvicorn.Server):
     """Serves until a signal, then drains: not ready at once, but serving for DRAIN_SECONDS more.
 
-    A second signal ends the process at once.
+    What is under way then is finished, and what comes meanwhile refused, but for probes. A second
+    signal ends the process at once.
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
-        protocol = type("Protocol", (Protocol,), {"request_timeout": settings.request_timeout})
+        limits = {
+            "request_timeout": settings.request_timeout,
+            "connection_limit": _connection_limit(settings),
+        }
+        protocol = type("Protocol", (Protocol,), limits)
         config = uvicorn.Config(
             app,
             http=protocol,
@@ -384,12 +442,19 @@ class Server(uvicorn.Server):
         while loop.time() < end:
             await self.on_tick(tick := tick + 1)  # keeps the Date header right
             await asyncio.sleep(0.1)
+        self._accept_no_more()
         if under_way := set(self.server_state.tasks):
             # The port stays open for them, so that the liveness probe finds a process that lives.
             await asyncio.wait(under_way, timeout=_grace(self._settings))
-        # uvicorn waits for what came meanwhile: both waits together end when the first one would.
+        # uvicorn waits for the last requests: both waits together end when the first one would.
         left = end + _grace(self._settings) - loop.time()
         self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+
+    def _accept_no_more(self) -> None:
+        """Let each connection end with its request, and those to come ask for no tokens."""
+        self.lifespan.state = {**self.lifespan.state, CLOSED: True}
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
 
 
 def _grace(settings: Settings) -> int:
@@ -420,6 +485,15 @@ def _open_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it doesn't tell
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _connection_limit(settings: Settings) -> int:
+    """Return how many connections there may be, so that calls to Spotify find files left."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return CONNECTION_LIMIT
+    left = files - settings.upstream_max_in_flight - SPARE_FILES
+    return min(CONNECTION_LIMIT, max(left, files // 4))
 
 
 def run(app: App, settings: Settings, listening: socket.socket) -> None:

@@ -4,10 +4,11 @@ Each of FILE_SETTINGS can be given as a file instead: `NAME_FILE=/path`. An empt
 as one that isn't set.
 """
 
+import difflib
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -39,12 +40,18 @@ FILE_SETTINGS: Final = frozenset(
 )
 WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
+_CLOSE: Final = 0.85
+"""From here on (difflib's ratio) a name is taken for one of ours."""
+_SHORT: Final = 4
+"""Characters of a name, such as PORT or HOST, that too many others are close to."""
 
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 # RFC 3986, section 3.2; urlsplit overlooks what stands around the brackets of an IPv6 address.
 _AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
+# What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _TOKEN_PATH = re.compile(r"/api/token/?\Z")
 _YEAR = 366 * 24 * 3600
 _EXPORTERS = frozenset({"otlp", "console", "none"})
@@ -147,6 +154,22 @@ def read(environ: Mapping[str, str]) -> "Reading":
     _check_upstream(reading.values, reading.problems)
     _check_telemetry(environ, reading.problems)
     return reading
+
+
+def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield names in `environ` that mean nothing, each with the name that it is close to.
+
+    NOTE: it is asked for a hint only: such a variable may be another program's.
+    """
+    fields = [field.name.upper() for field in msgspec.structs.fields(Settings)]
+    known = [*fields, *(f"{name}_FILE" for name in FILE_SETTINGS)]
+    long = [name for name in known if len(name) > _SHORT]
+    for name in sorted(environ.keys() - known):
+        if name.upper() in known:
+            yield name, name.upper()
+        elif not _SERVICE_LINK.match(environ[name]):
+            for meant in difflib.get_close_matches(name.upper(), long, 1, _CLOSE):
+                yield name, meant
 
 
 def read_keyring(environ: Mapping[str, str]) -> list[str]:
@@ -311,7 +334,7 @@ def _is_host(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return len(text) < 254 and bool(_HOST_NAME.fullmatch(text))  # noqa: PLR2004 - RFC 1035
-    return True
+    return text.isprintable()  # the zone of an IPv6 address may hold anything
 
 
 def _url(text: str) -> str:

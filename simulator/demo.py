@@ -7,11 +7,14 @@ credentials it prints shell lines, too, that go through the flows; each can be p
 any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
 """
 
+import atexit
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -39,15 +42,17 @@ The service is at {service}, and talks to a simulator of Spotify at {simulator}
 Paste these into another terminal:
 
 # Log in with PKCE: get a code as if a person had agreed, and swap it for tokens.
-curl -sS -o {file} {service}/authorization-code-flow-pkce/retrieve-tokens \
+curl -sS --fail-with-body -o {file}.new {service}/authorization-code-flow-pkce/retrieve-tokens \
 -d redirect_uri={redirect_uri} -d code_verifier={verifier} \
 -d "code=$(curl -sS -o /dev/null -w '%{{redirect_url}}' -d decision=allow \
 '{simulator}/authorize?client_id={client_id}&response_type=code&redirect_uri={redirect_uri}\
-&code_challenge_method=S256&code_challenge={challenge}' | sed 's/.*code=//')" && cat {file} && echo
+&code_challenge_method=S256&code_challenge={challenge}' | sed 's/.*code=//')" \
+&& mv {file}.new {file} && cat {file} || cat {file}.new; echo
 
 # Refresh the tokens that the line above got; again and again, if you like.
-curl -sS -o {file} {service}/authorization-code-flow-pkce/refresh-tokens \
--d "refresh_token=$(sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/' {file})" && cat {file} && echo
+curl -sS --fail-with-body -o {file}.new {service}/authorization-code-flow-pkce/refresh-tokens \
+-d "refresh_token=$(sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/' {file})" \
+&& mv {file}.new {file} && cat {file} || cat {file}.new; echo
 
 # Get the app's own token.
 curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_credentials && echo
@@ -84,8 +89,18 @@ def lines(service: str, simulator: str, client_id: str) -> str:
         redirect_uri="http://127.0.0.1:8888/callback",
         verifier=VERIFIER,
         challenge=challenge_of(VERIFIER),
-        file="/tmp/spotify-tokens.json",  # noqa: S108 - one name for every terminal of a person
+        file=f"{_private_folder()}/tokens.json",
     )
+
+
+def _private_folder() -> str:
+    """Return a folder of this run's alone, for every terminal of the person who runs it.
+
+    It goes as this process ends.
+    """
+    folder = tempfile.mkdtemp(prefix="spotify-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _serve(environ: Mapping[str, str], simulator: str = "", client_id: str = "") -> int:

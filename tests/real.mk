@@ -1,5 +1,6 @@
 # What is tried with real tools: containers, a cluster. Each target says what it lacks.
 .PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
+.PHONY: guides-test guides-cluster guides-lock
 image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
@@ -28,6 +29,19 @@ skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ agai
 	tests/skaffold/test
 skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
 	tests/skaffold/test dev
+GUIDES_VENV := .venv-guides
+$(GUIDES_VENV)/.ready: tests/guides/tools.txt
+	$(PYTHON) -m venv $(GUIDES_VENV)
+	$(GUIDES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+guides-test: $(READY) $(GUIDES_VENV)/.ready ## Run the guides' commands for Docker, and for AWS by its CLI
+	tests/guides/test
+guides-cluster: $(READY) ## Run the guides' commands for a cluster in the one of KUBECONFIG
+	tests/guides/cluster
+guides-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) tests/guides/tools.in -o tests/guides/tools.txt
+lock: guides-lock
 .PHONY: fuzz fuzz-api fuzz-lock
 FUZZ_SECONDS ?= 90
 fuzz: $(READY) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers

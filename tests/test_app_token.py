@@ -12,6 +12,7 @@ import pytest
 from service.answers import CACHED, SHARED, Answer, Upstream
 from service.app_token import (
     LEAST_SECONDS,
+    MOST_SECONDS,
     RENEWAL_PAUSE,
     RENEWAL_SECONDS,
     AppToken,
@@ -136,6 +137,16 @@ def test_a_token_that_does_not_say_how_long_it_lasts_is_passed_on_as_it_is(
     assert len(recorded(simulator)) == 2
 
 
+def test_a_token_that_says_to_last_for_ages_is_passed_on_as_it_is_and_kept_for_an_hour(
+    client: httpx.Client, simulator: httpx.Client
+) -> None:
+    body = '{"access_token":"BQ","expires_in":999999999999}'
+    order(simulator, {"kind": "answer", "body": body})
+    assert asked(client).text == body
+    assert 3590 <= asked(client).json()["expires_in"] <= 3600
+    assert len(recorded(simulator)) == 1
+
+
 def test_requests_are_judged_though_the_answer_is_known(client: httpx.Client) -> None:
     asked(client).raise_for_status()
     assert_refused(client.post(CREDENTIALS), 415, "Unsupported Media Type")
@@ -236,6 +247,20 @@ def test_expires_in_is_what_remains_in_whole_seconds() -> None:
             spotify.time += passed
             assert await spotify.get() == (1, left, CACHED)
         assert spotify.calls == 1
+
+    play(scene)
+
+
+def test_one_that_says_to_last_for_ages_is_renewed_and_ends_as_any_other() -> None:
+    async def scene(spotify: Spotify) -> None:
+        spotify.expires_in = 10**12 - 1
+        assert await spotify.get() == (1, 10**12 - 1, None)
+        spotify.time += MOST_SECONDS - RENEWAL_SECONDS
+        assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
+        await spotify.settle()
+        assert spotify.calls == 2
+        spotify.time += MOST_SECONDS
+        assert await spotify.get() == (3, 10**12 - 1, None)
 
     play(scene)
 

@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -139,6 +140,50 @@ def test_serve_is_left_to_the_entry_however_it_is_written() -> None:
     assert command.run(["serve"]) is None
 
 
+@pytest.mark.parametrize("arguments", ["check", "keys", "keys --json", "--help", "--version"])
+@pytest.mark.parametrize(
+    ("redirected", "said"),
+    [
+        (">&-", "Standard output can't be written: it is closed\n"),
+        (">/dev/full", "Standard output can't be written: No space left on device\n"),
+        (">&- 2>&-", ""),
+        ("| true", ""),
+    ],
+)
+def test_what_cannot_be_written_ends_with_1_and_at_most_one_line(
+    arguments: str, redirected: str, said: str
+) -> None:
+    """A reader that has left, such as `head`, is told nothing."""
+    told = in_shell(f"sleep 0.2 | {sys.executable} -m service {arguments} {redirected}")
+    assert (told.returncode, told.stdout, told.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "said"), [("<&-", "it is closed"), ("0>/dev/null", "Bad file descriptor")]
+)
+def test_keys_that_can_read_nothing_tells_why_and_ends_with_1(redirected: str, said: str) -> None:
+    told = in_shell(f"{sys.executable} -m service keys {redirected}")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == f"Standard input can't be read: {said}\n"
+
+
+def test_the_exit_status_is_the_same_where_nobody_hears_the_complaint() -> None:
+    for arguments, code in (("", 78), ("keys", 78), ("mystery", 2)):
+        told = in_shell(f"unset SECRET_KEY; {sys.executable} -m service {arguments} 2>&-")
+        assert told.returncode == code
+
+
+def in_shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", line],
+        env=plain(environment(TOKEN_URL)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 # keys
 
 
@@ -174,6 +219,10 @@ def test_keys_tells_people_which_key_can_go_and_which_can_not() -> None:
     assert f"{fingerprint(OLDER)} opens none of these: if they are all, it can go" in told
     assert re.search(r"none +1\n", told)
     assert f"{fingerprint(SECRET_KEY)} opens none" not in told
+
+
+def test_keys_of_one_token_speaks_of_one() -> None:
+    assert run_keys(tokens(1, OLD)).stdout.startswith("Of 1 token, each key opens:\n")
 
 
 def test_keys_never_advises_to_take_the_current_key_away() -> None:
@@ -409,6 +458,69 @@ def test_redirect_uris_that_spotify_refuses_are_told(name: str, uri: str, hint: 
 )
 def test_what_looks_wrong_is_told_with_what_to_do(changes: dict[str, str], hint: str) -> None:
     assert hint in hints(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CLIENT_SECERT", "CLIENT_SECRET"),
+        ("SPOTFY_TOKEN_URL", "SPOTIFY_TOKEN_URL"),
+        ("ALOWED_REDIRECT_URIS", "ALLOWED_REDIRECT_URIS"),
+        ("CLIENT_ID_FLIE", "CLIENT_ID_FILE"),
+        ("REDIRECT_URL", "REDIRECT_URI"),
+        ("client_secret", "CLIENT_SECRET"),
+        ("Docs", "DOCS"),
+    ],
+)
+def test_a_name_that_is_nearly_a_settings_is_told_without_its_value(name: str, meant: str) -> None:
+    told = run_check(**{name: "hush"})
+    assert (told.returncode, told.stderr) == (0, "")
+    said = " ".join(told.stdout.split())
+    assert f"hint {name} is no setting, and not read: did you mean {meant}?" in said
+    assert "hush" not in told.stdout
+
+
+def test_a_terminal_does_not_obey_the_name_of_a_variable() -> None:
+    told = at_terminal("check", environ=environment(TOKEN_URL, **{"CLIENT_SECRET\x07": ""}))
+    assert r"'CLIENT_SECRET\x07' is no setting" in " ".join(told.split())
+
+
+# A shell's, a desktop's, an image's, a CI's, of platforms, of other programs.
+OTHERS = """
+PATH HOME HOSTNAME HOSTTYPE LOGNAME LANG LC_ALL SHLVL TERM USER PWD OLDPWD SHELL EDITOR PAGER
+DISPLAY XDG_RUNTIME_DIR XDG_SESSION_ID SSH_CLIENT SSH_CONNECTION SSH_AUTH_SOCK DOCKER_HOST
+PYTHONUNBUFFERED PYTHON_VERSION VIRTUAL_ENV SSL_CERT_FILE SSL_CERT_DIR HTTP_PROXY no_proxy
+CI GITHUB_TOKEN GITHUB_REF GITLAB_CI RUNNER_OS DYNO PORT0 PORTS HOSTS SECRET_KEY_BASE SECRETS
+K_SERVICE K_REVISION FLY_APP_NAME FLY_REGION AWS_REGION AWS_SECRET_ACCESS_KEY NO_COLOR
+GOOGLE_APPLICATION_CREDENTIALS DATABASE_URL REDIS_URL SPOTIPY_CLIENT_ID POD_NAME POD_IP
+KUBECONFIG LOG_DIR LOG_FILE DOCS_DIR OTEL_SERVICE_NAME OTEL_LOG_LEVEL UVICORN_HOST WEB_PORT
+"""
+
+
+def test_other_programs_variables_and_kubernetes_service_links_are_no_misspelt_settings() -> None:
+    links: dict[str, str] = {}
+    for service in ("KUBERNETES", "SPOTIFY_API_SERVER", "REQUEST", "METRIC"):
+        links |= {
+            f"{service}_SERVICE_HOST": "10.0.0.1",
+            f"{service}_SERVICE_PORT": "80",
+            f"{service}_SERVICE_PORT_HTTP": "80",
+            f"{service}_PORT": "tcp://10.0.0.1:80",
+            f"{service}_PORT_80_TCP": "tcp://10.0.0.1:80",
+            f"{service}_PORT_80_TCP_PROTO": "tcp",
+            f"{service}_PORT_80_TCP_PORT": "80",
+            f"{service}_PORT_80_TCP_ADDR": "10.0.0.1",
+        }
+    assert hints(**links, **dict.fromkeys(OTHERS.split(), "x")) == ""
+
+
+@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Settings)])
+@pytest.mark.parametrize("value", ["fe80::1%{}", "x{}", "https://[fe80::1%{}]/", "https://x/{}"])
+def test_a_terminal_does_not_obey_a_value(field: str, value: str) -> None:
+    """Whether it is taken for a setting or not; C1 controls are obeyed as escapes are."""
+    for control in ("\x1b[31m", "\x07", "\x9b31m", "\u202e"):
+        environ = {"SECRET_KEY": SECRET_KEY, field.upper(): value.format(control)}
+        told = "".join(check.Report(environ, colours=False).text())
+        assert told.replace("\n", "").isprintable()
 
 
 def test_what_may_be_no_redirect_uri_is_not_shown() -> None:

@@ -145,11 +145,6 @@ def test_docker_waits_until_the_service_has_ended_and_publishes_one_port_at_home
     assert published == ["127.0.0.1:8080:8080"]
 
 
-@pytest.mark.parametrize("script", code("docs/deploy.md", "sh"), ids=lambda text: text.split()[0])
-def test_the_documented_commands_are_shell(script: str) -> None:
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)  # noqa: S607
-
-
 def test_the_documented_commands_set_settings_that_exist() -> None:
     scripts = "".join(code("docs/deploy.md", "sh"))
     prefixes = "|".join({name.partition("_")[0] for name in SETTINGS if "_" in name})

@@ -345,6 +345,39 @@ def test_many_at_once_do_not_pile_up_before_a_storage_that_does_not_answer(start
         assert 1 <= len(asked) <= limiting.FAILURES + limiting.CONNECTIONS
 
 
+class _Slow(Limiter):
+    """A limiter whose storage answers in time, but slower than requests come."""
+
+    async def _count(self, client: str) -> int:  # noqa: ARG002
+        await asyncio.sleep(limiting.ANSWER_SECONDS / 2)
+        return 1
+
+
+def test_a_crowd_before_a_storage_that_is_slow_waits_no_longer_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    """Those whose turn doesn't come pass uncounted; the others are refused as they should be."""
+    assert limiting.TURN_SECONDS == 5
+    monkeypatch.setattr(limiting, "TURN_SECONDS", 0.5)
+    scope = {"client": ("192.0.2.1", 1), "headers": []}
+    changes = {"RATE_LIMIT": "1/month", "RATE_LIMIT_STORAGE": "redis://127.0.0.1:1"}
+    limiter = _Slow(load(environment("http://127.0.0.1:1/", **changes)), Metrics("test"))
+
+    async def wait() -> tuple[int, float]:
+        seconds = await limiter.wait(scope)
+        return seconds, time.monotonic()
+
+    async def all_at_once() -> list[tuple[int, float]]:
+        return await asyncio.gather(*(wait() for _ in range(1000)))
+
+    began = time.monotonic()
+    found = asyncio.run(all_at_once())
+    assert max(ended for _, ended in found) - began < 2.5  # 6 s, if each waited for its turn
+    assert limiting.CONNECTIONS <= sum(seconds for seconds, _ in found) <= 200
+    [line] = log_lines.of("rate_limit.unchecked")
+    assert line["error_type"] == "TimeoutError"
+
+
 def crowd(client: httpx.Client, size: int) -> list[int]:
     """Send requests at once, over a connection each; return their statuses."""
     request = (

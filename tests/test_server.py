@@ -8,10 +8,14 @@ import time
 import httpx
 import pytest
 
+from service import server
 from tests.conftest import LogLines, Start
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 PATH = "/client-credentials-flow/retrieve-tokens"
+NEXT = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET_ONCE = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+GOOD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 3\r\n\r\na=b"
 
 
 def connect(client: httpx.Client) -> socket.socket:
@@ -61,6 +65,86 @@ def test_a_kept_alive_connection_may_rest_longer_than_a_request(hasty: httpx.Cli
             raw.settimeout(10)
 
 
+LIMIT = 80
+
+
+@pytest.fixture
+def full(start: Start, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
+    """Return a client of a service for which LIMIT connections are as many as can be."""
+    assert server.CONNECTION_LIMIT == 2048
+    monkeypatch.setattr(server, "CONNECTION_LIMIT", LIMIT)
+    return start()
+
+
+def crowd(client: httpx.Client, sent: str, size: int = LIMIT) -> list[socket.socket]:
+    connections = [connect(client) for _ in range(size)]
+    for connection in connections:
+        connection.sendall(sent.encode())
+    time.sleep(0.3)
+    return connections
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)  # noqa: FBT003 - its name
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    finally:
+        connection.settimeout(10)
+
+
+@pytest.mark.parametrize(
+    "sent", ["", NEXT[:8], f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 9\r\n\r\na"]
+)
+def test_who_asks_gets_in_where_a_crowd_holds_all_connections_and_waits(
+    full: httpx.Client, sent: str
+) -> None:
+    """Those that came first make room."""
+    first, last = crowd(full, sent, server.EVICTED), crowd(full, sent, LIMIT - server.EVICTED)
+    assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
+    assert all(map(is_closed, first))
+    assert not any(map(is_closed, last))
+    more = crowd(full, sent, 2 * LIMIT)
+    assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
+    left = [each for each in last + more if not is_closed(each)]
+    assert LIMIT - server.EVICTED <= len(left) <= LIMIT
+    for connection in first + last + more:
+        connection.close()
+
+
+def test_idle_connections_make_room_before_slow_ones(full: httpx.Client) -> None:
+    slow = crowd(full, NEXT[:8], LIMIT - server.EVICTED)
+    idle = crowd(full, NEXT, server.EVICTED)
+    for connection in idle:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
+    assert all(map(is_closed, idle))
+    for connection in slow:
+        connection.sendall(NEXT[8:].encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    for connection in slow + idle:
+        connection.close()
+
+
+def test_a_request_that_is_complete_makes_no_room(
+    full: httpx.Client, simulator: httpx.Client
+) -> None:
+    """One connection more is closed at once; as soon as one ends, there is room."""
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 1.5}).raise_for_status()
+    asking = crowd(full, GOOD.replace("Host: x", "Host: x\r\nConnection: close"))
+    for _ in range(3):
+        with contextlib.suppress(ConnectionError):
+            assert talk(full, GET_ONCE) == ("", "")
+    for connection in asking:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
+    for connection in asking:
+        connection.close()
+
+
 def test_a_body_refused_by_its_length_is_not_waited_for(hasty: httpx.Client) -> None:
     """The answer comes before the body; what follows is let go of in the end."""
     sent = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 99999\r\n\r\n"
@@ -78,6 +162,52 @@ def test_what_is_not_http_is_a_400_of_ours_and_a_line_in_the_log(
     assert head.startswith("HTTP/1.1 400 ")
     assert json.loads(body) == {"error": True, "reason": "Invalid HTTP request received."}
     assert [line["status"] for line in log_lines.of("request.malformed")] == [400]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nX-Host: x\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n",
+        "GET / HTTP/1.0\r\nhost: x\r\nHOST: y\r\n",
+        "GET / HTTP/1.1\r\nHost: x y\r\n",
+        "GET / HTTP/1.1\r\nHost: x/y\r\n",
+        "GET / HTTP/1.1\r\nHost: me@x\r\n",
+        "GET / HTTP/2.0\r\nHost: x\r\n",
+        "GET / HTTP/0.9\r\nHost: x\r\n",
+        "GET /\r\n",
+    ],
+    ids=repr,
+)
+def test_a_request_that_is_not_for_one_host_or_of_another_version_is_a_400_of_ours(
+    client: httpx.Client, head: str
+) -> None:
+    answer, body = talk(client, f"{head}\r\n")
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert json.loads(body)["error"] is True
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.0\r\n",
+        "GET / HTTP/1.0\r\nHost: x\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nHost:\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nhOST: [::1]:80\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\nHost: a_b.%41-~.example:8080\r\n",
+        "GET http://y/ HTTP/1.1\r\nConnection: close\r\nHost: x\r\n",
+    ],
+    ids=repr,
+)
+def test_any_host_is_good_and_http_1_0_needs_none(client: httpx.Client, head: str) -> None:
+    assert talk(client, f"{head}\r\n")[0].startswith("HTTP/1.1 200 ")
+
+
+def test_more_headers_than_the_limit_are_a_400_of_ours(client: httpx.Client) -> None:
+    head = "GET / HTTP/1.1\r\nConnection: close\r\nHost: x\r\n" + "X: y\r\n" * 98
+    assert talk(client, f"{head}\r\n")[0].startswith("HTTP/1.1 200 ")
+    assert talk(client, f"{head}X: y\r\n\r\n")[0].startswith("HTTP/1.1 400 ")
 
 
 def test_a_head_over_the_limit_is_a_400_of_ours(client: httpx.Client) -> None:
@@ -106,10 +236,6 @@ def test_a_client_that_waits_for_100_gets_it(client: httpx.Client) -> None:
         assert raw.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         raw.sendall(b"a=b")
         assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
-
-
-NEXT = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-GOOD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 3\r\n\r\na=b"
 
 
 @pytest.mark.parametrize(

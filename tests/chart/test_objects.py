@@ -330,7 +330,7 @@ def test_the_notes_tell_the_five_urls_and_what_to_paste(
     assert len(FLOWS) == 5
     for path in FLOWS:
         assert re.search(rf"^  .* {re.escape(base + path)}$", text, re.MULTILINE)
-    [_, _, swift] = Path("README.md").read_text().partition("```swift\n")
+    [_, _, swift] = Path("docs/http.md").read_text().partition("```swift\n")
     for line in re.findall(r"URL\(string: .*", swift.partition("```")[0]):
         assert line.replace("https://swap.example.com", base) in text
     assert ("port-forward" in text) == (base[-1] in "t3")

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.documents import code, dialogue, hardening, is_printed, printed_by
+from tests.guides import blocks
 from tests.running import free_port
 
 ENGINE = os.environ["ENGINE"]
@@ -25,6 +26,18 @@ IMAGES = {
 }
 DOCUMENT = "docs/simulator.md"
 UP, *LINES = dialogue(DOCUMENT)
+KEYS = (
+    "docs/simulator.md#start",
+    "docs/simulator.md#log-in-without-a-browser",
+    "docs/simulator.md#log-in-without-a-browser/2",
+    "docs/simulator.md#log-in-without-a-browser/3",
+    "docs/simulator.md#users-and-scopes",
+    "docs/simulator.md#when-a-login-ends",
+    "docs/simulator.md#when-a-login-ends/2",
+    "docs/simulator.md#errors",
+    "docs/simulator.md#errors/2",
+)
+"""Of all its blocks, in order: tests/guides holds the documents against them."""
 DOWN = UP[0].replace("up --detach --wait", "down")
 [WORKFLOW] = code(DOCUMENT, "yaml")
 [JOB] = yaml.safe_load(WORKFLOW)["jobs"].values()
@@ -50,6 +63,10 @@ def engine(*arguments: str) -> str:
 def free_ports() -> dict[str, str]:
     """Return which ports stand for those of the document, that may be taken here."""
     return {port: str(free_port()) for port in ("7000", "7001")}
+
+
+def test_all_blocks_are_read() -> None:
+    assert [blocks.block(key) for key in KEYS] == [command for command, _ in (UP, *LINES)]
 
 
 # The compose file ----------------------------------------------------------------------------
@@ -84,6 +101,12 @@ def containers(project: str, ports: dict[str, str]) -> list[dict[str, Any]]:
     ).split()
     found: list[dict[str, Any]] = json.loads(engine("inspect", *names))
     return found
+
+
+def test_the_page_to_try_it_is_there(ports: dict[str, str]) -> None:
+    page = httpx.get(f"http://127.0.0.1:{ports['7000']}/try", trust_env=False)
+    assert page.status_code == 200
+    assert f"http://127.0.0.1:{ports['7001']}/authorize" in page.text
 
 
 def test_each_line_prints_what_the_document_says(ports: dict[str, str]) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,24 @@ def test_each_printed_line_works_as_it_is_and_can_be_pasted_again() -> None:
     tokens = [answer["refresh_token"] for answer in (first, again, *refreshed)]
     assert len(set(tokens)) == 4
     assert all("access_token" in answer for answer in refreshed)
+
+
+def test_tokens_are_kept_for_one_run_and_one_person_and_an_error_takes_none_away() -> None:
+    with printed_lines(free_port()) as (login, refresh, _), printed_lines(free_port()) as others:
+        file = _kept_in(login)
+        assert file != _kept_in(others[0])
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        paste(login)
+        refused = paste(refresh.replace('"refresh_token=', '"refresh_token=x'))
+        assert refused == {"error": True, "reason": "could not decrypt refresh token"}
+        assert "access_token" in paste(refresh)
+        assert file.is_file()
+    assert not file.parent.exists()
+
+
+def _kept_in(line: str) -> Path:
+    [file] = re.findall(r"-o (\S+)\.new ", line)
+    return Path(file)
 
 
 def test_a_taken_port_is_told_and_no_lines_for_somebody_elses_server() -> None:

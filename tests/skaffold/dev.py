@@ -7,6 +7,7 @@ find it by its name. What was measured stands in front of PASSED.
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,13 +21,14 @@ import httpx
 import pytest
 
 from tests.conftest import Tell
+from tests.guides.blocks import block
 
-PROFILES = {
-    "kind-spotify-api-server": "kind",
-    "minikube": "minikube",
-    "spotify-api-server-node": "node",
+GUIDES = {
+    "kind-spotify-api-server": "docs/development.md#with-skaffold",
+    "minikube": "docs/development.md#with-skaffold/2",
+    "spotify-api-server-node": "docs/development.md#where-there-is-no-docker/2",
 }
-"""By the current context."""
+"""By the current context, the block that says how."""
 NAMESPACE = "spotify"
 APP = {
     "CLIENT_ID": "id-of-the-app",
@@ -49,10 +51,12 @@ def kubectl(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def profile() -> str:
+def skaffold_dev() -> list[str]:
+    """Return the documented command for the current context, word by word."""
     context = kubectl("config", "current-context")
-    assert context in PROFILES, f"{context} has no profile in skaffold.yaml"
-    return PROFILES[context]
+    assert context in GUIDES, f"{context} has no profile in skaffold.yaml"
+    [command] = re.findall(r"^skaffold dev .*$", block(GUIDES[context]), re.MULTILINE)
+    return shlex.split(command)
 
 
 class Development:
@@ -104,7 +108,7 @@ def developing(tree: Path, log: Path) -> Iterator[Development]:
     inherited = {name: os.environ[name] for name in os.environ if name not in APP}
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["skaffold", "dev", f"--profile={profile()}", *OPTIONS],  # noqa: S607
+            [*skaffold_dev(), *OPTIONS],
             cwd=tree,
             env=inherited,
             stdin=subprocess.DEVNULL,
