@@ -49,9 +49,7 @@ lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
-	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
 clean: ## Remove what make made
-	rm -rf $(VENV) $(CHART_VENV) $(CRDS)/node_modules .chaos .coverage .hypothesis .mypy_cache \
-		.pytest_cache .ruff_cache
+	rm -rf $(VENV) .chaos .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 include tests/real.mk

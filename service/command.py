@@ -67,12 +67,12 @@ class _Parser(argparse.ArgumentParser):
 
 def run(arguments: Sequence[str]) -> int | None:
     """Do what `arguments` ask for; return the exit status, or None if they ask to serve."""
-    logs.configure()
-    logs.Logger.threshold = LOG_LEVELS["error"]  # what these commands have to say isn't a log
     try:
         asked = _parser().parse_args(arguments)
         if asked.command == "serve":
             return None
+        logs.configure()
+        logs.Logger.threshold = LOG_LEVELS["error"]  # what these commands have to say isn't a log
         if asked.command == "check":
             return _check(upstream=asked.upstream)
         return _keys(as_json=asked.json)

@@ -126,7 +126,7 @@ class Accounts:
         """Go back to the start: settings and users as given then, nothing issued."""
         self.settings = self._initial
         self.users = self._initial_users
-        self._ahead = 0.0
+        self._ahead = 0
         self._codes: OrderedDict[str, _Code] = OrderedDict()
         self._refresh_tokens: OrderedDict[str, _RefreshToken] = OrderedDict()
         self._access: OrderedDict[str, Access] = OrderedDict()
@@ -135,7 +135,7 @@ class Accounts:
         """Return the time, in seconds since some start."""
         return self._clock() + self._ahead
 
-    def put_forward(self, seconds: float) -> float:
+    def put_forward(self, seconds: int) -> int:
         """Let time pass; return the seconds that were added since the start."""
         self._ahead += seconds
         return self._ahead

@@ -106,9 +106,7 @@ async def revoke_access(user: FromPath[str], accounts: NamedDependency[Accounts]
 
 
 @post("/admin/clock", status_code=200)
-async def put_forward(
-    request: _AnyRequest, accounts: NamedDependency[Accounts]
-) -> dict[str, float]:
+async def put_forward(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> dict[str, int]:
     """Let time pass; return how far the clock is ahead by now."""
     passing = await _read(request, _PASSING)
     return {"ahead": accounts.put_forward(passing.seconds)}

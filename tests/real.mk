@@ -1,21 +1,40 @@
-# What is tried with real tools: containers, a cluster. Each target says what it lacks.
+# What is tried with real tools: containers, a cluster, a browser. Each target says what it lacks.
+
+# Tools of Python's have places of their own, for their pins would hold the service's back, and so
+# have packages of npm's.
+TOOLS := .venv-browser .venv-chart .venv-compose .venv-guides .venv-libraries .fuzz/schemathesis
+.venv-browser/.ready: requirements-dev.txt tests/browser/tools.txt
+.venv-chart/.ready: tests/chart/tools.txt
+.venv-compose/.ready: tests/compose/tools.txt
+.venv-guides/.ready: tests/guides/tools.txt
+.venv-libraries/.ready: tests/examples/libraries/requirements.txt
+.fuzz/schemathesis/.ready: tests/fuzz/schemathesis.txt
+$(TOOLS:=/.ready):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		$(addprefix -r ,$^)
+	@touch $@
+CRDS := tests/chart/crds/node_modules
+PAGES := tests/browser/npm/node_modules
+EXAMPLES := examples/typescript/node_modules tests/examples/libraries/node_modules
+$(CRDS) $(PAGES) $(EXAMPLES): %/node_modules: %/package-lock.json
+	cd $* && npm ci --silent --no-audit --no-fund
+	@touch $@
+KOTLIN := .kotlin
+JARS = rm -rf $(KOTLIN) && mvn --quiet --batch-mode --file tests/examples/kotlin/pom.xml \
+	org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+	-DoutputDirectory=$(CURDIR)/$(KOTLIN)
+$(KOTLIN)/.ready: tests/examples/kotlin/pom.xml tests/examples/kotlin/jars.sha256
+	$(JARS)
+	cd $(KOTLIN) && sha256sum --check --quiet ../tests/examples/kotlin/jars.sha256
+	@touch $@
+
 .PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
-.PHONY: guides-test guides-cluster guides-lock
 image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test
-# The chart's validators have a place of their own: their pins would hold the service's back.
-CHART_VENV := .venv-chart
-CRDS := tests/chart/crds
-$(CHART_VENV)/.ready: tests/chart/tools.txt
-	$(PYTHON) -m venv $(CHART_VENV)
-	$(CHART_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-$(CRDS)/node_modules: $(CRDS)/package-lock.json
-	cd $(CRDS) && npm ci --silent --no-audit --no-fund
-	@touch $@
-chart-test: $(READY) $(CHART_VENV)/.ready $(CRDS)/node_modules ## Check the chart (needs Node.js and promtool)
+chart-test: $(READY) .venv-chart/.ready $(CRDS) ## Check the chart (needs Node.js and promtool)
 	$(BIN)/python -m pytest tests/chart
 chart-docs: $(READY) ## Write the table of values into the chart's README
 	$(BIN)/python -m tests.chart.readme
@@ -25,74 +44,54 @@ e2e: ## Take the chart through its life in the cluster of KUBECONFIG
 	tests/e2e/run
 storage-test: $(READY) ## Run the tests of a shared rate limit (needs redis-server or valkey-server)
 	$(BIN)/python -m pytest -m storage
-skaffold-test: $(READY) $(CHART_VENV)/.ready ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
+skaffold-test: $(READY) .venv-chart/.ready ## Hold skaffold.yaml and k8s/ against skaffold, without a cluster
 	tests/skaffold/test
 skaffold-dev: $(READY) ## Let skaffold develop in the cluster of KUBECONFIG, and take it down again
 	tests/skaffold/test dev
-GUIDES_VENV := .venv-guides
-$(GUIDES_VENV)/.ready: tests/guides/tools.txt
-	$(PYTHON) -m venv $(GUIDES_VENV)
-	$(GUIDES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-guides-test: $(READY) $(GUIDES_VENV)/.ready ## Run the guides' commands for Docker, and for AWS by its CLI
+
+.PHONY: guides-test guides-cluster compose-test
+guides-test: $(READY) .venv-guides/.ready ## Run the guides' commands for Docker, and for AWS by its CLI
 	tests/guides/test
 guides-cluster: $(READY) ## Run the guides' commands for a cluster in the one of KUBECONFIG
 	tests/guides/cluster
-guides-lock: $(READY)
-	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) tests/guides/tools.in -o tests/guides/tools.txt
-lock: guides-lock
-.PHONY: fuzz fuzz-api fuzz-lock
+compose-test: $(READY) .venv-compose/.ready ## Do what docs/simulator.md says, in containers
+	tests/compose/test
+
+.PHONY: browser-test screenshots examples-test apps-docs
+browser-test: .venv-browser/.ready $(PAGES) ## Test the pages in Chromium (needs it and Node.js)
+	.venv-browser/bin/mypy tests/browser
+	.venv-browser/bin/python -m pytest tests/browser $(BROWSER)
+screenshots: .venv-browser/.ready ## Take the README's pictures of the page anew
+	.venv-browser/bin/python -m pytest tests/browser/test_pictures.py -k "light or dark"
+	cp .browser/try-tokens.png .browser/try-error.png docs/images
+SOURCES += examples
+examples-test: $(READY) .venv-libraries/.ready $(KOTLIN)/.ready $(EXAMPLES) ## Test examples, snippets, other clients (needs Node.js, Maven, Chromium, Swift or root)
+	cd examples/typescript && npm run --silent build
+	$(BIN)/python -m pytest tests/examples
+apps-docs: $(READY) ## Write the lines that /try shows into docs/apps.md (needs Node.js)
+	$(BIN)/python -m tests.examples.documented
+
+.PHONY: fuzz fuzz-api
 FUZZ_SECONDS ?= 90
 fuzz: $(READY) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers
 	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
-SCHEMATHESIS := .fuzz/schemathesis
-$(SCHEMATHESIS)/.ready: tests/fuzz/schemathesis.txt
-	$(PYTHON) -m venv $(SCHEMATHESIS)
-	$(SCHEMATHESIS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-fuzz-api: $(READY) $(SCHEMATHESIS)/.ready
-	PATH="$(SCHEMATHESIS)/bin:$$PATH" $(BIN)/python -m tests.fuzz.api $(FUZZ_SECONDS)
-fuzz-lock: $(READY)
+fuzz-api: $(READY) .fuzz/schemathesis/.ready
+	PATH="$(CURDIR)/.fuzz/schemathesis/bin:$$PATH" $(BIN)/python -m tests.fuzz.api $(FUZZ_SECONDS)
+
+.PHONY: tools-lock tools-clean
+tools-lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) tests/browser/tools.in -o tests/browser/tools.txt -c requirements-dev.txt
+	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
+	$(COMPILE) tests/compose/tools.in -o tests/compose/tools.txt
+	$(COMPILE) tests/examples/libraries/requirements.in -o tests/examples/libraries/requirements.txt
 	$(COMPILE) tests/fuzz/atheris.in -o tests/fuzz/atheris.txt
 	$(COMPILE) tests/fuzz/schemathesis.in -o tests/fuzz/schemathesis.txt
-lock: fuzz-lock
-.PHONY: browser-test browser-lock browser-clean screenshots
-# Chromium's driver is large: it has a place of its own, with all of .venv beside it.
-BROWSER_VENV := .venv-browser
-BROWSER_NPM := tests/browser/npm
-$(BROWSER_VENV)/.ready: requirements-dev.txt tests/browser/tools.txt
-	$(PYTHON) -m venv $(BROWSER_VENV)
-	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		$(addprefix -r ,$^)
-	@touch $@
-$(BROWSER_NPM)/node_modules: $(BROWSER_NPM)/package-lock.json
-	cd $(BROWSER_NPM) && npm ci --silent --no-audit --no-fund
-	@touch $@
-browser-test: $(BROWSER_VENV)/.ready $(BROWSER_NPM)/node_modules ## Test the pages in Chromium (needs it and Node.js)
-	$(BROWSER_VENV)/bin/mypy tests/browser
-	$(BROWSER_VENV)/bin/python -m pytest tests/browser $(BROWSER)
-screenshots: $(BROWSER_VENV)/.ready ## Take the README's pictures of the page anew
-	$(BROWSER_VENV)/bin/python -m pytest tests/browser/test_pictures.py -k "light or dark"
-	cp .browser/try-tokens.png .browser/try-error.png docs/images
-browser-lock: $(READY)
-	@$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) tests/browser/tools.in -o tests/browser/tools.txt -c requirements-dev.txt
-	cd $(BROWSER_NPM) && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
-browser-clean:
-	rm -rf $(BROWSER_VENV) $(BROWSER_NPM)/node_modules .browser
-lock: browser-lock
-clean: browser-clean
-.PHONY: compose-test compose-lock
-COMPOSE_VENV := .venv-compose
-$(COMPOSE_VENV)/.ready: tests/compose/tools.txt
-	$(PYTHON) -m venv $(COMPOSE_VENV)
-	$(COMPOSE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-compose-test: $(READY) $(COMPOSE_VENV)/.ready ## Do what docs/simulator.md says, in containers
-	tests/compose/test
-compose-lock: $(READY)
-	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) tests/compose/tools.in -o tests/compose/tools.txt
-lock: compose-lock
+	$(COMPILE) tests/guides/tools.in -o tests/guides/tools.txt
+	cd $(PAGES:/node_modules=) && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+	$(JARS)
+	cd $(KOTLIN) && sha256sum *.jar >../tests/examples/kotlin/jars.sha256
+tools-clean:
+	rm -rf $(TOOLS) $(CRDS) $(PAGES) $(EXAMPLES) $(KOTLIN) .browser examples/typescript/dist
+lock: tools-lock
+clean: tools-clean

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-from service import limiting
+from service import limiting, logs
 from service.limiting import BoundedMemory, Limiter
 from service.metrics import Metrics
 from service.settings import load
@@ -361,7 +361,9 @@ def test_a_crowd_before_a_storage_that_is_slow_waits_no_longer_than_it_may(
     monkeypatch.setattr(limiting, "TURN_SECONDS", 0.5)
     scope = {"client": ("192.0.2.1", 1), "headers": []}
     changes = {"RATE_LIMIT": "1/month", "RATE_LIMIT_STORAGE": "redis://127.0.0.1:1"}
-    limiter = _Slow(load(environment("http://127.0.0.1:1/", **changes)), Metrics("test"))
+    settings = load(environment("http://127.0.0.1:1/", **changes))
+    logs.configure(settings)
+    limiter = _Slow(settings, Metrics("test"))
 
     async def wait() -> tuple[int, float]:
         seconds = await limiter.wait(scope)

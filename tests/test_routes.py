@@ -362,6 +362,7 @@ FAULTS: dict[str, tuple[Order, int, str | None]] = {
 WORDS = {  # forwarded word for word
     "status": (503, "text/plain", "upstream connect error or disconnect/reset before headers"),
     "html": (503, "text/html; charset=utf-8", "<!doctype html>"),
+    "spotify": (400, "application/json", '{"error":"invalid_grant"'),
     "answer": (200, "application/json", "{}"),
 }
 LATE_FAULTS = (

@@ -327,17 +327,17 @@ func renew(_ manager: SPTSessionManager) {
 // Kotlin ------------------------------------------------------------------------------------------
 
 /**
- * A program that posts a form, after `before` and with `calls` of its own.
+ * A program that posts a form, with `calls` of its own and what they import.
  *
- * @param {string} before
  * @param {string} calls
+ * @param {string} imports
  */
-function kotlinProgram(before, calls) {
-  return `import java.net.HttpURLConnection
+function kotlinProgram(calls, imports = "") {
+  return `${imports}import java.net.HttpURLConnection
 import java.net.URI
 import java.net.URLEncoder
 
-${before}${calls}
+${calls}
 /** Posts a form, on a thread that may wait; returns the answer's JSON. */
 fun post(url: String, vararg fields: Pair<String, String>): String {
     val body = fields.joinToString("&") { (name, value) -> name + "=" + URLEncoder.encode(value, "UTF-8") }
@@ -360,30 +360,32 @@ fun post(url: String, vararg fields: Pair<String, String>): String {
 function kotlinLogin(told) {
   const pkce = told.flow === "pkce";
   const scopes = told.scopes.map(kotlin).join(", ");
-  const before = `// Spotify's library for Android, com.spotify.android:auth, gets the code:
-//   AuthorizationRequest.Builder(CLIENT_ID, AuthorizationResponse.Type.CODE, REDIRECT_URI)
-${scopes && `//       .setScopes(arrayOf(${scopes}))\n`}${pkce ? '//       .setPkceInformation(PKCEInformation(verifier, challenge, "S256"))\n' : ""}//   AuthorizationClient.openLoginActivity(activity, 1, request)
-//   AuthorizationClient.getResponse(resultCode, data).code  // in onActivityResult
-const val CLIENT_ID = ${kotlin(told.clientId)}
+  const library = (/** @type {string} */ name) => `import com.spotify.sdk.android.auth.${name}\n`;
+  return kotlinProgram(
+    `const val CLIENT_ID = ${kotlin(told.clientId)}
 const val REDIRECT_URI = ${kotlin(told.redirectUri)}
 
-`;
-  return kotlinProgram(
-    before,
-    `fun retrieveTokens(code: String${pkce ? ", verifier: String" : ""}): String =
+/** For AuthorizationClient.openLoginActivity, of Spotify's library com.spotify.android:auth. */
+fun loginRequest(state: String${pkce ? ", pkce: PKCEInformation" : ""}): AuthorizationRequest =
+    AuthorizationRequest.Builder(CLIENT_ID, AuthorizationResponse.Type.CODE, REDIRECT_URI)
+        .setState(state)
+${scopes && `        .setScopes(arrayOf(${scopes}))\n`}${pkce ? "        .setPkceInformation(pkce) // PKCEInformationFactory.create(); keep it for its verifier\n" : ""}        .build()
+
+/** With the code of AuthorizationClient.getResponse, if its state is the same. */
+fun retrieveTokens(code: String${pkce ? ", verifier: String" : ""}): String =
     post(
         ${kotlin(urlOf(told, "retrieve"))},
         "code" to code,
 ${pkce ? '        "code_verifier" to verifier,\n' : ""}        "redirect_uri" to REDIRECT_URI,
     )
 `,
+    ["AuthorizationRequest", "AuthorizationResponse", ...(pkce ? ["PKCEInformation"] : [])].map(library).join(""),
   );
 }
 
 /** @param {Told} told */
 function kotlinRefresh(told) {
   return kotlinProgram(
-    "",
     `fun refreshTokens(refreshToken: String): String =
     post(${kotlin(urlOf(told, "refresh"))}, "refresh_token" to refreshToken)
 `,
@@ -393,7 +395,6 @@ function kotlinRefresh(told) {
 /** @param {Told} told */
 function kotlinClient(told) {
   return kotlinProgram(
-    "",
     `fun retrieveAppToken(): String =
     post(${kotlin(clientUrl(told))}, "grant_type" to "client_credentials")
 `,

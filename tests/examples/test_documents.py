@@ -1,0 +1,107 @@
+"""The READMEs of examples/ and docs/apps.md, to the letter."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents import code
+from tests.examples.documented import APPS, current
+from tests.examples.running import run
+from tests.running import free_port
+
+EXAMPLES = Path("examples")
+READMES = sorted(EXAMPLES.glob("*/README.md"))
+PERSON = Path(__file__).with_name("person.py")
+PLACEHOLDERS = "SERVER=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:…"
+
+
+@pytest.fixture
+def make_run() -> Iterator[str]:
+    """Run what `make run` runs; return the two addresses that it prints, as shell variables."""
+    environ = {"PATH": os.environ["PATH"], "PORT": str(free_port()), "METRICS_PORT": "0"}
+    command = [sys.executable, "-m", "simulator.demo"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout
+        told = re.compile(r"The service is at (\S+), and talks to a simulator of Spotify at (\S+)")
+        [found] = [next(filter(None, map(told.match, demo.stdout)))]
+        yield f"SERVER={found[1]} SIMULATOR={found[2]}"
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
+
+
+def test_there_is_a_readme_for_each_example() -> None:
+    assert [path.parent for path in READMES] == sorted(
+        path for path in EXAMPLES.iterdir() if path.is_dir()
+    )
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_the_commands_work_against_make_run(make_run: str, readme: Path) -> None:
+    [script] = code(str(readme), "sh")
+    assert PLACEHOLDERS in script
+    script = script.replace(PLACEHOLDERS, make_run)
+    ran = run("bash", "-euo", "pipefail", stdin=script, environ={"BROWSER": str(PERSON)})
+    assert ran.stdout.count("access token BQ") == 2
+    assert ran.stderr == "nobody is logged in: opening the browser\n"
+
+
+def test_the_document_shows_what_the_page_shows() -> None:
+    assert APPS.read_text() == current()
+
+
+def test_typescript_of_the_documents_compiles(tmp_path: Path) -> None:
+    documents = ["docs/apps.md", "examples/typescript/README.md"]
+    blocks = [block for document in documents for block in code(document, "ts")]
+    assert len(blocks) == 3
+    project = EXAMPLES.resolve() / "typescript"
+    for source in ("swap.ts", "native.ts"):
+        (tmp_path / source).write_text((project / "src" / source).read_text())
+    for number, block in enumerate(blocks):
+        (tmp_path / f"block{number}.ts").write_text(block)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(project / "node_modules")
+    options = json.loads((project / "tsconfig.json").read_text())["compilerOptions"]
+    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    run(project / "node_modules/.bin/tsc", "--noEmit", directory=tmp_path)
+
+
+def test_python_of_the_documents_has_the_types_it_says(tmp_path: Path) -> None:
+    [in_readme] = code("examples/python/README.md", "python")
+    [in_apps] = code("docs/apps.md", "python")
+    assert in_readme == in_apps
+    block = tmp_path / "block.py"
+    block.write_text(in_apps)
+    run(
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        block,
+        environ={"MYPYPATH": str(EXAMPLES / "python")},
+    )
+
+
+def locked() -> dict[str, str]:
+    """Return the version of each library that is locked."""
+    libraries = Path("tests/examples/libraries")
+    requirements = (libraries / "requirements.txt").read_text()
+    found = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", requirements))
+    for project in (libraries, EXAMPLES / "typescript"):
+        packages = json.loads((project / "package-lock.json").read_text())["packages"]
+        for path, package in packages.items():
+            if path:
+                found[path.removeprefix("node_modules/")] = package["version"]
+    return found
+
+
+def test_the_versions_in_the_table_are_those_that_are_tried() -> None:
+    rows = re.findall(r"^\| ([\w@/-]+) \| (\d\S+) \|", APPS.read_text(), re.MULTILINE)
+    assert len(rows) == 7
+    assert dict(rows).items() <= locked().items()

@@ -1,0 +1,20 @@
+"""examples/typescript: its own tests and its linter."""
+
+import re
+from pathlib import Path
+
+from tests.chaos.processes import Service, Simulator
+from tests.examples.running import run
+
+EXAMPLE = Path("examples/typescript")
+
+
+def test_it_passes_the_compiler_as_it_is_in_a_browser_and_the_linter() -> None:
+    run("npm", "run", "--silent", "check", directory=EXAMPLE)
+
+
+def test_it_passes_its_own_tests(service: Service, simulator: Simulator) -> None:
+    addresses = {"SERVICE": service.url, "SIMULATOR": simulator.url}
+    report = run("npm", "test", directory=EXAMPLE, environ=addresses).stdout
+    [passed] = re.findall(r"^. pass (\d+)$", report, re.MULTILINE)
+    assert int(passed) >= 14
