@@ -46,6 +46,11 @@ const REASONS = /** @type {const} */ ([
     "Spotify answered 429 a moment ago; until its Retry-After is over the server asks it nothing of this kind.",
     "Wait for the seconds in Retry-After.",
   ],
+  [
+    "this server is stopping",
+    "The server is stopping, and finishes what it has. Another replica, or the next process, takes this.",
+    "Wait for the seconds in Retry-After.",
+  ],
 ]);
 
 /** Ours by status. @type {Record<number, [string, string]>} */
@@ -116,7 +121,7 @@ export function explained(answer) {
     const [means, todo] = ours(status, String(json.reason));
     return { whose: "ours", means, do: todo };
   }
-  const [means, todo] = CODES[String(json?.error)] ?? spotifys(status);
+  const [means, todo] = known(String(json?.error)) ?? spotifys(status);
   return { whose: "spotify", means, do: todo };
 }
 
@@ -129,6 +134,15 @@ function ours(status, reason) {
   const found = REASONS.find(([beginning]) => reason.startsWith(beginning));
   if (found) return [found[1], found[2]];
   return STATUSES[status] ?? ["The server refused.", MEND];
+}
+
+/**
+ * What is told of a code of Spotify's, if it is one; "constructor" is none.
+ *
+ * @param {string} code
+ */
+function known(code) {
+  return Object.hasOwn(CODES, code) ? CODES[code] : undefined;
 }
 
 /**
@@ -157,6 +171,6 @@ function spotifys(status) {
 export function refused(error) {
   if (error === "access_denied")
     return "The person said no (access_denied). An app takes that for an answer: it goes on without Spotify, and asks again only when the person wants to.";
-  const [means] = CODES[error] ?? [];
+  const [means] = known(error) ?? [];
   return `The login ended without a code: ${error || "no reason was given"}.${means ? ` ${means}` : ""}`;
 }

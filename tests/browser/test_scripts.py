@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from service.errors import ClientGone, ServiceError
 from simulator.pkce import challenge_of
 from tests.browser.trying import visit
 from tests.browser.watching import Watch
@@ -100,6 +101,36 @@ def test_little_of_the_countdown_is_said(
     modules: Page, before: int, after: int, said: str | None
 ) -> None:
     assert call(modules, "countdown", "announcement", before, after) == said
+
+
+def every(error: type[ServiceError]) -> set[type[ServiceError]]:
+    """Return the errors below one that have none below them."""
+    below = error.__subclasses__()
+    return set().union(*map(every, below)) if below else {error}
+
+
+def explained(page: Page, status: int, **answer: object) -> dict[str, str]:
+    told = call(page, "explained", "explained", {"status": status, "json": answer})
+    assert isinstance(told, dict)
+    return told
+
+
+def test_each_error_of_ours_has_words_of_its_own(modules: Page) -> None:
+    """But for those that a client takes for one: whatever its form lacks, it mends the form."""
+    told: dict[str, set[str]] = {}
+    for error in every(ServiceError) - {ClientGone}:
+        found = explained(modules, error.status, error=True, reason=error.reason)
+        assert found["whose"] == "ours"
+        told.setdefault(found["means"], set()).add(error.__name__)
+    assert "The server refused." not in told
+    shared = [names for names in told.values() if len(names) > 1]
+    assert shared == [{"MissingField", "InvalidField", "MalformedBody"}]
+
+
+@pytest.mark.parametrize("code", ["invented", "constructor", "__proto__"])
+def test_a_code_that_nobody_knows_is_explained_by_its_status(modules: Page, code: str) -> None:
+    assert explained(modules, 400, error=code)["means"] == "Spotify refused."
+    assert call(modules, "explained", "refused", code) == f"The login ended without a code: {code}."
 
 
 @pytest.mark.parametrize(
