@@ -219,7 +219,10 @@ export class Session {
     await this.#store.clear();
   }
 
-  /** Refresh once; while a Retry-After lasts, don't even ask. */
+  /**
+   * Refresh once; while a Retry-After lasts, don't even ask. Who logs out or in meanwhile has the
+   * last word.
+   */
   async #refresh(held: Tokens): Promise<Tokens> {
     const left = this.#notBefore - performance.now();
     if (left > 0) {
@@ -227,13 +230,17 @@ export class Session {
     }
     try {
       const fresh = await this.#swap.refresh(held.refreshToken);
-      await this.keep(fresh);
+      if (this.#tokens === held) {
+        await this.keep(fresh);
+      }
       return fresh;
     } catch (problem) {
       if (problem instanceof TryLater) {
         this.#notBefore = performance.now() + problem.retryAfter * 1000;
       } else if (isFinal(problem)) {
-        await this.logOut();
+        if (this.#tokens === held) {
+          await this.logOut();
+        }
         throw new LoginNeeded("the login is good no more", { cause: problem });
       }
       throw problem;

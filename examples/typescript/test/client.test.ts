@@ -110,6 +110,30 @@ test("an expired token is refreshed, and once for all who ask at the same time",
   assert.equal(await requests(), 2);
 });
 
+test("who logs out during a refresh stays logged out", async () => {
+  const session = await loggedIn(0);
+  await admin("POST", "faults", { kind: "delay", seconds: 0.3 });
+  const refreshed = session.accessToken();
+  await session.logOut();
+  await refreshed;
+  assert.equal(store.tokens, undefined);
+  await assert.rejects(session.accessToken(), LoginNeeded);
+});
+
+test("a login during a refresh stands, however that ends", async () => {
+  const session = await loggedIn(0);
+  const anew = { accessToken: "BQ", refreshToken: "nonsense", expiresAt: 0, scope: "" };
+  const refreshed = session.accessToken();
+  await session.keep(anew);
+  await refreshed;
+  assert.equal(store.tokens, anew);
+
+  const refused = session.accessToken();
+  await session.keep({ ...anew });
+  await assert.rejects(refused, LoginNeeded);
+  assert.deepEqual(store.tokens, anew);
+});
+
 test("a token that the API rejects is refreshed once", async () => {
   const session = await loggedIn();
   const me = async (token: string): Promise<number> =>
