@@ -2,6 +2,8 @@
 // The lines to paste into an app. Pure, and without a browser: Node can import this module, and the
 // project's checks compile what it gives.
 
+import { CLIENT_FLOW, pathOf } from "./calls.js";
+
 /** @typedef {"curl" | "swift" | "ios" | "kotlin" | "typescript"} Language */
 /** @typedef {"pkce" | "code"} Flow */
 /** @typedef {"login" | "refresh" | "client"} Step */
@@ -52,8 +54,7 @@ const LONG = 200;
 /**
  * Returns the call as a line for a shell. A long body is so many zeros: its length is what matters.
  *
- * @param {{method: string, path: string, fields?: Record<string, string>, body?: string,
- *   type?: string}} call
+ * @param {import("./calls.js").Call} call
  * @param {string} origin
  */
 export function curlOf({ method, path, fields, body, type }, origin) {
@@ -105,12 +106,12 @@ function kotlin(text) {
  * @param {"retrieve" | "refresh"} what
  */
 function urlOf(told, what) {
-  return `${told.origin}/authorization-code-flow${told.flow === "pkce" ? "-pkce" : ""}/${what}-tokens`;
+  return told.origin + pathOf(told.flow, what);
 }
 
 /** @param {Told} told */
 function clientUrl(told) {
-  return `${told.origin}/client-credentials-flow/retrieve-tokens`;
+  return `${told.origin}${CLIENT_FLOW}/retrieve-tokens`;
 }
 
 /**
