@@ -61,12 +61,12 @@ class App:
             self._closing.callback(tracing.flush)
         swap = self._swap(settings, self._upstream(settings, transport))
         handlers = [*self._flows(settings, swap), *probes.handlers]
-        files = trying.files() if settings.try_page else []
         if settings.try_page:
             handlers.append(trying.page(settings))
         if settings.docs:
             handlers = [*handlers, *documents.handlers(handlers)]
-        handlers = [*handlers, *files]
+        if settings.try_page:
+            handlers = [*handlers, *trying.files()]  # of which the document doesn't tell
         crossing = _crossing(self._litestar(handlers), settings, handlers)
         self._app = Observer(crossing, self.readiness, self.metrics, tracing)
 

@@ -24,7 +24,7 @@ from service.errors import ServiceError, UpstreamTimeout
 from service.flows import Context
 from service.forms import ClientCredentialsForm
 from service.sealing import Sealer, fingerprint
-from service.settings import Secret, Settings, SettingsError
+from service.settings import SPOTIFY, Secret, Settings, SettingsError
 from service.spotify import SpotifyAccounts, Transport
 
 MEANINGS: Final = {
@@ -56,7 +56,6 @@ MEANINGS: Final = {
     "try_page": "whether /try lets anybody log in and see what is answered",
 }
 _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(Settings)}
-_SPOTIFY: Final = "accounts.spotify.com"
 _CREDENTIAL = re.compile(r"[0-9a-f]{32}")
 # A fingerprint would let a password be guessed that people chose, such as a storage's.
 _TOLD_AS_SET: Final = {"client_id", "client_secret", "rate_limit_storage"}
@@ -219,7 +218,7 @@ def _key_hints(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def _upstream_hints(values: Mapping[str, object]) -> Iterator[str]:
-    if urlsplit(str(values["spotify_token_url"])).hostname != _SPOTIFY:
+    if urlsplit(str(values["spotify_token_url"])).hostname != SPOTIFY:
         yield "SPOTIFY_TOKEN_URL is not Spotify's: the client secret goes elsewhere"
         return
     client_id, secret = values["client_id"], values["client_secret"]
@@ -251,7 +250,7 @@ def _try_hints(values: Mapping[str, object]) -> Iterator[str]:
         yield "SPOTIFY_AUTHORIZE_URL is of no use without TRY_PAGE"
         return
     hosts = [values["spotify_authorize_url"], values["spotify_token_url"]]
-    if len({urlsplit(str(host)).hostname == _SPOTIFY for host in hosts}) > 1:
+    if len({urlsplit(str(host)).hostname == SPOTIFY for host in hosts}) > 1:
         yield (
             "only one of SPOTIFY_AUTHORIZE_URL and SPOTIFY_TOKEN_URL is Spotify's: the code that a "
             "person brings from the one is unknown at the other"

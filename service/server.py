@@ -128,7 +128,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer a client that has only closed its own direction."""
-        if not self._is_answering() or self.cycle.more_body:
+        if self.is_waiting():
             return False
         self.cycle.keep_alive = False
         return True

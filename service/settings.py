@@ -38,6 +38,8 @@ FILE_SETTINGS: Final = frozenset(
         "RATE_LIMIT_STORAGE",
     ]
 )
+SPOTIFY: Final = "accounts.spotify.com"
+"""The host of Spotify's own URLs."""
 WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
 _CLOSE: Final = 0.85
@@ -94,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 7000
     metrics_port: int = 9464
-    spotify_token_url: str = "https://accounts.spotify.com/api/token"  # noqa: S105 - no secret
+    spotify_token_url: str = f"https://{SPOTIFY}/api/token"
     spotify_authorize_url: str | None = None
     upstream_timeout: float = 10.0
     upstream_max_in_flight: int = 512

@@ -19,10 +19,9 @@ from service import __version__
 from service.documents import Document, css, handler
 from service.reference import STYLE
 from service.reference import TRY_PATH as PATH
-from service.settings import Settings
+from service.settings import SPOTIFY, Settings
 
 FILES: Final = Path(__file__).with_name("try")
-SPOTIFY: Final = "accounts.spotify.com"
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
