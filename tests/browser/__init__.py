@@ -2,7 +2,7 @@
 
 `make test` leaves these out: they need Chromium and Node.js.
 
-    chromium      where it is, and that it reaches nothing but this machine
+    chromium      starts it so that it reaches nothing but this machine
     watching      what a page must not do, and a test has to announce
     trying        /try in a person's hands
     accessibility what keeps people out, as axe finds it

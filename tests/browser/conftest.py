@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser import chromium
 from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
+from tests.chromium import executable
 
 PICTURES = Path(".browser")
 SECONDS = 10
@@ -24,7 +25,7 @@ _failed = pytest.StashKey[bool]()
 
 def pytest_configure() -> None:
     try:
-        chromium.executable()
+        executable()
     except FileNotFoundError as missing:
         raise pytest.UsageError(str(missing)) from None
     shutil.rmtree(PICTURES, ignore_errors=True)

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route
 
-from tests.browser import chromium
 from tests.browser.watching import Watch
 from tests.chaos.processes import Simulator
+from tests.chromium import executable
 from tests.running import CLIENT_ID
 
 ORIGIN = "http://127.0.0.1:9"  # nobody listens: what is there comes from the test
@@ -148,8 +148,8 @@ def test_chromium_finds_no_other_host(browser: Browser) -> None:
 def test_without_chromium_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
     with pytest.raises(FileNotFoundError, match=r"no /nowhere/chromium on PATH: install"):
-        chromium.executable()
+        executable()
     monkeypatch.delenv("CHROMIUM")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FileNotFoundError, match="no chromium or chromium-browser or google-chrome"):
-        chromium.executable()
+        executable()

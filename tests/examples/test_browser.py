@@ -15,14 +15,10 @@ from urllib.parse import urlencode
 import httpx
 
 from tests.chaos.processes import Service, Simulator
+from tests.chromium import ARGUMENTS, executable
 
 HERE = Path(__file__).parent
 Answers = dict[str, Callable[[str], str]]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
 
 class Site(SimpleHTTPRequestHandler):
@@ -71,8 +67,6 @@ def test_a_page_logs_in_refreshes_and_reads_errors_and_retry_after(
         results.put(posted)
         return ""
 
-    found = [path for path in map(shutil.which, NAMES) if path]
-    assert found, f"none of these is installed: {', '.join(NAMES)}"
     pages, profile, logs = (tmp_path / name for name in ("site", "profile", "service"))
     pages.mkdir()
     logs.mkdir()
@@ -87,7 +81,7 @@ def test_a_page_logs_in_refreshes_and_reads_errors_and_retry_after(
         about = {"server": service.url, "authorizeUrl": f"{simulator.url}/authorize"}
         page = f"{origin}/index.html?{urlencode(about)}"
         with subprocess.Popen(
-            [found[0], *FLAGS, f"--user-data-dir={profile}", page],
+            [executable(), "--headless", *ARGUMENTS, f"--user-data-dir={profile}", page],
             stderr=subprocess.DEVNULL,
         ) as chromium:
             try:

@@ -1,0 +1,30 @@
+"""The Chromium of this machine: where it is, and what it is started with."""
+
+import os
+import shutil
+from typing import Final
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS: Final = (
+    "--no-sandbox",  # containers and CI run this as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def executable() -> str:
+    """Return the path of Chromium: what CHROMIUM names, else the first on PATH.
+
+    Raises FileNotFoundError with a sentence that says what to do.
+    """
+    names = (os.environ["CHROMIUM"],) if "CHROMIUM" in os.environ else NAMES
+    for found in filter(None, map(shutil.which, names)):
+        return found
+    raise FileNotFoundError(
+        f"These tests need Chromium, and there is no {' or '.join(names)} on PATH: "
+        "install Debian's package chromium, or set CHROMIUM to a path"
+    )
