@@ -20,6 +20,7 @@ from tests.chart.rendering import (
     render,
     run,
 )
+from tests.documents import code
 
 
 def template_of(manifests: list[Manifest]) -> Manifest:
@@ -330,8 +331,10 @@ def test_the_notes_tell_the_five_urls_and_what_to_paste(
     assert len(FLOWS) == 5
     for path in FLOWS:
         assert re.search(rf"^  .* {re.escape(base + path)}$", text, re.MULTILINE)
-    [_, _, swift] = Path("docs/http.md").read_text().partition("```swift\n")
-    for line in re.findall(r"URL\(string: .*", swift.partition("```")[0]):
+    swift = "".join(code("docs/apps.md", "swift"))
+    told = re.findall(r'\w+(?::| =) URL\(string: "https://swap.example.com.*"\)', swift)
+    assert len(told) == 4
+    for line in told:
         assert line.replace("https://swap.example.com", base) in text
     assert ("port-forward" in text) == (base[-1] in "t3")
 
