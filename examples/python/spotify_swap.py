@@ -39,7 +39,7 @@ from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
@@ -138,7 +138,7 @@ class Swap:
         except HTTPError as refused:
             with refused:
                 raise _refusal(refused.code, refused.headers, refused.read()) from None
-        except (URLError, HTTPException, OSError):
+        except (HTTPException, OSError):
             raise TryLater("the server can't be reached", _DEFAULT_WAIT) from None
 
 
