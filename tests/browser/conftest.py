@@ -62,10 +62,11 @@ def accounts(simulator_process: Simulator) -> Simulator:
 def service(
     simulator_process: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Return the service with a page to try it; what goes wrong in it stays in it."""
+    """Return the service with a page to try it, which has logged no defect in the end."""
     directory = tmp_path_factory.mktemp("service")
     with Service(directory, simulator_process.token_url, TRY_PAGE="true") as service:
         yield service
+        service.assert_no_defect()
 
 
 @pytest.fixture
