@@ -1,12 +1,10 @@
 """Wrong values are refused one by one, each with a sentence that says what to do."""
 
-import json
 import re
 
 import pytest
 
-from service import settings
-from tests.chart.rendering import CHART, HELMS, RefusedError, Values, render, template
+from tests.chart.rendering import HELMS, RefusedError, Values, render, template
 
 MISSING = (
     "The Spotify app's credentials are missing: set spotify.existingSecret to the name of a Secret "
@@ -36,8 +34,6 @@ ELSEWHERE = (
     "spotify.redirectUri and spotify.secretKeysPrevious go into the Secret that the chart makes: "
     "put them into yours instead."
 )
-_PROPERTIES = json.loads((CHART / "values.schema.json").read_text())["properties"]
-SCHEMA_OF_LIMITS = _PROPERTIES["rateLimit"]["properties"]
 STORE = {"secretStoreRef": {"name": "vault"}}
 
 SENTENCES: list[tuple[str | None, Values, str]] = [
@@ -267,16 +263,6 @@ SCHEMA: list[tuple[Values, str, str]] = [
         "/metrics/prometheusRule/inFlightRatio",
         "maximum: got 80, want 1",
     ),
-    (
-        {"rateLimit": {"limit": "60/fortnight"}},
-        "/rateLimit/limit",
-        "'60/fortnight' does not match pattern",
-    ),
-    (
-        {"rateLimit": {"trustedProxies": ["10.0.0.1/8"]}},
-        "/rateLimit/trustedProxies/0",
-        "'10.0.0.1/8' does not match pattern",
-    ),
     ({"replicaCount": 1.5}, "/replicaCount", "got number, want integer"),
     ({"autoscaling": {"minReplicas": 0}}, "/autoscaling/minReplicas", "minimum: got 0, want 1"),
     (
@@ -332,35 +318,6 @@ def test_helm_3_refuses_the_same(values: Values, place: str, _complaint: str) ->
     with pytest.raises(RefusedError) as refused:
         template("minimal", values, major=3)
     assert f"- {place.strip('/').replace('/', '.') or '(root)'}" in str(refused.value)
-
-
-LIMITS = (
-    "60/minute|5/second;1000/day|5/second; 10/minute|60 per minute|7/90seconds|1/365days|1/12months"
-    "|1/year|1/7999hours|0/minute|60|60/|x/day|60/fortnight|60/minute;|1000000000/day|1/367days"
-    "|1/13months|1/2years|-1/day|1.5/day|1/day/day"
-)
-NETWORKS = (
-    "10.0.0.0/8|10.0.0.1|10.0.0.1/32|172.16.0.0/12|100.64.0.0/10|10.244.0.0/17|10.0.0.128/25"
-    "|0.0.0.0/0|::1|fd00::/8|::/0|2001:db8::/32|1:2:3:4:5:6:7:8|10.0.0.1/8|10.1.0.0/8|10.0.0.1/24"
-    "|10.0.0.0/33|300.0.0.1|10.0.0|01.2.3.4|10.0.0.0/|fe80::/129|1:2|1:2:3:4:5:6:7:8:9|localhost"
-)
-
-
-@pytest.mark.parametrize("limit", LIMITS.split("|"))
-def test_the_schema_takes_the_limits_that_the_service_takes(limit: str) -> None:
-    pattern = SCHEMA_OF_LIMITS["limit"]["pattern"]
-    assert bool(re.search(pattern, limit)) == _is_taken("RATE_LIMIT", limit)
-
-
-@pytest.mark.parametrize("network", NETWORKS.split("|"))
-def test_the_schema_takes_the_networks_that_the_service_takes(network: str) -> None:
-    """Except for IPv6, whose host bits and colons no pattern can judge: the service does."""
-    pattern = SCHEMA_OF_LIMITS["trustedProxies"]["items"]["pattern"]
-    assert bool(re.search(pattern, network)) == _is_taken("TRUSTED_PROXIES", network)
-
-
-def _is_taken(name: str, text: str) -> bool:
-    return name not in settings.read({name: text}).problems
 
 
 def test_no_secret_is_made_up() -> None:
