@@ -8,6 +8,7 @@ test::
 
 The modules, from the rules outwards:
 
+- ``jsontext``   JSON that somebody wrote, who is told what is wrong with it
 - ``pkce``       code verifiers and challenges (RFC 7636)
 - ``redirects``  which redirect URIs are legal, and adding parameters to one
 - ``scopes``     what an app can ask for, and what that means

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from simulator import pkce, scopes, users
+from simulator import jsontext, pkce, scopes, users
 from simulator.accounts import Accounts, Rotation, Seconds, Settings
 from simulator.faults import AnyFault, FaultQueue
 from simulator.record import Entry, Record
@@ -211,8 +211,6 @@ def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
 async def _read(request: _AnyRequest, decoder: Decoder[_Wanted]) -> _Wanted:
     """Return what the decoder makes of the body, whatever its Content-Type says."""
     try:
-        return decoder.decode(await request.body())
-    except msgspec.ValidationError as problem:
+        return jsontext.read(await request.body(), decoder, "The body is")
+    except ValueError as problem:
         raise ClientException(str(problem)) from problem
-    except msgspec.DecodeError as problem:
-        raise ClientException(f"The body is not JSON: {problem}") from problem

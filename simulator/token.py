@@ -94,6 +94,8 @@ def _grant(accounts: Accounts, entry: Entry) -> Tokens:
             code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
             verifier = form.get("code_verifier")
             if code.startswith(faults.MARK):
+                if not accounts.allows(redirect_uri):  # no person came back there
+                    raise AccountsError("invalid_grant", "Invalid redirect URI")
                 challenge = verifier and pkce.challenge_of(verifier)
                 code = accounts.issue_code(redirect_uri, challenge=challenge)
             return accounts.exchange_code(_client(entry, form), code, redirect_uri, verifier)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
+
+from simulator import jsontext
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,12 +37,7 @@ _USERS: Decoder[Users] = Decoder(Annotated[Users, Meta(min_length=1)])
 
 def read(text: str | bytes) -> Users:
     """Return the users of a JSON array; ValueError says what is wrong with it."""
-    try:
-        users = _USERS.decode(text)
-    except msgspec.ValidationError as problem:
-        raise ValueError(str(problem)) from problem
-    except msgspec.DecodeError as problem:
-        raise ValueError(f"The users are not JSON: {problem}") from problem
+    users = jsontext.read(text, _USERS, "The users are")
     ids = [user.id for user in users]
     for id_ in ids:
         if ids.count(id_) > 1:

@@ -151,3 +151,24 @@ def test_reset_brings_everything_back_to_the_start(client: httpx.Client) -> None
     assert client.post("/admin/clock", json={"seconds": 0}).json() == {"ahead": 0}
     assert swap(client, code).status_code == 400
     assert refresh(client, token).status_code == 400
+
+
+DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"kind":"status"}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "problem"),
+    [
+        ("PATCH", "settings", b'{"rotation":"\xff"}', "The body is not UTF-8 text"),
+        ("POST", "codes", b'{"redirect_uri":"\xff"}', "The body is not UTF-8 text"),
+        ("POST", "faults", DEEP, "The body is nested too deeply"),
+        ("PUT", "users", b'[{"id":"\xff"}]', "The users are not UTF-8 text"),
+        ("PUT", "users", b"[", "The users are not JSON: Input data was truncated"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_read_is_told_in_a_sentence(
+    client: httpx.Client, method: str, path: str, body: bytes, problem: str
+) -> None:
+    answer = client.request(method, f"/admin/{path}", content=body)
+    assert (answer.status_code, answer.json()["detail"]) == (400, problem)

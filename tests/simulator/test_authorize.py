@@ -89,6 +89,15 @@ def test_the_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client)
     assert "unsafe" not in policy
 
 
+def test_the_page_escapes_the_apps_id() -> None:
+    accounts = Accounts(RegisteredApp(client_id='<b>"&'))
+    with running(create_app(accounts)) as url:
+        answer = httpx.get(f"{url}/authorize", params=PLAIN | {"client_id": '<b>"&'})
+    page = Elements(answer.text)
+    assert "b" not in {tag for tag, _ in page.found}
+    assert '<b>"&' in page.text
+
+
 def test_agreeing_brings_a_code_and_the_state(client: httpx.Client) -> None:
     brought = arrival(decide(client, PLAIN | {"state": "a b&c", "scope": "streaming"}))
     assert set(brought) == {"code", "state"}

@@ -377,6 +377,11 @@ def test_a_value_that_asks_for_a_fault_does_not_pass_for_a_client(client: httpx.
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
+def test_a_value_that_asks_for_a_fault_makes_no_redirect_uri_legal(client: httpx.Client) -> None:
+    answer = swap(client, "fault-delay-0", redirect_uri="http://localhost/x")
+    assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
+
+
 def test_a_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client) -> None:
     order(client, {"kind": "status", "status": 500})
     assert swap(client, "fault-status-502").status_code == 502
