@@ -4,6 +4,20 @@
 /** Seconds before the end at which it is said aloud; every second would be a nuisance. */
 const SPOKEN = [300, 60, 0];
 
+/** Seconds of a leap year: nobody waits for the end of what is good for longer. */
+const LONGEST = 366 * 24 * 3600;
+
+/**
+ * Returns `expires_in` if it is a time to count down, else null.
+ *
+ * @param {unknown} expiresIn as it came, in seconds if it is any good
+ * @returns {number | null}
+ */
+export function lifetimeOf(expiresIn) {
+  const number = typeof expiresIn === "number" && Number.isInteger(expiresIn) ? expiresIn : -1;
+  return number >= 0 && number <= LONGEST ? number : null;
+}
+
 /**
  * Returns the whole seconds from `now` to `end`, both in milliseconds; never less than 0.
  *

@@ -4,6 +4,18 @@
 const KEPT = 10;
 
 /**
+ * Returns what is shown of a field: of a token never more than half, however short it is.
+ *
+ * @param {string} name
+ * @param {string} text
+ */
+export function abridged(name, text) {
+  if (!/_token$/i.test(name)) return shortened(text);
+  const kept = Math.min(KEPT, Math.floor(text.length / 4));
+  return text && `${text.slice(0, kept)}…${text.slice(text.length - kept)}`;
+}
+
+/**
  * Returns the first and the last characters of a text, if there are more than that.
  *
  * @param {string} text

@@ -4,13 +4,17 @@
 import { isSuccess, shown, statusOf } from "./answers.js";
 import { ask, pathOf } from "./calls.js";
 import { showAll } from "./code.js";
-import { announcement, clock, inWords, secondsLeft } from "./countdown.js";
+import { announcement, clock, inWords, lifetimeOf, secondsLeft } from "./countdown.js";
 import { element, find, say } from "./elements.js";
 
 /** @typedef {import("./calls.js").Answer} Answer */
 /** @typedef {import("./snippets.js").Flow} Flow */
 
-/** @type {{flow: Flow, refreshToken: string, end: number, lifetime: number} | null} */
+/**
+ * `lifetime` is in seconds; null is that the answer told none.
+ *
+ * @type {{flow: Flow, refreshToken: string, end: number, lifetime: number | null} | null}
+ */
 let held = null;
 /** Seconds left when they were last looked at. */
 let left = 0;
@@ -27,11 +31,11 @@ const timeBar = find("time-bar", HTMLProgressElement);
  * @param {Flow} by
  */
 export function hold(answer, by) {
-  const { expires_in: lifetime, refresh_token: token } = answer.json ?? {};
-  const seconds = typeof lifetime === "number" ? lifetime : 0;
+  const { expires_in: expiresIn, refresh_token: token } = answer.json ?? {};
+  const lifetime = lifetimeOf(expiresIn);
   const refreshToken = typeof token === "string" ? token : (held?.refreshToken ?? "");
-  held = { flow: by, refreshToken, end: answer.at + seconds * 1000, lifetime: seconds };
-  left = seconds;
+  left = lifetime ?? 0;
+  held = { flow: by, refreshToken, end: answer.at + left * 1000, lifetime };
   const same =
     typeof token === "string"
       ? []
@@ -45,13 +49,15 @@ function showHeld() {
   find("tokens-none", HTMLElement).hidden = held !== null;
   find("tokens-held", HTMLElement).hidden = held === null;
   refresh.disabled = forget.disabled = held === null;
+  find("expiry", HTMLElement).hidden = held?.lifetime === null;
+  find("expiry-none", HTMLElement).hidden = held?.lifetime !== null;
   tick();
   showAll();
 }
 
 /** Shows the time that is left; the seconds are for the eye, and few of them are said. */
 function tick() {
-  if (held === null) return;
+  if (held === null || held.lifetime === null) return;
   const now = secondsLeft(held.end, Date.now());
   timeLeft.textContent = now ? clock(now) : "Expired";
   find("expiry-words", HTMLElement).textContent = now
@@ -81,9 +87,15 @@ async function refreshTokens() {
   refresh.focus();
   say(
     isSuccess(answer)
-      ? `Refreshed: the new access token is good for ${inWords(left)}.`
+      ? `Refreshed: ${goodFor()}.`
       : `The refresh failed: ${statusOf(answer)}.`,
   );
+}
+
+function goodFor() {
+  return held?.lifetime === null
+    ? "no expiry came"
+    : `the new access token is good for ${inWords(left)}`;
 }
 
 /** Forgets them, and takes them off the page. */

@@ -107,6 +107,20 @@ def test_silence_is_waited_for_and_then_explained(
         assert part in text
 
 
+def test_of_two_in_quick_succession_the_last_one_stays(
+    page: Page, start_service: StartService, watch: Watch
+) -> None:
+    visit(page, start_service(UPSTREAM_TIMEOUT="2").url)
+    announce(watch, 405)
+    announce(watch, 504)
+    with page.expect_response(lambda answer: answer.status == 504):
+        region(page, "Errors").get_by_role("button", name="504 Spotify is silent").click()
+        provoke(page, "405 Wrong method")
+        expect_said(page, "The answer is 405 Method Not Allowed.")
+    expect_said(page, "The answer is 504 Gateway Timeout.")
+    assert "405 Method Not Allowed" in told(page)
+
+
 def test_a_service_that_has_stopped_is_told_of(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:
