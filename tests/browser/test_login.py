@@ -105,6 +105,17 @@ def test_tokens_are_shortened_and_the_sealed_one_is_marked(trying: Page, flow: s
     expect(kept).to_have_count(int(flow == "Authorization code"))
 
 
+def test_short_tokens_are_shortened_too(trying: Page, accounts: Simulator) -> None:
+    body = '{"access_token": "a-short-access-token", "id_token": "a-short-id-token"}'
+    json_type = "application/json"
+    accounts.befall({"kind": "status", "status": 200, "content_type": json_type, "body": body})
+    answer = log_in(trying)
+    tokens = region(trying, "Tokens")
+    expect(tokens).to_contain_text("a-sho…token")
+    shown = tokens.inner_text()
+    assert [token for token in tokens_of(answer) if token in shown] == []
+
+
 @in_both_flows
 def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     retrieved = log_in(trying, flow)
