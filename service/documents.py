@@ -79,7 +79,7 @@ def handler(path: str, document: Document) -> HTTPRouteHandler:
 
     @route(path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def answer(request: AnyRequest) -> Response[bytes]:
-        return document.answer(request.headers.get("if-none-match", ""))
+        return document.answer(", ".join(request.headers.getall("if-none-match", [])))
 
     return answer
 

@@ -169,8 +169,16 @@ def test_keys_that_can_read_nothing_tells_why_and_ends_with_1(redirected: str, s
 
 def test_the_exit_status_is_the_same_where_nobody_hears_the_complaint() -> None:
     for arguments, code in (("", 78), ("keys", 78), ("mystery", 2)):
-        told = in_shell(f"unset SECRET_KEY; {sys.executable} -m service {arguments} 2>&-")
-        assert told.returncode == code
+        for redirected in ("2>&-", "2>/dev/full", "2>/dev/full >/dev/full"):
+            line = f"unset SECRET_KEY; {sys.executable} -m service {arguments} {redirected}"
+            assert in_shell(line).returncode == code
+
+
+def test_check_escapes_what_standard_output_cannot_encode() -> None:
+    line = f"REDIRECT_URI=https://x.example/ü PYTHONIOENCODING=ascii {sys.executable} -m service"
+    told = in_shell(f"{line} check")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "https://x.example/\\xfc" in told.stdout
 
 
 def in_shell(line: str) -> subprocess.CompletedProcess[str]:
