@@ -129,6 +129,21 @@ def test_serve_serves_as_no_command_does(simulator_url: str) -> None:
             process.kill()
 
 
+def test_it_serves_and_stops_with_its_standard_streams_closed(simulator_url: str) -> None:
+    port = str(free_port())
+    environ = environment(f"{simulator_url}/api/token", PORT=port)
+    line = f"exec {sys.executable} -m service <&- >&- 2>&-"
+    with subprocess.Popen(["/bin/bash", "-c", line], env=plain(environ)) as process:
+        try:
+            while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("arguments", [[], ["serve"]], ids=str)
 def test_serve_tells_bad_settings_as_no_command_does(arguments: list[str]) -> None:
     told = run(*arguments, environ={"SECRET_KEY": SECRET_KEY})
