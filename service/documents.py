@@ -62,6 +62,13 @@ class Document:
             return Response(b"", status_code=304, headers=headers)
         return Response(body, media_type=self._media_type, headers=headers)
 
+    def passing(self) -> Response[bytes]:
+        """Return it to somebody whose browser is to keep nothing of the request."""
+        body, headers = self._made
+        return Response(
+            body, media_type=self._media_type, headers={**headers, "Cache-Control": "no-store"}
+        )
+
     @cached_property
     def _made(self) -> tuple[bytes, dict[str, str]]:
         body = self._make()
@@ -79,6 +86,8 @@ def handler(path: str, document: Document) -> HTTPRouteHandler:
 
     @route(path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def answer(request: AnyRequest) -> Response[bytes]:
+        if request.scope["query_string"]:  # a login's code, on its way back to /try
+            return document.passing()
         return document.answer(", ".join(request.headers.getall("if-none-match", [])))
 
     return answer

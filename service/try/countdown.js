@@ -4,6 +4,19 @@
 /** Seconds before the end at which it is said aloud; every second would be a nuisance. */
 const SPOKEN = [300, 60, 0];
 
+/** Seconds above which nobody means an access token's life: a year. */
+const LONGEST = 366 * 24 * 3600;
+
+/**
+ * Returns an answer's `expires_in`, if it is a number of seconds that a clock can show.
+ *
+ * @param {unknown} value
+ */
+export function lifetimeOf(value) {
+  const isGood = typeof value === "number" && Number.isInteger(value) && value >= 0;
+  return isGood && value <= LONGEST ? value : null;
+}
+
 /**
  * Returns the whole seconds from `now` to `end`, both in milliseconds; never less than 0.
  *

@@ -23,6 +23,8 @@ const spotify = known.isSpotify ? "Spotify" : "the simulator";
 
 // Log in ------------------------------------------------------------------------------------------
 
+/** Whether the page has to be opened somewhere else first. */
+let isElsewhere = false;
 const logIn = find("log-in", HTMLButtonElement);
 const scopes = find("scopes", HTMLInputElement);
 const flows = /** @type {NodeListOf<HTMLInputElement>} */ (document.getElementsByName("flow"));
@@ -58,8 +60,9 @@ async function goToLogin() {
 
 /** Reads what the page was opened with, and leaves nothing of it in the address. */
 function arrived() {
-  const { search } = location;
-  if (search) history.replaceState(null, "", location.pathname);
+  const { search, hash, pathname } = location;
+  // Not to `pathname`: of //try a browser makes a host.
+  if (search || hash.includes("=") || pathname !== "/try") history.replaceState(null, "", "/try");
   try {
     return arrival(search, sessionStorage);
   } catch {
@@ -142,6 +145,8 @@ async function isAllowed() {
 /** @param {boolean} allowed */
 function warn(allowed) {
   const found = warnings(location, redirectUri, allowed);
+  isElsewhere = found.some(({ link }) => link);
+  logIn.disabled = isElsewhere;
   const shownWarnings = found.map(({ title, text, link }) =>
     element(
       "div",
@@ -206,7 +211,7 @@ async function start() {
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  logIn.disabled = false;
+  logIn.disabled = isElsewhere;
   take(arrived());
 });
 addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());

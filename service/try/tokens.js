@@ -1,16 +1,20 @@
 // @ts-check
 // The tokens of the last login: they live in `held`, and nowhere else.
 
-import { isSuccess, shown, statusOf } from "./answers.js";
+import { field, isSuccess, shown, statusOf } from "./answers.js";
 import { ask, pathOf } from "./calls.js";
 import { showAll } from "./code.js";
-import { announcement, clock, inWords, secondsLeft } from "./countdown.js";
+import { announcement, clock, inWords, lifetimeOf, secondsLeft } from "./countdown.js";
 import { element, find, say } from "./elements.js";
 
 /** @typedef {import("./calls.js").Answer} Answer */
 /** @typedef {import("./snippets.js").Flow} Flow */
 
-/** @type {{flow: Flow, refreshToken: string, end: number, lifetime: number} | null} */
+/**
+ * `lifetime` is in seconds; null where the answer did not tell.
+ *
+ * @type {{flow: Flow, refreshToken: string, end: number, lifetime: number | null} | null}
+ */
 let held = null;
 /** Seconds left when they were last looked at. */
 let left = 0;
@@ -27,15 +31,18 @@ const timeBar = find("time-bar", HTMLProgressElement);
  * @param {Flow} by
  */
 export function hold(answer, by) {
-  const { expires_in: lifetime, refresh_token: token } = answer.json ?? {};
-  const seconds = typeof lifetime === "number" ? lifetime : 0;
+  const { expires_in: told, refresh_token: token } = answer.json ?? {};
+  const lifetime = lifetimeOf(told);
   const refreshToken = typeof token === "string" ? token : (held?.refreshToken ?? "");
-  held = { flow: by, refreshToken, end: answer.at + seconds * 1000, lifetime: seconds };
-  left = seconds;
+  held = { flow: by, refreshToken, end: answer.at + (lifetime ?? 0) * 1000, lifetime };
+  left = lifetime ?? 0;
   const same =
     typeof token === "string"
       ? []
-      : [element("p", { class: "hint" }, "No refresh_token came: the one you have stays good.")];
+      : [
+          element("p", { class: "hint" }, "No refresh_token came: the one you have stays good."),
+          element("dl", { class: "answer" }, field("refresh_token", refreshToken)),
+        ];
   find("tokens-answer", HTMLElement).replaceChildren(shown(answer), ...same);
   find("refresh-outcome", HTMLElement).replaceChildren();
   showHeld();
@@ -52,6 +59,8 @@ function showHeld() {
 /** Shows the time that is left; the seconds are for the eye, and few of them are said. */
 function tick() {
   if (held === null) return;
+  timeBar.hidden = held.lifetime === null;
+  if (held.lifetime === null) return showNoTime();
   const now = secondsLeft(held.end, Date.now());
   timeLeft.textContent = now ? clock(now) : "Expired";
   find("expiry-words", HTMLElement).textContent = now
@@ -63,6 +72,13 @@ function tick() {
   const text = announcement(left, now);
   if (text) say(text);
   left = now;
+}
+
+function showNoTime() {
+  timeLeft.textContent = "–";
+  find("expiry-words", HTMLElement).textContent =
+    "No time came: expires_in is missing, or no number of seconds.";
+  find("expiry", HTMLElement).classList.remove("over");
 }
 
 async function refreshTokens() {
@@ -81,7 +97,7 @@ async function refreshTokens() {
   refresh.focus();
   say(
     isSuccess(answer)
-      ? `Refreshed: the new access token is good for ${inWords(left)}.`
+      ? `Refreshed: the new access token is good for ${held.lifetime === null ? "nobody knows how long" : inWords(left)}.`
       : `The refresh failed: ${statusOf(answer)}.`,
   );
 }

@@ -107,6 +107,26 @@ def test_silence_is_waited_for_and_then_explained(
         assert part in text
 
 
+def test_of_two_errors_the_one_asked_for_last_is_shown(
+    page: Page, start_service: StartService, watch: Watch
+) -> None:
+    visit(page, start_service(UPSTREAM_TIMEOUT="1").url)
+    announce(watch, 504)
+    announce(watch, 405)
+    errors = region(page, "Errors")
+
+    def press() -> None:
+        errors.get_by_role("button", name="504 Spotify is silent").click()
+        errors.get_by_role("button", name="405 Wrong method").click()
+
+    with page.expect_response(lambda answer: answer.status == 504):
+        press()
+    expect(errors.get_by_role("button", name="504 Spotify is silent")).not_to_have_attribute(
+        "aria-busy", "true"
+    )
+    assert "405 Method Not Allowed" in told(page)
+
+
 def test_a_service_that_has_stopped_is_told_of(
     page: Page, start_service: StartService, watch: Watch
 ) -> None:

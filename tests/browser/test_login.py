@@ -98,6 +98,8 @@ def test_tokens_are_shortened_and_the_sealed_one_is_marked(trying: Page, flow: s
     refresh(trying)
     kept = tokens.get_by_text("No refresh_token came: the one you have stays good.")
     expect(kept).to_have_count(int(flow == "Authorization code"))
+    copy = tokens.get_by_role("button", name="Copy refresh_token")
+    expect(copy).to_have_count(1)
 
 
 @in_both_flows
@@ -116,11 +118,56 @@ def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     assert trying.context.cookies() == []
 
 
+def test_each_login_has_a_state_and_a_challenge_of_its_own(trying: Page, service: Service) -> None:
+    seen: dict[str, set[str]] = {"state": set(), "code_challenge": set()}
+    for _ in range(2):
+        go_to_login(trying)
+        query = parse_qs(urlsplit(trying.url).query)
+        for name, values in seen.items():
+            assert re.fullmatch(r"[\w-]{43}", query[name][0])
+            values.add(query[name][0])
+        visit(trying, service.url)
+    assert {name: len(values) for name, values in seen.items()} == {"state": 2, "code_challenge": 2}
+
+
+@pytest.mark.parametrize("expires_in", ["1e308", '"3600"', "null", "-1", "0.5", "1e12"])
+def test_a_life_that_no_clock_shows_is_told_in_words(
+    trying: Page, accounts: Simulator, expires_in: str
+) -> None:
+    tokens = f'{{"access_token": "BQ", "expires_in": {expires_in}, "refresh_token": "AQ"}}'
+    headers = [["Content-Type", "application/json"]]
+    accounts.befall({"kind": "answer", "headers": headers, "body": tokens})
+    assert log_in(trying).status == 200
+    expect_said(trying, "You are logged in: tokens have come.")
+    expect(region(trying, "Tokens")).to_contain_text("No time came: expires_in is missing")
+    expect(region(trying, "Tokens").get_by_role("timer", name="Time to expiry")).to_have_text("–")
+
+
+def test_a_short_token_is_not_shown_whole_either(trying: Page, accounts: Simulator) -> None:
+    token = "BQ-a-token-that-nobody-is-to-see"
+    body = json.dumps({"access_token": token, "expires_in": 3600, "refresh_token": "AQ"})
+    headers = [["Content-Type", "application/json"]]
+    accounts.befall({"kind": "answer", "headers": headers, "body": body})
+    log_in(trying)
+    expect(region(trying, "Tokens")).to_contain_text("BQ-a-to…-to-see")
+    assert token not in trying.content()
+
+
+def test_an_address_of_two_slashes_or_with_a_token_behind_its_hash_is_cleaned(
+    trying: Page, service: Service
+) -> None:
+    for address in ("//try?code=c&state=s", "/try#access_token=t"):
+        trying.goto(f"{service.url}/docs")
+        trying.goto(service.url + address)
+        expect(trying.get_by_role("button", name="405 Wrong method")).to_be_attached()
+        assert trying.url == f"{service.url}/try"
+
+
 def traces(page: Page) -> str:
     """Return all that a page leaves where others may read it."""
     history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
     held = page.evaluate(
-        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie,"
+        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie, name,"
         " await caches.keys(), await indexedDB.databases(), document.documentElement.outerHTML]"
     )
     assert any("/authorize" in entry["url"] for entry in history["entries"])

@@ -14,11 +14,12 @@ _NOT_FROM_A_HOST = frozenset({"about", "blob", "data"})
 
 
 class Watch:
-    """Holds contexts to this: no complaint on the console, and no request but to `origins`.
+    """Holds contexts to this: no word on the console, and no request but to `origins`.
 
-    Complaints are errors, warnings, uncaught exceptions and violations of a policy. A test that
-    provokes one announces it. Requests are heard of, not routed: that would switch the cache off,
-    and not see redirects. They come to nothing anyway, for Chromium has no address of anybody else.
+    Nor an uncaught exception, nor a violation of a policy. Words count whatever their level, for
+    what a page logs by the way may be a token. A test that provokes one announces it. Requests are
+    heard of, not routed: that would switch the cache off, and not see redirects. They come to
+    nothing anyway, for Chromium has no address of anybody else.
     """
 
     def __init__(self, *origins: str) -> None:
@@ -62,8 +63,7 @@ class Watch:
         return f"{parts.scheme}://{parts.netloc}" not in self._origins
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning", "assert"}:
-            self._seen.append(f"{message.type}: {message.text} ({message.location['url']})")
+        self._seen.append(f"{message.type}: {message.text} ({message.location['url']})")
 
     def _on_error(self, error: WebError) -> None:
         self._seen.append(f"uncaught: {error.error}")
