@@ -42,7 +42,7 @@ MEANINGS: Final = {
     "spotify_authorize_url": "where /try sends people; without it, beside SPOTIFY_TOKEN_URL",
     "upstream_timeout": "seconds for one whole call to Spotify",
     "upstream_max_in_flight": "calls to Spotify at the same time; one more is answered 503",
-    "allow_insecure_upstream": "lets SPOTIFY_TOKEN_URL and SPOTIFY_AUTHORIZE_URL be http off loopback",
+    "allow_insecure_upstream": "lets SPOTIFY_TOKEN_URL, SPOTIFY_AUTHORIZE_URL be http off loopback",
     "request_timeout": "seconds for a request's head, and again for its body",
     "drain_seconds": "between SIGTERM and the end of accepting",
     "cors_allow_origins": "web pages from there may call; without any there is no CORS",

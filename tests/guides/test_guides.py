@@ -125,6 +125,7 @@ def trial(spotify: str, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def test_a_trial_beside_the_original_goes_through(trial: Done) -> None:
     assert trial.status == 0, trial.errors
+    assert "curl:" not in trial.errors
 
 
 def test_a_trial_tells_that_spotify_takes_the_credentials(trial: Done) -> None:
