@@ -2,6 +2,8 @@
  * The example against a server and its simulator of Spotify: how an app's own tests can do it, too.
  *
  *     SERVICE=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:7001 npm test
+ *
+ * They steer that simulator, and reset it before each test and at the end.
  */
 
 import assert from "node:assert/strict";
@@ -9,7 +11,7 @@ import { mkdtemp, readFile, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { beforeEach, test } from "node:test";
+import { after, beforeEach, test } from "node:test";
 
 import { SpotifyApi } from "@spotify/web-api-ts-sdk";
 
@@ -78,6 +80,8 @@ beforeEach(async () => {
   store = new Memory();
   await admin("POST", "reset");
 });
+
+after(() => admin("POST", "reset"));
 
 test("nobody is logged in at first", async () => {
   const session = await Session.open(swap, store);
