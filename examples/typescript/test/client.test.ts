@@ -196,6 +196,19 @@ test("errors of the server and of Spotify are told apart", async () => {
   await assert.rejects(swap.retrieve("no-such-code", "v".repeat(43), uri), refused);
 });
 
+test("an error of Spotify's may have any form", async () => {
+  for (const [status, body, error] of [
+    [400, '{"error": "invalid_client"}', "invalid_client"],
+    [401, '{"error": {"status": 401, "message": "No"}}', "unknown"],
+    [403, "Forbidden", "unknown"],
+    [400, '{"error": "true", "reason": "not ours"}', "true"],
+  ] as const) {
+    await admin("POST", "faults", { kind: "status", status, body });
+    const refused = { constructor: SpotifyRefused, status, error };
+    await assert.rejects(swap.retrieve("a-code", "v".repeat(43), "http://127.0.0.1/callback"), refused);
+  }
+});
+
 test("a code is tried once", async () => {
   await admin("POST", "faults", { kind: "status", status: 503 });
   await assert.rejects(loggedIn(), TryLater);
