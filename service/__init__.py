@@ -2,7 +2,7 @@
 
 The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for example:
 
-    server       bytes → ASGI                          deadlines, drain
+    protocol     bytes → ASGI                          deadlines, bounds
     observation  request id, span; the line at the end
     limiting     too often from this client?           429, where RATE_LIMIT is set
     routes       the path's handler
@@ -21,7 +21,8 @@ operator sees, `cors` what a browser asks, `addresses` who a client is for `limi
 document of the HTTP interface, with the texts of `interface`, `reference` a page of the document,
 `documents` serve both, `trying` a page to try it all in a browser, with the files in try/,
 `connections` the HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may
-take, `cycle` an answer as `server` writes it, `asgi` the types.
+take, `server` the process that listens and drains, `cycle` an answer as `protocol` writes it,
+`asgi` the types.
 """
 
 __version__ = "1.0.0"

@@ -43,6 +43,7 @@ def _serve(settings: Settings, tracing: "Tracing | None") -> int:
     from service.app import create_app  # noqa: PLC0415
     from service.server import listen, run  # noqa: PLC0415
 
+    _fill_standard_streams()
     _warn_of_names()
     if len(settings.secret_key.reveal()) < WEAK_SECRET_KEY:
         log.warning("settings.weak_secret_key", characters_wanted=WEAK_SECRET_KEY)
@@ -56,6 +57,13 @@ def _serve(settings: Settings, tracing: "Tracing | None") -> int:
     return 0
 
 
+def _fill_standard_streams() -> None:
+    """Open what was closed of them: a socket would get its number, and uvloop keeps off those."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+        pass
+    os.close(number)
+
+
 def _warn_of_names() -> None:
     if found := dict(misspelt(os.environ)):
         names = [console.printable(name) for name in found]
@@ -63,4 +71,7 @@ def _warn_of_names() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    finally:
+        console.let_go()

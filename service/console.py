@@ -35,12 +35,11 @@ def say(text: str) -> None:
     """Write `text` to standard output, all of it now, or raise Unsaid."""
     if sys.stdout is None:
         raise Unsaid("it is closed")
+    encoding = sys.stdout.encoding
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter writes what is left at its end, and would tell its failure once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Unsaid("" if isinstance(error, BrokenPipeError) else error.strerror) from None
 
 
@@ -48,6 +47,20 @@ def complain(text: str) -> None:
     """Write `text` to standard error, if that takes it."""
     with contextlib.suppress(AttributeError, OSError):  # it is None if it was closed at the start
         sys.stderr.write(text)
+
+
+def let_go() -> None:
+    """Write what is left for the standard streams, or throw away what they don't take.
+
+    Else the interpreter tries it at its end, tells of its failure, and makes the exit status 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def coloured(text: str, style: str, *, colours: bool) -> str:

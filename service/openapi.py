@@ -139,7 +139,7 @@ def _bodies(form: type[msgspec.Struct]) -> Iterator[tuple[str, Schema]]:
 
 def _flow_responses(flow: Flow) -> Iterator[tuple[str, Schema]]:
     """Yield answers by status: what is this flow's, then what all flows share."""
-    yield "200", _success(flow, "Spotify's answer, the refresh token sealed.")
+    yield "200", _success(flow, "Spotify's answer; a refresh token in it is sealed.")
     yield "2XX", _success(flow, "The same, should Spotify answer with another status of success.")
     problems = [*_field_problems(flow), *_problems(errors.MalformedBody)]
     yield "400", _failure(problems, SPOTIFYS)

@@ -239,7 +239,7 @@ async def _body(scope: Scope, receive: Receive) -> tuple[str, bytes]:
 async def _read(receive: Receive) -> bytes:
     """Read a body, and no further than the limit.
 
-    A body that isn't complete in time is ended by the server: see server.Protocol.
+    A body that isn't complete in time is ended by the server: see protocol.Protocol.
     """
     body: bytes = b""
     while True:

@@ -47,6 +47,8 @@ _CLOSE: Final = 0.85
 _SHORT: Final = 4
 """Characters of a name, such as PORT or HOST, that too many others are close to."""
 
+# WHATWG's URL standard, "ends in a number": browsers take such a host for an IPv4 address.
+_NUMBER_LAST = re.compile(r"(?i)(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 # RFC 3986, section 3.2; urlsplit overlooks what stands around the brackets of an IPv6 address.
 _AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
@@ -335,13 +337,15 @@ def _is_host(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        return len(text) < 254 and bool(_HOST_NAME.fullmatch(text))  # noqa: PLR2004 - RFC 1035
+        is_name = _HOST_NAME.fullmatch(text) and not _NUMBER_LAST.fullmatch(text)
+        return len(text) < 254 and bool(is_name)  # noqa: PLR2004 - RFC 1035
     return text.isprintable()  # the zone of an IPv6 address may hold anything
 
 
 def _url(text: str) -> str:
     parts = _split(text.strip())
-    if parts is None or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
+    host = parts.hostname if parts and parts.scheme in {"http", "https"} else None
+    if parts is None or host is None or not _is_host(host) or "%" in host:
         raise ValueError("must be an http or https URL with a host")
     if "@" in parts.netloc or parts.fragment or parts.query:
         raise ValueError("must not have a user name, a query or a fragment")

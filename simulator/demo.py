@@ -4,9 +4,11 @@
 
 It prints where the page to try it is, which is on unless TRY_PAGE says otherwise. Without
 credentials it prints shell lines, too, that go through the flows; each can be pasted as it is, into
-any terminal. Stops on Ctrl-C or SIGTERM, and when the service stops.
+any terminal. The simulator is at port 7001 unless that is taken. Stops on Ctrl-C or SIGTERM, and
+when the service stops.
 """
 
+import argparse
 import atexit
 import os
 import shutil
@@ -27,6 +29,8 @@ from simulator.pkce import challenge_of
 from simulator.server import running
 
 CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY")
+SIMULATOR_PORT = 7001
+"""The one that docs/simulator.md writes."""
 # RFC 7636, appendix B.
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 SERVICE = (sys.executable, "-m", "service")
@@ -61,12 +65,17 @@ curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_
 
 def main() -> int:
     """Run the service in the foreground; return its exit status."""
+    argparse.ArgumentParser(
+        prog="python -m simulator.demo",
+        description="Run the service, with a simulator of Spotify unless credentials are set; "
+        "all settings come from the environment.",
+    ).parse_args()
     page = {"TRY_PAGE": os.environ.get("TRY_PAGE") or "true"}
     given = [name for name in CREDENTIALS if os.environ.get(name) or f"{name}_FILE" in os.environ]
     if given:
         return _serve({**os.environ, **page})
     accounts = Accounts()
-    with running(create_app(accounts)) as simulator:
+    with running(create_app(accounts), _simulator_port(os.environ)) as simulator:
         app = accounts.app
         environ = {
             **os.environ,
@@ -78,6 +87,12 @@ def main() -> int:
             "DRAIN_SECONDS": os.environ.get("DRAIN_SECONDS", "0"),
         }
         return _serve(environ, simulator, app.client_id)
+
+
+def _simulator_port(environ: Mapping[str, str]) -> int:
+    """Return the port that the simulator tries first; 0, any, if the service is to have it."""
+    wanted = {environ.get(name, "").strip() for name in ("PORT", "METRICS_PORT")}
+    return 0 if str(SIMULATOR_PORT) in wanted else SIMULATOR_PORT
 
 
 def lines(service: str, simulator: str, client_id: str) -> str:

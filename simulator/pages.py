@@ -9,12 +9,14 @@ from simulator.scopes import MEANINGS
 from simulator.users import User, Users
 
 _STYLE = """
+:root { color-scheme: light dark }
 body { font: 1.125rem/1.5 system-ui, sans-serif }
 main { max-width: 34rem; margin: 3rem auto; padding: 0 1rem }
 button { font: inherit; padding: .5rem 1.5rem; margin-right: .5rem }
 code { overflow-wrap: anywhere }
 fieldset { margin: 1.5rem 0; border: 1px solid #767676 }
-fieldset label { display: block; padding: .25rem 0 }
+fieldset label { display: grid; grid-template-columns: auto 1fr; gap: .75rem; padding: .25rem 0 }
+fieldset input { margin: 0; align-self: center }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -32,6 +34,7 @@ def consent(client_id: str, redirect_uri: str, scopes: Iterable[str], users: Use
     choices = "".join(_choice(user, chosen=user is users[0]) for user in users)
     return _page(
         "Agree to let this app in?",
+        "<p>This is a simulator of Spotify: nobody real logs in here.</p>"
         f"<p>The app <code>{escape(client_id)}</code> asks for:</p>{asked}"
         f"<p>Either way you go on to <code>{escape(redirect_uri)}</code>.</p>"
         f'<form method="post"><fieldset><legend>Log in as</legend>{choices}</fieldset>'

@@ -72,9 +72,12 @@ def server_of(app: Litestar, *, verbose: bool = False) -> uvicorn.Server:
 
 
 @contextmanager
-def running(app: Litestar) -> Iterator[str]:
-    """Serve an application on a thread for as long as the block lasts; yields its base URL."""
-    with closing(listen("127.0.0.1", 0)) as listener:
+def running(app: Litestar, preferred: int = 0) -> Iterator[str]:
+    """Serve an application on a thread for as long as the block lasts; yields its base URL.
+
+    It is at the `preferred` port of 127.0.0.1 if nobody is there, else at any that is free.
+    """
+    with closing(_listen_near(preferred)) as listener:
         server = server_of(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -83,3 +86,10 @@ def running(app: Litestar) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _listen_near(preferred: int) -> socket.socket:
+    try:
+        return listen("127.0.0.1", preferred)
+    except OSError:
+        return listen("127.0.0.1", 0)

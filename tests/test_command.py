@@ -129,6 +129,21 @@ def test_serve_serves_as_no_command_does(simulator_url: str) -> None:
             process.kill()
 
 
+def test_it_serves_and_stops_with_its_standard_streams_closed(simulator_url: str) -> None:
+    port = str(free_port())
+    environ = environment(f"{simulator_url}/api/token", PORT=port)
+    line = f"exec {sys.executable} -m service <&- >&- 2>&-"
+    with subprocess.Popen(["/bin/bash", "-c", line], env=plain(environ)) as process:
+        try:
+            while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("arguments", [[], ["serve"]], ids=str)
 def test_serve_tells_bad_settings_as_no_command_does(arguments: list[str]) -> None:
     told = run(*arguments, environ={"SECRET_KEY": SECRET_KEY})
@@ -169,8 +184,16 @@ def test_keys_that_can_read_nothing_tells_why_and_ends_with_1(redirected: str, s
 
 def test_the_exit_status_is_the_same_where_nobody_hears_the_complaint() -> None:
     for arguments, code in (("", 78), ("keys", 78), ("mystery", 2)):
-        told = in_shell(f"unset SECRET_KEY; {sys.executable} -m service {arguments} 2>&-")
-        assert told.returncode == code
+        for redirected in ("2>&-", "2>/dev/full", "2>/dev/full >/dev/full"):
+            line = f"unset SECRET_KEY; {sys.executable} -m service {arguments} {redirected}"
+            assert in_shell(line).returncode == code
+
+
+def test_check_escapes_what_standard_output_cannot_encode() -> None:
+    line = f"REDIRECT_URI=https://x.example/ü PYTHONIOENCODING=ascii {sys.executable} -m service"
+    told = in_shell(f"{line} check")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "https://x.example/\\xfc" in told.stdout
 
 
 def in_shell(line: str) -> subprocess.CompletedProcess[str]:

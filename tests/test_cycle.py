@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service.asgi import App, Receive, Scope, Send
-from service.server import Protocol
+from service.protocol import Protocol
 
 LENGTH = (b"content-length", b"2")
 

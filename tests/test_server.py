@@ -1,4 +1,4 @@
-"""What uvicorn lacks and service.server adds, seen over raw sockets."""
+"""What uvicorn lacks and service.protocol and service.server add, seen over raw sockets."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from service import server
+from service import protocol, server
 from tests.conftest import LogLines, Start
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
@@ -71,7 +71,7 @@ LIMIT = 80
 @pytest.fixture
 def full(start: Start, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
     """Return a client of a service for which LIMIT connections are as many as can be."""
-    assert server.CONNECTION_LIMIT == 2048
+    assert protocol.CONNECTION_LIMIT == 2048
     monkeypatch.setattr(server, "CONNECTION_LIMIT", LIMIT)
     return start()
 
@@ -103,21 +103,21 @@ def test_who_asks_gets_in_where_a_crowd_holds_all_connections_and_waits(
     full: httpx.Client, sent: str
 ) -> None:
     """Those that came first make room."""
-    first, last = crowd(full, sent, server.EVICTED), crowd(full, sent, LIMIT - server.EVICTED)
+    first, last = crowd(full, sent, protocol.EVICTED), crowd(full, sent, LIMIT - protocol.EVICTED)
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
     assert all(map(is_closed, first))
     assert not any(map(is_closed, last))
     more = crowd(full, sent, 2 * LIMIT)
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
     left = [each for each in last + more if not is_closed(each)]
-    assert LIMIT - server.EVICTED <= len(left) <= LIMIT
+    assert LIMIT - protocol.EVICTED <= len(left) <= LIMIT
     for connection in first + last + more:
         connection.close()
 
 
 def test_idle_connections_make_room_before_slow_ones(full: httpx.Client) -> None:
-    slow = crowd(full, NEXT[:8], LIMIT - server.EVICTED)
-    idle = crowd(full, NEXT, server.EVICTED)
+    slow = crowd(full, NEXT[:8], LIMIT - protocol.EVICTED)
+    idle = crowd(full, NEXT, protocol.EVICTED)
     for connection in idle:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")

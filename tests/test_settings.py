@@ -167,7 +167,9 @@ BAD: list[tuple[str, str, str]] = [
        "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
     *[("HOST", text, HOST) for text in
       ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]", "fe80::1%\x1b")],
-    *[("SPOTIFY_AUTHORIZE_URL", text, URL) for text in ("javascript:alert(1)", "data:,x", "//x")],
+    *[("SPOTIFY_AUTHORIZE_URL", text, URL) for text in
+      ("javascript:alert(1)", "data:,x", "//x", "https://256.256.256.256/a", "https://1.2.3.4.5/",
+       "https://a.0x/", "https://a.1./", "https://[fe80::1%eth0]/")],
     ("SPOTIFY_AUTHORIZE_URL", "https://x.example/?client_id=1", BARE_URL),
     ("SPOTIFY_AUTHORIZE_URL", "http://spotify.example/", LOGIN_MUST_BE_HTTPS),
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", BARE_URL) for text in

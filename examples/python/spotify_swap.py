@@ -49,6 +49,7 @@ MARGIN = 60.0
 LOGIN_SECONDS = 300.0
 _DEFAULT_WAIT = 5.0  # where an answer that asks for patience names no time
 _MOST_WAIT = 24 * 3600.0
+_SIMULATORS_ID = "simulator-client-id"
 
 
 class SwapError(Exception):
@@ -81,7 +82,11 @@ class ServerRefused(SwapError):
 
 
 class SpotifyRefused(SwapError):
-    """Spotify's error (RFC 6749 section 5.2): ``error`` in it is a string such as invalid_grant."""
+    """Spotify's error, passed on as it came.
+
+    ``error`` is the string in it that RFC 6749 section 5.2 asks for, such as invalid_grant. Spotify
+    also answers an object there, or no JSON at all: then it is "unknown".
+    """
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(f"Spotify refused with {status}: {error}")
@@ -381,9 +386,8 @@ def main() -> int:
         session.log_out()
         return 0
     try:
-        token = _access_token(session, App(flags.client_id, flags.scope, flags.authorize_url))
-        if flags.refresh:
-            token = session.access_token(rejected=token)
+        app = App(flags.client_id, flags.scope, flags.authorize_url)
+        token = _refreshed(session) if flags.refresh else _access_token(session, app)
     except SwapError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
@@ -391,10 +395,20 @@ def main() -> int:
     return 0
 
 
+def _refreshed(session: Session) -> str:
+    try:
+        return session.access_token(rejected=session.access_token())
+    except LoginNeeded as why:
+        raise LoginNeeded(f"{why}: log in first") from why
+
+
 def _access_token(session: Session, app: App) -> str:
     try:
         return session.access_token()
     except LoginNeeded as why:
+        if (app.client_id, app.authorize_url) == (_SIMULATORS_ID, App.authorize_url):
+            hint = "give --client-id, or --authorize-url of a simulator"
+            raise LoginNeeded(f"{why}: {hint}") from why
         sys.stderr.write(f"{why}: opening the browser\n")
         session.log_in(app)
         return session.access_token()
@@ -402,11 +416,14 @@ def _access_token(session: Session, app: App) -> str:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Log in to Spotify by way of spotify-api-server.")
-    parser.add_argument("--server", default="http://127.0.0.1:7000", help="its URL")
-    parser.add_argument("--client-id", default="simulator-client-id")
-    parser.add_argument("--scope", default="", help="separated by spaces")
-    parser.add_argument("--authorize-url", default=App.authorize_url, help="or a simulator's")
-    parser.add_argument("--tokens", default="spotify-tokens.json", help="the file they are kept in")
+    for name, default, meaning in (
+        ("--server", "http://127.0.0.1:7000", "its URL"),
+        ("--client-id", _SIMULATORS_ID, "the app's"),
+        ("--scope", "", "separated by spaces"),
+        ("--authorize-url", App.authorize_url, "Spotify's page, or a simulator's"),
+        ("--tokens", "spotify-tokens.json", "the file they are kept in"),
+    ):
+        parser.add_argument(name, default=default, help=f"{meaning}, default {default or 'none'}")
     parser.add_argument("--refresh", action="store_true", help="refresh now")
     parser.add_argument("--log-out", action="store_true", help="forget the tokens")
     return parser.parse_args()

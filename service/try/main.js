@@ -24,6 +24,8 @@ const leadsSomewhere = URL.canParse(known.authorizeUrl);
 
 // Log in ------------------------------------------------------------------------------------------
 
+/** Whether a login can't begin here; until the page knows, it may. */
+let isHopeless = !leadsSomewhere;
 const logIn = find("log-in", HTMLButtonElement);
 const scopes = find("scopes", HTMLInputElement);
 const flows = /** @type {NodeListOf<HTMLInputElement>} */ (document.getElementsByName("flow"));
@@ -59,10 +61,9 @@ async function goToLogin() {
 
 /** Reads what the page was opened with, and leaves nothing of it in the address. */
 function arrived() {
-  const { search, hash } = location;
-  const step = document.getElementById(hash.slice(1)) ? hash : "";
-  // NOTE: the path is not the address's own: //try would be read as a host, and be refused.
-  history.replaceState(null, "", `/try${step}`);
+  const { search, hash, pathname } = location;
+  // Not to `pathname`: of //try a browser makes a host.
+  if (search || hash.includes("=") || pathname !== "/try") history.replaceState(null, "", "/try");
   try {
     return arrival(search, sessionStorage);
   } catch {
@@ -145,6 +146,8 @@ async function isAllowed() {
 /** @param {boolean} allowed */
 function warn(allowed) {
   const found = warnings(location, redirectUri, allowed, leadsSomewhere);
+  isHopeless = !leadsSomewhere || found.some(({ link }) => link);
+  logIn.disabled = isHopeless;
   const shownWarnings = found.map(({ title, text, link }) =>
     element(
       "div",
@@ -196,7 +199,6 @@ async function start() {
   const asHeld = () => ({ ...about(), flow: tokens.heldFlow() ?? flow() });
   new Tabs(find("refresh-code", HTMLElement), "refresh", "Code to refresh", asHeld);
   new Tabs(find("client-code", HTMLElement), "client", "Code for the app’s own token", about);
-  logIn.disabled = !leadsSomewhere;
   logIn.addEventListener("click", goToLogin);
   getClient.addEventListener("click", getClientToken);
   for (const input of [...flows, scopes]) input.addEventListener("input", showAll);
@@ -210,7 +212,7 @@ async function start() {
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  logIn.disabled = !leadsSomewhere;
+  logIn.disabled = isHopeless;
   take(arrived());
 });
 addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());

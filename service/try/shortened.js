@@ -4,15 +4,13 @@
 const KEPT = 10;
 
 /**
- * Returns what is shown of a field: of a token never more than half, however short it is.
+ * Returns the first and the last characters of a secret: of a short one, half at most.
  *
- * @param {string} name
  * @param {string} text
  */
-export function abridged(name, text) {
-  if (!/_token$/i.test(name)) return shortened(text);
+export function concealed(text) {
   const kept = Math.min(KEPT, Math.floor(text.length / 4));
-  return text && `${text.slice(0, kept)}…${text.slice(text.length - kept)}`;
+  return `${text.slice(0, kept)}…${text.slice(text.length - kept)}`;
 }
 
 /**

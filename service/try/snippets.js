@@ -163,8 +163,9 @@ curl -sS ${shell(urlOf(told, "retrieve"))} \\
 
 /** @param {Told} told */
 function curlRefresh(told) {
-  return `# The sealed refresh token of the last answer goes in here.
-REFRESH_TOKEN=''
+  const once = told.flow === "pkce" ? "# It is good once: whoever had it before logs in again.\n" : "";
+  return `# The sealed refresh token of the last answer that had one goes in here.
+${once}REFRESH_TOKEN=''
 curl -sS ${shell(urlOf(told, "refresh"))} \\
   --data-urlencode "refresh_token=$REFRESH_TOKEN"
 `;

@@ -33,8 +33,10 @@ def test_localhost_leads_to_127_0_0_1(page: Page, service: Service, watch: Watch
     watch.allow(localhost)
     page.goto(f"{localhost}/try")
     expect(region(page, MEND)).to_contain_text("no redirect URI with the name localhost")
+    expect(region(page, "Log in").get_by_role("button", name="Log in with")).to_be_disabled()
     region(page, MEND).get_by_role("link").click()
     expect(page).to_have_url(f"{service.url}/try")
+    expect(region(page, "Log in").get_by_role("button", name="Log in with")).to_be_enabled()
     expect(page.get_by_role("button", name="405 Wrong method")).to_be_attached()
     expect(page.get_by_role("heading", name=MEND)).to_be_hidden()
 

@@ -213,6 +213,24 @@ def test_errors_of_the_server_and_of_spotify_are_told_apart(service: Service) ->
     assert (theirs.value.status, theirs.value.error) == (400, "invalid_grant")
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, '{"error": "invalid_client"}', "invalid_client"),
+        (401, '{"error": {"status": 401, "message": "No"}}', "unknown"),
+        (403, "Forbidden", "unknown"),
+        (400, '{"error": "true", "reason": "not ours"}', "true"),
+    ],
+)
+def test_an_error_of_spotifys_may_have_any_form(
+    service: Service, simulator: Simulator, status: int, body: str, error: str
+) -> None:
+    simulator.befall({"kind": "status", "status": status, "body": body})
+    with pytest.raises(SpotifyRefused) as theirs:
+        Swap(service.url).retrieve("a-code", "v" * 43, "http://127.0.0.1/callback")
+    assert (theirs.value.status, theirs.value.error) == (status, error)
+
+
 def test_a_code_is_tried_once(session: Session, app: App, simulator: Simulator) -> None:
     simulator.befall({"kind": "status", "status": 503})
     with pytest.raises(TryLater):

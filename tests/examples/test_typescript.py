@@ -13,8 +13,16 @@ def test_it_passes_the_compiler_as_it_is_in_a_browser_and_the_linter() -> None:
     run("npm", "run", "--silent", "check", directory=EXAMPLE)
 
 
-def test_it_passes_its_own_tests(service: Service, simulator: Simulator) -> None:
+def test_it_passes_its_own_tests_and_leaves_the_simulator_as_at_its_start(
+    service: Service, simulator: Simulator
+) -> None:
+    def state() -> list[object]:
+        paths = ("settings", "faults", "requests", "users")
+        return [simulator.client.get(f"/admin/{path}").json() for path in paths]
+
+    before = state()
     addresses = {"SERVICE": service.url, "SIMULATOR": simulator.url}
     report = run("npm", "test", directory=EXAMPLE, environ=addresses).stdout
     [passed] = re.findall(r"^. pass (\d+)$", report, re.MULTILINE)
     assert int(passed) >= 14
+    assert state() == before

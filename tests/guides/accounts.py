@@ -112,7 +112,6 @@ RUN_BY: Final = {
 """By reader, the line of .ci/run that runs it."""
 
 STAGES: Final = {
-    "README.md#try-it/2",
     "docs/development.md#where-there-is-no-docker",
     "docs/operations.md#updates-lose-nothing",
     "docs/reliability.md#reliability",

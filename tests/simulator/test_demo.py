@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from simulator import demo as simulator_demo
 from tests.running import free_port
 
 COMMAND = (sys.executable, "-m", "simulator.demo")
+DOCUMENT = Path("docs/simulator.md")
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -23,10 +25,10 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def printed_lines(port: int) -> Iterator[list[str]]:
+def printed_lines(port: int, command: Sequence[str] = COMMAND) -> Iterator[list[str]]:
     """Run it; yields the shell lines that it prints once it is ready."""
     with subprocess.Popen(
-        COMMAND, env=environment(PORT=str(port)), stdout=subprocess.PIPE, text=True
+        command, env=environment(PORT=str(port)), stdout=subprocess.PIPE, text=True
     ) as demo:
         lines: list[str] = []
         assert demo.stdout is not None
@@ -124,3 +126,45 @@ def test_where_to_try_it_is_told_first(credentials: dict[str, str]) -> None:
 def test_a_page_that_is_off_is_not_told() -> None:
     [line] = first_lines(1, PORT=str(free_port()), TRY_PAGE="false")
     assert line.startswith("The service is at http://127.0.0.1:")
+
+
+# Which port the simulator has ----------------------------------------------------------------
+
+
+def with_simulator_at(port: int) -> tuple[str, ...]:
+    """Return the command with another port for 7001, which may be taken on this machine."""
+    program = (
+        f"from simulator import demo; demo.SIMULATOR_PORT = {port}; raise SystemExit(demo.main())"
+    )
+    return (sys.executable, "-c", program)
+
+
+def test_the_simulator_is_where_its_document_says() -> None:
+    assert f"http://127.0.0.1:{simulator_demo.SIMULATOR_PORT}/admin/codes" in DOCUMENT.read_text()
+    port = free_port()
+    with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
+        assert f"'http://127.0.0.1:{port}/authorize?" in login
+        assert "access_token" in paste(login)
+
+
+def test_a_simulator_whose_port_is_taken_has_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
+            assert f"'http://127.0.0.1:{port}/authorize?" not in login
+            assert "access_token" in paste(login)
+
+
+def test_a_port_that_the_service_is_to_have_is_left_to_it() -> None:
+    port = free_port()
+    with printed_lines(port, with_simulator_at(port)) as (login, _, _):
+        assert "access_token" in paste(login)
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--port=7010", 2)])
+def test_arguments_are_explained_or_refused(argument: str, status: int) -> None:
+    ran = subprocess.run(
+        [*COMMAND, argument], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == status
+    assert "usage: python -m simulator.demo" in ran.stdout + ran.stderr

@@ -5,12 +5,15 @@ import { parseArgs } from "node:util";
 import { FileStore, logIn } from "./native.js";
 import { LoginNeeded, Session, Swap, SwapError } from "./swap.js";
 
+const SIMULATORS_ID = "simulator-client-id";
+const SPOTIFYS_PAGE = "https://accounts.spotify.com/authorize";
+
 const HELP = `Log in to Spotify by way of spotify-api-server.
 
-  --server URL         default http://127.0.0.1:7000
-  --client-id ID       default simulator-client-id
-  --scope SCOPES       separated by spaces
-  --authorize-url URL  Spotify's unless given: a simulator's
+  --server URL         its URL, default http://127.0.0.1:7000
+  --client-id ID       the app's, default ${SIMULATORS_ID}
+  --scope SCOPES       separated by spaces, default none
+  --authorize-url URL  Spotify's page, or a simulator's, default ${SPOTIFYS_PAGE}
   --tokens FILE        the file they are kept in, default spotify-tokens.json
   --refresh            refresh now
   --log-out            forget the tokens
@@ -19,9 +22,9 @@ const HELP = `Log in to Spotify by way of spotify-api-server.
 const { values: flags } = parseArgs({
   options: {
     server: { type: "string", default: "http://127.0.0.1:7000" },
-    "client-id": { type: "string", default: "simulator-client-id" },
+    "client-id": { type: "string", default: SIMULATORS_ID },
     scope: { type: "string", default: "" },
-    "authorize-url": { type: "string", default: "https://accounts.spotify.com/authorize" },
+    "authorize-url": { type: "string", default: SPOTIFYS_PAGE },
     tokens: { type: "string", default: "spotify-tokens.json" },
     refresh: { type: "boolean", default: false },
     "log-out": { type: "boolean", default: false },
@@ -36,12 +39,20 @@ async function main(): Promise<void> {
     await session.logOut();
     return;
   }
-  let token = await accessToken(session, swap);
-  if (flags.refresh) {
-    token = await session.accessToken(token);
-  }
+  const token = await (flags.refresh ? refreshed(session) : accessToken(session, swap));
   const shown = `${token.slice(0, 6)}… of ${token.length.toString()} characters`;
   process.stdout.write(`access token ${shown}\n`);
+}
+
+async function refreshed(session: Session): Promise<string> {
+  try {
+    return await session.accessToken(await session.accessToken());
+  } catch (problem) {
+    if (problem instanceof LoginNeeded) {
+      throw new LoginNeeded(`${problem.message}: log in first`, { cause: problem });
+    }
+    throw problem;
+  }
 }
 
 async function accessToken(session: Session, swap: Swap): Promise<string> {
@@ -50,6 +61,10 @@ async function accessToken(session: Session, swap: Swap): Promise<string> {
   } catch (problem) {
     if (!(problem instanceof LoginNeeded)) {
       throw problem;
+    }
+    if (flags["client-id"] === SIMULATORS_ID && flags["authorize-url"] === SPOTIFYS_PAGE) {
+      const hint = "give --client-id, or --authorize-url of a simulator";
+      throw new LoginNeeded(`${problem.message}: ${hint}`, { cause: problem });
     }
     process.stderr.write(`${problem.message}: opening the browser\n`);
     await logIn(session, swap, {

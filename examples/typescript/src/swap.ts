@@ -51,7 +51,12 @@ export class ServerRefused extends SwapError {
   }
 }
 
-/** Spotify's error (RFC 6749 section 5.2): `error` in it is a string such as invalid_grant. */
+/**
+ * Spotify's error, passed on as it came.
+ *
+ * `error` is the string in it that RFC 6749 section 5.2 asks for, such as invalid_grant. Spotify
+ * also answers an object there, or no JSON at all: then it is "unknown".
+ */
 export class SpotifyRefused extends SwapError {
   constructor(
     readonly status: number,

@@ -2,6 +2,8 @@
  * The example against a server and its simulator of Spotify: how an app's own tests can do it, too.
  *
  *     SERVICE=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:7001 npm test
+ *
+ * They steer that simulator, and reset it before each test and at the end.
  */
 
 import assert from "node:assert/strict";
@@ -9,7 +11,7 @@ import { mkdtemp, readFile, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { beforeEach, test } from "node:test";
+import { after, beforeEach, test } from "node:test";
 
 import { SpotifyApi } from "@spotify/web-api-ts-sdk";
 
@@ -78,6 +80,8 @@ beforeEach(async () => {
   store = new Memory();
   await admin("POST", "reset");
 });
+
+after(() => admin("POST", "reset"));
 
 test("nobody is logged in at first", async () => {
   const session = await Session.open(swap, store);
@@ -190,6 +194,19 @@ test("errors of the server and of Spotify are told apart", async () => {
   await assert.rejects(swap.retrieve("", "v".repeat(43), uri), ServerRefused);
   const refused = { constructor: SpotifyRefused, status: 400, error: "invalid_grant" };
   await assert.rejects(swap.retrieve("no-such-code", "v".repeat(43), uri), refused);
+});
+
+test("an error of Spotify's may have any form", async () => {
+  for (const [status, body, error] of [
+    [400, '{"error": "invalid_client"}', "invalid_client"],
+    [401, '{"error": {"status": 401, "message": "No"}}', "unknown"],
+    [403, "Forbidden", "unknown"],
+    [400, '{"error": "true", "reason": "not ours"}', "true"],
+  ] as const) {
+    await admin("POST", "faults", { kind: "status", status, body });
+    const refused = { constructor: SpotifyRefused, status, error };
+    await assert.rejects(swap.retrieve("a-code", "v".repeat(43), "http://127.0.0.1/callback"), refused);
+  }
 });
 
 test("a code is tried once", async () => {
