@@ -24,7 +24,7 @@ const leadsSomewhere = URL.canParse(known.authorizeUrl);
 
 // Log in ------------------------------------------------------------------------------------------
 
-/** Whether a login can't begin here; until the page knows, it may. */
+/** Whether no login can begin here: it leads nowhere, or the page has to be opened elsewhere. */
 let isHopeless = !leadsSomewhere;
 const logIn = find("log-in", HTMLButtonElement);
 const scopes = find("scopes", HTMLInputElement);

@@ -139,7 +139,8 @@ def test_a_life_that_no_clock_shows_is_told_in_words(
 ) -> None:
     tokens = f'{{"access_token": "BQ", "expires_in": {expires_in}, "refresh_token": "AQ"}}'
     headers = [["Content-Type", "application/json"]]
-    accounts.befall(*[{"kind": "answer", "headers": headers, "body": tokens}] * 2)
+    answer: dict[str, object] = {"kind": "answer", "headers": headers, "body": tokens}
+    accounts.befall(answer, answer)
     assert log_in(trying).status == 200
     expect_said(trying, "You are logged in: tokens have come.")
     expect(region(trying, "Tokens")).to_contain_text("No time came: expires_in is missing")
