@@ -46,6 +46,21 @@ def test_a_query_makes_no_difference(client: httpx.Client) -> None:
         assert client.get(f"{path}?code=x&state=y").content == client.get(path).content
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}/", f"/{PAGE}"])
+def test_an_address_with_a_code_is_kept_nowhere(
+    client: httpx.Client, path: str, method: str
+) -> None:
+    """Neither by a cache, nor by asking whether what was kept is still the same."""
+    url = f"{client.base_url}{path}?code=x&state=y"
+    for known in ("", "*", client.get(PAGE).headers["etag"]):
+        answer = client.request(method, url, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.headers.get("etag")) == (200, None), known
+        assert answer.headers.get_list("cache-control") == ["no-store"]
+        for name in ("content-security-policy", "referrer-policy", "x-content-type-options"):
+            assert answer.headers[name] == client.get(PAGE).headers[name]
+
+
 @pytest.mark.parametrize("settings", [{}, {"TRY_PAGE": "false"}], ids=str)
 def test_there_is_no_page_unless_it_is_asked_for(start: Start, settings: dict[str, str]) -> None:
     client = start(**settings)

@@ -20,6 +20,7 @@ import { warnings } from "./warnings.js";
 const known = read(document.body);
 const redirectUri = `${location.origin}/try`;
 const spotify = known.isSpotify ? "Spotify" : "the simulator";
+const leadsSomewhere = URL.canParse(known.authorizeUrl);
 
 // Log in ------------------------------------------------------------------------------------------
 
@@ -60,9 +61,10 @@ async function goToLogin() {
 
 /** Reads what the page was opened with, and leaves nothing of it in the address. */
 function arrived() {
-  const { search, hash, pathname } = location;
-  // Not to `pathname`: of //try a browser makes a host.
-  if (search || hash.includes("=") || pathname !== "/try") history.replaceState(null, "", "/try");
+  const { search, hash } = location;
+  const step = document.getElementById(hash.slice(1)) ? hash : "";
+  // NOTE: the path is not the address's own: //try would be read as a host, and be refused.
+  history.replaceState(null, "", `/try${step}`);
   try {
     return arrival(search, sessionStorage);
   } catch {
@@ -88,8 +90,8 @@ async function take(came) {
 }
 
 function unanswered() {
-  const host = new URL(known.authorizeUrl).host;
-  const nowhere = known.isSpotify
+  const host = leadsSomewhere && new URL(known.authorizeUrl).host;
+  const nowhere = known.isSpotify || !host
     ? ""
     : ` If the browser found nobody at ${host}, set SPOTIFY_AUTHORIZE_URL to where it reaches the simulator.`;
   return `You went to log in and came back without an answer. If ${spotify} showed “INVALID_CLIENT: Invalid redirect URI”, the redirect URI below is not registered, to the letter; with “INVALID_CLIENT: Invalid client”, CLIENT_ID is wrong.${nowhere}`;
@@ -144,9 +146,7 @@ async function isAllowed() {
 
 /** @param {boolean} allowed */
 function warn(allowed) {
-  const found = warnings(location, redirectUri, allowed);
-  isElsewhere = found.some(({ link }) => link);
-  logIn.disabled = isElsewhere;
+  const found = warnings(location, redirectUri, allowed, leadsSomewhere);
   const shownWarnings = found.map(({ title, text, link }) =>
     element(
       "div",
@@ -194,10 +194,11 @@ async function start() {
   const came = arrived();
   describe();
   copies(find("copy-redirect-uri", HTMLButtonElement), () => redirectUri);
-  new Tabs(find("login-code", HTMLElement), "login", "Code to log in", about);
+  if (leadsSomewhere) new Tabs(find("login-code", HTMLElement), "login", "Code to log in", about);
   const asHeld = () => ({ ...about(), flow: tokens.heldFlow() ?? flow() });
   new Tabs(find("refresh-code", HTMLElement), "refresh", "Code to refresh", asHeld);
   new Tabs(find("client-code", HTMLElement), "client", "Code for the app’s own token", about);
+  logIn.disabled = !leadsSomewhere;
   logIn.addEventListener("click", goToLogin);
   getClient.addEventListener("click", getClientToken);
   for (const input of [...flows, scopes]) input.addEventListener("input", showAll);
@@ -211,7 +212,7 @@ async function start() {
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  logIn.disabled = isElsewhere;
+  logIn.disabled = !leadsSomewhere;
   take(arrived());
 });
 addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());

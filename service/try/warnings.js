@@ -3,6 +3,10 @@
 
 /** @typedef {{title: string, text: string, link?: string}} Warning */
 
+const NOWHERE = {
+  title: "Mend SPOTIFY_AUTHORIZE_URL",
+  text: "It is no URL that a browser understands, so nobody can be sent to log in. Everything else here works.",
+};
 const LOOPBACK = ["127.0.0.1", "[::1]"];
 
 /**
@@ -11,10 +15,15 @@ const LOOPBACK = ["127.0.0.1", "[::1]"];
  * @param {{protocol: string, hostname: string, port: string}} location
  * @param {string} redirectUri the page's own
  * @param {boolean} allowed whether ALLOWED_REDIRECT_URIS, if set, has it
+ * @param {boolean} leadsSomewhere whether SPOTIFY_AUTHORIZE_URL is a URL
  * @returns {Warning[]}
  */
-export function warnings(location, redirectUri, allowed) {
-  return [...ofPlace(location), ...(allowed ? [] : [notAllowed(redirectUri)])];
+export function warnings(location, redirectUri, allowed, leadsSomewhere) {
+  return [
+    ...(leadsSomewhere ? [] : [NOWHERE]),
+    ...ofPlace(location),
+    ...(allowed ? [] : [notAllowed(redirectUri)]),
+  ];
 }
 
 /**

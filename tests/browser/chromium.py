@@ -6,8 +6,10 @@ does when containers are started beside it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, BrowserType, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, sync_playwright
 
 from tests.chromium import ARGUMENTS, executable
 
@@ -26,10 +28,19 @@ def launch(chromium: BrowserType, reachable: str = _HERE) -> Browser:
 
     No other host has an address, not even one that is written as an address.
     """
+    return chromium.launch(**_options(reachable))
+
+
+def keeping(chromium: BrowserType, profile: Path) -> BrowserContext:
+    """Start Chromium as a person's: all that it keeps goes into the directory `profile`."""
+    return chromium.launch_persistent_context(profile, **_options(_HERE))
+
+
+def _options(reachable: str) -> dict[str, Any]:
     rules = f"--host-resolver-rules={reachable} , MAP * ~NOTFOUND"
-    return chromium.launch(
-        executable_path=executable(),
-        args=[*ARGUMENTS, rules],
+    return {
+        "executable_path": executable(),
+        "args": [*ARGUMENTS, rules],
         # People go back to pages that their browser kept as they were.
-        ignore_default_args=["--disable-back-forward-cache"],
-    )
+        "ignore_default_args": ["--disable-back-forward-cache"],
+    }

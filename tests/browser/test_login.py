@@ -3,11 +3,14 @@
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
+from simulator.pkce import challenge_of
+from tests.browser import chromium
 from tests.browser.conftest import Open, Picture
 from tests.browser.trying import (
     FLOWS,
@@ -23,6 +26,8 @@ from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
 
 in_both_flows = pytest.mark.parametrize("flow", FLOWS)
+HISTORY = {"History", "History-journal", "Session", "Tabs", "ukm_db", "ukm_db-wal"}
+"""Where Chromium keeps which addresses somebody was at."""
 BAD_REQUEST = r"Failed to load resource: .* 400 \(Bad Request\)"
 
 
@@ -108,8 +113,7 @@ def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     renewed = refresh(trying)
     fields = parse_qs(retrieved.request.post_data or "")
     secrets = [fields[name][0] for name in ("code", "code_verifier") if name in fields]
-    for answer in (retrieved.json(), renewed.json()):
-        secrets += [value for name, value in answer.items() if name.endswith("_token")]
+    secrets += [*tokens_of(retrieved), *tokens_of(renewed)]
     assert len(secrets) == {"PKCE": 6, "Authorization code": 4}[flow]
     expect_said(trying, "Refreshed: the new access token is good for 1 hour.")
     left = traces(trying)
@@ -118,60 +122,63 @@ def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     assert trying.context.cookies() == []
 
 
-def test_each_login_has_a_state_and_a_challenge_of_its_own(trying: Page, service: Service) -> None:
-    seen: dict[str, set[str]] = {"state": set(), "code_challenge": set()}
-    for _ in range(2):
-        go_to_login(trying)
-        query = parse_qs(urlsplit(trying.url).query)
-        for name, values in seen.items():
-            assert re.fullmatch(r"[\w-]{43}", query[name][0])
-            values.add(query[name][0])
-        visit(trying, service.url)
-    assert {name: len(values) for name, values in seen.items()} == {"state": 2, "code_challenge": 2}
-
-
-@pytest.mark.parametrize("expires_in", ["1e308", '"3600"', "null", "-1", "0.5", "1e12"])
-def test_a_life_that_no_clock_shows_is_told_in_words(
-    trying: Page, accounts: Simulator, expires_in: str
-) -> None:
-    tokens = f'{{"access_token": "BQ", "expires_in": {expires_in}, "refresh_token": "AQ"}}'
-    headers = [["Content-Type", "application/json"]]
-    accounts.befall({"kind": "answer", "headers": headers, "body": tokens})
-    assert log_in(trying).status == 200
-    expect_said(trying, "You are logged in: tokens have come.")
-    expect(region(trying, "Tokens")).to_contain_text("No time came: expires_in is missing")
-    expect(region(trying, "Tokens").get_by_role("timer", name="Time to expiry")).to_have_text("–")
-
-
-def test_a_short_token_is_not_shown_whole_either(trying: Page, accounts: Simulator) -> None:
-    token = "BQ-a-token-that-nobody-is-to-see"
-    body = json.dumps({"access_token": token, "expires_in": 3600, "refresh_token": "AQ"})
-    headers = [["Content-Type", "application/json"]]
-    accounts.befall({"kind": "answer", "headers": headers, "body": body})
-    log_in(trying)
-    expect(region(trying, "Tokens")).to_contain_text("BQ-a-tok…s-to-see")
-    assert token not in trying.content()
-
-
-def test_an_address_of_two_slashes_or_with_a_token_behind_its_hash_is_cleaned(
-    trying: Page, service: Service
-) -> None:
-    for address in ("//try?code=c&state=s", "/try#access_token=t"):
-        trying.goto(f"{service.url}/docs")
-        trying.goto(service.url + address)
-        expect(trying.get_by_role("button", name="405 Wrong method")).to_be_attached()
-        assert trying.url == f"{service.url}/try"
+def tokens_of(answer: Response) -> list[str]:
+    return [value for name, value in answer.json().items() if name.endswith("_token")]
 
 
 def traces(page: Page) -> str:
     """Return all that a page leaves where others may read it."""
     history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+    # NOTE: the entry of the navigation has the address that the page came by, code and all; nobody
+    # can take it out, and it is gone with the page.
     held = page.evaluate(
-        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie, name,"
-        " await caches.keys(), await indexedDB.databases(), document.documentElement.outerHTML]"
+        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie,"
+        " await caches.keys(), await indexedDB.databases(), document.documentElement.outerHTML,"
+        " window.name, document.referrer,"
+        " performance.getEntries().filter(({ entryType }) => entryType !== 'navigation')]"
     )
     assert any("/authorize" in entry["url"] for entry in history["entries"])
+    assert any("/retrieve-tokens" in entry["name"] for entry in held[-1])
     return json.dumps([history, held])
+
+
+def test_the_disk_keeps_nothing_of_a_login_but_the_address_in_the_history(
+    browser: Browser, watch: Watch, service: Service, tmp_path: Path
+) -> None:
+    with chromium.keeping(browser.browser_type, tmp_path) as context:
+        watch.over(context)
+        page = context.new_page()
+        visit(page, service.url)
+        retrieved = log_in(page)
+        expect_said(page, "You are logged in: tokens have come.")
+        fields = parse_qs(retrieved.request.post_data or "")
+        tokens = tokens_of(retrieved)
+    for secret in (fields["code_verifier"][0], *tokens):
+        assert files_with(secret, tmp_path) == set()
+    assert files_with(fields["code"][0], tmp_path) <= HISTORY
+    assert files_with(f"{service.url}/try/main.js", tmp_path) - HISTORY
+
+
+def files_with(text: str, directory: Path) -> set[str]:
+    """Return the names of the files that have a text, without the numbers of some."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.name.partition("_1")[0] for path in files if text.encode() in path.read_bytes()}
+
+
+def test_each_login_has_a_state_and_a_verifier_of_its_own(trying: Page, service: Service) -> None:
+    sent = []
+    for _ in range(2):
+        choose(trying, "PKCE")
+        go_to_login(trying)
+        query = parse_qs(urlsplit(trying.url).query)
+        trying.goto(f"{service.url}/docs")
+        [kept] = trying.evaluate("Object.values(sessionStorage)")
+        verifier = json.loads(kept)["verifier"]
+        assert query["code_challenge"] == [challenge_of(verifier)]
+        sent += [query["state"][0], verifier]
+        visit(trying, service.url)
+    assert len(set(sent)) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", text) for text in sent), sent
 
 
 def test_between_login_and_answer_only_what_is_needed_is_put_aside(
@@ -189,6 +196,29 @@ def test_between_login_and_answer_only_what_is_needed_is_put_aside(
         "verifier": json.loads(kept)["verifier"],
     }
     assert len(json.loads(kept)["verifier"]) == 43
+
+
+def test_its_calls_carry_no_cookie(trying: Page, service: Service) -> None:
+    trying.context.add_cookies([{"name": "another-apps", "value": "x", "url": service.url}])
+    trying.reload()
+    with trying.expect_request("**/try") as navigated:
+        visit(trying, service.url)
+    assert navigated.value.all_headers()["cookie"] == "another-apps=x"
+    for answer in (log_in(trying), refresh(trying)):
+        assert "cookie" not in answer.request.all_headers()
+
+
+def test_an_answer_that_leads_elsewhere_is_not_followed(
+    trying: Page, service: Service, watch: Watch
+) -> None:
+    asked: list[str] = []
+    trying.context.on("request", lambda request: asked.append(request.url))
+    elsewhere = {"Location": f"{service.url}/docs"}
+    trying.route("**/*-tokens", lambda route: route.fulfill(status=307, headers=elsewhere))
+    watch.announce("^error: Failed to load resource: net::ERR_FAILED")
+    trying.get_by_role("button", name="Get the app’s token").click()
+    expect_said(trying, "The answer is No answer.")
+    assert asked == [f"{service.url}/client-credentials-flow/retrieve-tokens"]
 
 
 def test_a_reload_forgets_the_tokens(trying: Page, service: Service) -> None:
@@ -246,6 +276,24 @@ def test_the_time_left_is_counted_down_and_said_now_and_then(page: Page, service
     expect(timer).to_have_text("1:00:00")
 
 
+@pytest.mark.parametrize(
+    "expires_in", ["1e308", '"3600"', "null", "-1", "0.5", "31622401", "[3600]", "1e999"]
+)
+def test_an_expiry_that_is_none_is_not_counted_down(
+    trying: Page, accounts: Simulator, expires_in: str
+) -> None:
+    told = {"kind": "status", "status": 200, "content_type": "application/json"}
+    body = f'{{"access_token": "any", "refresh_token": "one", "expires_in": {expires_in}}}'
+    accounts.befall({**told, "body": body}, {**told, "body": body})
+    assert log_in(trying).status == 200
+    expect_said(trying, "You are logged in: tokens have come.")
+    tokens = region(trying, "Tokens")
+    expect(tokens.get_by_text("No expiry came")).to_be_visible()
+    expect(tokens.get_by_role("timer")).to_be_hidden()
+    assert refresh(trying).status == 200
+    expect_said(trying, "Refreshed: no expiry came.")
+
+
 def test_who_says_no_comes_back_to_that_in_words(trying: Page, service: Service) -> None:
     go_to_login(trying)
     trying.get_by_role("button", name="Cancel").click()
@@ -268,14 +316,27 @@ def test_a_code_with_another_state_is_thrown_away(
     assert accounts.requests() == []
 
 
+@pytest.mark.parametrize("path", ["/try", "//try", "/try/"])
 @pytest.mark.parametrize("query", ["code=any", "code=any&state=", "error=access_denied"])
 def test_an_answer_without_a_login_is_thrown_away(
-    page: Page, service: Service, accounts: Simulator, query: str
+    page: Page, service: Service, accounts: Simulator, path: str, query: str
 ) -> None:
-    page.goto(f"{service.url}/try?{query}")
+    page.goto(f"{service.url}{path}?{query}")
     expect(region(page, "Log in").get_by_text("so it was thrown away")).to_be_visible()
     expect(page).to_have_url(f"{service.url}/try")
     assert accounts.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("came", "left"),
+    [("#access_token=any", ""), ("?code=any#access_token=any", ""), ("#errors", "#errors")],
+)
+def test_a_fragment_that_is_no_step_is_taken_out_of_the_address(
+    page: Page, service: Service, came: str, left: str
+) -> None:
+    page.goto(f"{service.url}/try{came}")
+    expect(page.get_by_role("button", name="405 Wrong method")).to_be_attached()
+    expect(page).to_have_url(f"{service.url}/try{left}")
 
 
 def test_a_refresh_that_fails_says_why_and_keeps_the_tokens(

@@ -1,7 +1,7 @@
 """/try: what is misconfigured is said in words, before or when it fails."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import StartService, StartSimulator
 from tests.browser.trying import (
@@ -15,7 +15,7 @@ from tests.browser.trying import (
     visit,
 )
 from tests.browser.watching import Watch
-from tests.chaos.processes import Service
+from tests.chaos.processes import Service, Simulator
 from tests.running import free_port
 
 BAD_REQUEST = r"Failed to load resource: .* 400 \(Bad Request\)"
@@ -64,6 +64,28 @@ def test_a_redirect_uri_that_is_allowed_works(page: Page, start_service: StartSe
     visit(page, start_service(PORT=str(port), ALLOWED_REDIRECT_URIS=allowed).url)
     expect(page.get_by_role("heading", name=MEND)).to_be_hidden()
     assert log_in(page).status == 200
+
+
+def test_a_login_that_leads_nowhere_is_told_of_and_the_rest_lives(
+    page: Page, service: Service, accounts: Simulator, watch: Watch
+) -> None:
+    """A browser has an opinion of its own of what a URL is, and so the test writes it in."""
+
+    def mistaken(route: Route) -> None:
+        text = route.fetch().text()
+        assert f"{accounts.url}/authorize" in text
+        wrong = text.replace(f"{accounts.url}/authorize", "https://256.256.256.256/a")
+        route.fulfill(response=route.fetch(), body=wrong)
+
+    page.route("**/try", mistaken)
+    visit(page, service.url)
+    expect(region(page, MEND)).to_contain_text("Mend SPOTIFY_AUTHORIZE_URL")
+    expect(page.get_by_role("button", name="Log in with the simulator")).to_be_disabled()
+    expect(page.get_by_role("tab", name="curl")).to_have_count(2)
+    watch.announce("Failed to load resource: .* 405 ")
+    act = page.get_by_role("button", name="405 Wrong method")
+    answered(page, "/retrieve-tokens", act.click)
+    expect_said(page, "The answer is 405 Method Not Allowed.")
 
 
 def test_client_credentials_that_are_off_are_told_of(
