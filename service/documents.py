@@ -91,7 +91,7 @@ def handler(path: str, document: Document) -> HTTPRouteHandler:
     def answer(request: AnyRequest) -> Response[bytes]:
         if request.scope["query_string"]:
             return document.unstored()
-        return document.answer(request.headers.get("if-none-match", ""))
+        return document.answer(", ".join(request.headers.getall("if-none-match", [])))
 
     return answer
 

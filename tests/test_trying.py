@@ -249,11 +249,3 @@ def test_it_is_the_same_bytes_in_each_replica(start: Start) -> None:
     )
     for path in TRY:
         assert first.get(path).content == first.get(path).content == second.get(path).content
-
-
-def test_no_browser_keeps_the_page_under_an_address_with_a_code(client: httpx.Client) -> None:
-    """Its cache on disk would hold the code."""
-    tag = client.get("/try").headers["etag"]
-    answer = client.get("/try?code=c&state=s", headers={"If-None-Match": tag})
-    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
-    assert answer.content == client.get("/try").content

@@ -24,7 +24,7 @@ const leadsSomewhere = URL.canParse(known.authorizeUrl);
 
 // Log in ------------------------------------------------------------------------------------------
 
-/** Whether the page has to be opened somewhere else first. */
+/** Whether a login from here can't come back: the page has to be opened elsewhere first. */
 let isElsewhere = false;
 const logIn = find("log-in", HTMLButtonElement);
 const scopes = find("scopes", HTMLInputElement);
@@ -147,6 +147,8 @@ async function isAllowed() {
 /** @param {boolean} allowed */
 function warn(allowed) {
   const found = warnings(location, redirectUri, allowed, leadsSomewhere);
+  isElsewhere = found.some(({ link }) => link);
+  logIn.disabled = isElsewhere || !leadsSomewhere;
   const shownWarnings = found.map(({ title, text, link }) =>
     element(
       "div",
@@ -198,7 +200,6 @@ async function start() {
   const asHeld = () => ({ ...about(), flow: tokens.heldFlow() ?? flow() });
   new Tabs(find("refresh-code", HTMLElement), "refresh", "Code to refresh", asHeld);
   new Tabs(find("client-code", HTMLElement), "client", "Code for the app’s own token", about);
-  logIn.disabled = !leadsSomewhere;
   logIn.addEventListener("click", goToLogin);
   getClient.addEventListener("click", getClientToken);
   for (const input of [...flows, scopes]) input.addEventListener("input", showAll);
@@ -212,7 +213,7 @@ async function start() {
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  logIn.disabled = !leadsSomewhere;
+  logIn.disabled = isElsewhere || !leadsSomewhere;
   take(arrived());
 });
 addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());

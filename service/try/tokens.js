@@ -74,13 +74,6 @@ function tick() {
   left = now;
 }
 
-function showNoTime() {
-  timeLeft.textContent = "–";
-  find("expiry-words", HTMLElement).textContent =
-    "No time came: expires_in is missing, or no number of seconds.";
-  find("expiry", HTMLElement).classList.remove("over");
-}
-
 async function refreshTokens() {
   if (held === null) return;
   const { flow: by, refreshToken } = held;

@@ -17,8 +17,9 @@ class Watch:
     """Holds contexts to this: no word on the console, and no request but to `origins`.
 
     Chromium's own words there count, violations of a policy and uncaught exceptions, too. A test
-    that provokes one announces it. Requests are heard of, not routed: that would switch the cache off,
-    and not see redirects. They come to nothing anyway, for Chromium has no address of anybody else.
+    that provokes one announces it. Requests are heard of, not routed: that would switch the cache
+    off, and not see redirects. They come to nothing anyway, for Chromium has no address of anybody
+    else.
     """
 
     def __init__(self, *origins: str) -> None:
