@@ -62,8 +62,8 @@ class Document:
             return Response(b"", status_code=304, headers=headers)
         return Response(body, media_type=self._media_type, headers=headers)
 
-    def passing(self) -> Response[bytes]:
-        """Return it to somebody whose browser is to keep nothing of the request."""
+    def unstored(self) -> Response[bytes]:
+        """Return it so that nobody keeps it, nor the address it was asked for by."""
         body, _ = self._made
         headers = {**self._headers, "Cache-Control": "no-store"}
         return Response(body, media_type=self._media_type, headers=headers)
@@ -81,12 +81,16 @@ _html = partial(Document, "text/html", headers=_PAGE_HEADERS)
 
 
 def handler(path: str, document: Document) -> HTTPRouteHandler:
-    """Return a handler that answers GET and HEAD at `path` with `document`."""
+    """Return a handler that answers GET and HEAD at `path` with `document`.
+
+    NOTE: no document needs a query, but /try comes back from a login with the code in one, and a
+    cache keeps an answer under its whole address.
+    """
 
     @route(path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def answer(request: AnyRequest) -> Response[bytes]:
-        if request.scope["query_string"]:  # a login's code, on its way back to /try
-            return document.passing()
+        if request.scope["query_string"]:
+            return document.unstored()
         return document.answer(", ".join(request.headers.getall("if-none-match", [])))
 
     return answer

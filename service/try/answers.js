@@ -3,7 +3,7 @@
 
 import { copies, element } from "./elements.js";
 import { explained } from "./explained.js";
-import { concealed, shortened } from "./shortened.js";
+import { abridged } from "./shortened.js";
 import { curlOf } from "./snippets.js";
 
 /** @typedef {import("./calls.js").Answer} Answer */
@@ -83,8 +83,7 @@ function success(answer) {
  */
 export function field(name, value) {
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  const isSecret = typeof value === "string" && value !== "" && name.endsWith("_token");
-  const short = isSecret ? concealed(text) : shortened(text);
+  const short = abridged(name, text);
   const told = element("dd", {}, element("code", {}, short || "(empty)"));
   if (short !== text) {
     const copy = element(

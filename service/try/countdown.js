@@ -4,17 +4,18 @@
 /** Seconds before the end at which it is said aloud; every second would be a nuisance. */
 const SPOKEN = [300, 60, 0];
 
-/** Seconds above which nobody means an access token's life: a year. */
+/** Seconds of a leap year: nobody waits for the end of what is good for longer. */
 const LONGEST = 366 * 24 * 3600;
 
 /**
- * Returns an answer's `expires_in`, if it is a number of seconds that a clock can show.
+ * Returns `expires_in` if it is a time to count down, else null.
  *
- * @param {unknown} value
+ * @param {unknown} expiresIn as it came, in seconds if it is any good
+ * @returns {number | null}
  */
-export function lifetimeOf(value) {
-  const isGood = typeof value === "number" && Number.isInteger(value) && value >= 0;
-  return isGood && value <= LONGEST ? value : null;
+export function lifetimeOf(expiresIn) {
+  const number = typeof expiresIn === "number" && Number.isInteger(expiresIn) ? expiresIn : -1;
+  return number >= 0 && number <= LONGEST ? number : null;
 }
 
 /**

@@ -24,8 +24,8 @@ const leadsSomewhere = URL.canParse(known.authorizeUrl);
 
 // Log in ------------------------------------------------------------------------------------------
 
-/** Whether no login can begin here: it leads nowhere, or the page has to be opened elsewhere. */
-let isHopeless = !leadsSomewhere;
+/** Whether a login from here can't come back: the page has to be opened elsewhere first. */
+let isElsewhere = false;
 const logIn = find("log-in", HTMLButtonElement);
 const scopes = find("scopes", HTMLInputElement);
 const flows = /** @type {NodeListOf<HTMLInputElement>} */ (document.getElementsByName("flow"));
@@ -61,9 +61,10 @@ async function goToLogin() {
 
 /** Reads what the page was opened with, and leaves nothing of it in the address. */
 function arrived() {
-  const { search, hash, pathname } = location;
-  // Not to `pathname`: of //try a browser makes a host.
-  if (search || hash.includes("=") || pathname !== "/try") history.replaceState(null, "", "/try");
+  const { search, hash } = location;
+  const step = document.getElementById(hash.slice(1)) ? hash : "";
+  // NOTE: the path is not the address's own: //try would be read as a host, and be refused.
+  history.replaceState(null, "", `/try${step}`);
   try {
     return arrival(search, sessionStorage);
   } catch {
@@ -146,8 +147,8 @@ async function isAllowed() {
 /** @param {boolean} allowed */
 function warn(allowed) {
   const found = warnings(location, redirectUri, allowed, leadsSomewhere);
-  isHopeless = !leadsSomewhere || found.some(({ link }) => link);
-  logIn.disabled = isHopeless;
+  isElsewhere = found.some(({ link }) => link);
+  logIn.disabled = isElsewhere || !leadsSomewhere;
   const shownWarnings = found.map(({ title, text, link }) =>
     element(
       "div",
@@ -212,7 +213,7 @@ async function start() {
 // A page that the browser kept and shows again, as its button "back" does, was left by "Log in".
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  logIn.disabled = isHopeless;
+  logIn.disabled = isElsewhere || !leadsSomewhere;
   take(arrived());
 });
 addEventListener("pagehide", () => find("client-answer", HTMLElement).replaceChildren());

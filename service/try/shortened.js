@@ -4,13 +4,15 @@
 const KEPT = 10;
 
 /**
- * Returns the first and the last characters of a secret: of a short one, half at most.
+ * Returns what is shown of a field: of a token never more than half, however short it is.
  *
+ * @param {string} name
  * @param {string} text
  */
-export function concealed(text) {
+export function abridged(name, text) {
+  if (!/_token$/i.test(name)) return shortened(text);
   const kept = Math.min(KEPT, Math.floor(text.length / 4));
-  return `${text.slice(0, kept)}…${text.slice(text.length - kept)}`;
+  return text && `${text.slice(0, kept)}…${text.slice(text.length - kept)}`;
 }
 
 /**

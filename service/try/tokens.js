@@ -11,7 +11,7 @@ import { element, find, say } from "./elements.js";
 /** @typedef {import("./snippets.js").Flow} Flow */
 
 /**
- * `lifetime` is in seconds; null where the answer did not tell.
+ * `lifetime` is in seconds; null is that the answer told none.
  *
  * @type {{flow: Flow, refreshToken: string, end: number, lifetime: number | null} | null}
  */
@@ -31,11 +31,11 @@ const timeBar = find("time-bar", HTMLProgressElement);
  * @param {Flow} by
  */
 export function hold(answer, by) {
-  const { expires_in: told, refresh_token: token } = answer.json ?? {};
-  const lifetime = lifetimeOf(told);
+  const { expires_in: expiresIn, refresh_token: token } = answer.json ?? {};
+  const lifetime = lifetimeOf(expiresIn);
   const refreshToken = typeof token === "string" ? token : (held?.refreshToken ?? "");
-  held = { flow: by, refreshToken, end: answer.at + (lifetime ?? 0) * 1000, lifetime };
   left = lifetime ?? 0;
+  held = { flow: by, refreshToken, end: answer.at + left * 1000, lifetime };
   const same =
     typeof token === "string"
       ? []
@@ -52,15 +52,15 @@ function showHeld() {
   find("tokens-none", HTMLElement).hidden = held !== null;
   find("tokens-held", HTMLElement).hidden = held === null;
   refresh.disabled = forget.disabled = held === null;
+  find("expiry", HTMLElement).hidden = held?.lifetime === null;
+  find("expiry-none", HTMLElement).hidden = held?.lifetime !== null;
   tick();
   showAll();
 }
 
 /** Shows the time that is left; the seconds are for the eye, and few of them are said. */
 function tick() {
-  if (held === null) return;
-  timeBar.hidden = held.lifetime === null;
-  if (held.lifetime === null) return showNoTime();
+  if (held === null || held.lifetime === null) return;
   const now = secondsLeft(held.end, Date.now());
   timeLeft.textContent = now ? clock(now) : "Expired";
   find("expiry-words", HTMLElement).textContent = now
@@ -72,13 +72,6 @@ function tick() {
   const text = announcement(left, now);
   if (text) say(text);
   left = now;
-}
-
-function showNoTime() {
-  timeLeft.textContent = "–";
-  find("expiry-words", HTMLElement).textContent =
-    "No time came: expires_in is missing, or no number of seconds.";
-  find("expiry", HTMLElement).classList.remove("over");
 }
 
 async function refreshTokens() {
@@ -97,9 +90,15 @@ async function refreshTokens() {
   refresh.focus();
   say(
     isSuccess(answer)
-      ? `Refreshed: the new access token is good for ${held.lifetime === null ? "nobody knows how long" : inWords(left)}.`
+      ? `Refreshed: ${goodFor()}.`
       : `The refresh failed: ${statusOf(answer)}.`,
   );
+}
+
+function goodFor() {
+  return held?.lifetime === null
+    ? "no expiry came"
+    : `the new access token is good for ${inWords(left)}`;
 }
 
 /** Forgets them, and takes them off the page. */

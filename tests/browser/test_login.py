@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
+from simulator.pkce import challenge_of
 from tests.browser import chromium
 from tests.browser.conftest import Open, Picture
 from tests.browser.trying import (
@@ -106,6 +107,17 @@ def test_tokens_are_shortened_and_the_sealed_one_is_marked(trying: Page, flow: s
     expect(copy).to_have_count(1)
 
 
+def test_short_tokens_are_shortened_too(trying: Page, accounts: Simulator) -> None:
+    body = '{"access_token": "a-short-access-token", "id_token": "a-short-id-token"}'
+    json_type = "application/json"
+    accounts.befall({"kind": "status", "status": 200, "content_type": json_type, "body": body})
+    answer = log_in(trying)
+    tokens = region(trying, "Tokens")
+    expect(tokens).to_contain_text("a-sho…token")
+    shown = tokens.inner_text()
+    assert [token for token in tokens_of(answer) if token in shown] == []
+
+
 @in_both_flows
 def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     retrieved = log_in(trying, flow)
@@ -121,56 +133,24 @@ def test_nothing_secret_outlives_the_login(trying: Page, flow: str) -> None:
     assert trying.context.cookies() == []
 
 
-def test_each_login_has_a_state_and_a_challenge_of_its_own(trying: Page, service: Service) -> None:
-    seen: dict[str, set[str]] = {"state": set(), "code_challenge": set()}
-    for _ in range(2):
-        go_to_login(trying)
-        query = parse_qs(urlsplit(trying.url).query)
-        for name, values in seen.items():
-            assert re.fullmatch(r"[\w-]{43}", query[name][0])
-            values.add(query[name][0])
-        visit(trying, service.url)
-    assert {name: len(values) for name, values in seen.items()} == {"state": 2, "code_challenge": 2}
-
-
-@pytest.mark.parametrize("expires_in", ["1e308", '"3600"', "null", "-1", "0.5", "1e12"])
-def test_a_life_that_no_clock_shows_is_told_in_words(
-    trying: Page, accounts: Simulator, expires_in: str
-) -> None:
-    tokens = f'{{"access_token": "BQ", "expires_in": {expires_in}, "refresh_token": "AQ"}}'
-    headers = [["Content-Type", "application/json"]]
-    answer: dict[str, object] = {"kind": "answer", "headers": headers, "body": tokens}
-    accounts.befall(answer, answer)
-    assert log_in(trying).status == 200
-    expect_said(trying, "You are logged in: tokens have come.")
-    expect(region(trying, "Tokens")).to_contain_text("No time came: expires_in is missing")
-    expect(region(trying, "Tokens").get_by_role("timer", name="Time to expiry")).to_have_text("–")
-    assert refresh(trying).status == 200
-    expect_said(trying, re.compile("^Refreshed: .* nobody knows how long"))
-
-
-def test_a_short_token_is_not_shown_whole_either(trying: Page, accounts: Simulator) -> None:
-    token = "BQ-a-token-that-nobody-is-to-see"
-    body = json.dumps({"access_token": token, "expires_in": 3600, "refresh_token": "AQ"})
-    headers = [["Content-Type", "application/json"]]
-    accounts.befall({"kind": "answer", "headers": headers, "body": body})
-    log_in(trying)
-    expect(region(trying, "Tokens")).to_contain_text("BQ-a-tok…s-to-see")
-    assert token not in trying.content()
-
-
-def test_an_address_of_two_slashes_or_with_a_token_behind_its_hash_is_cleaned(
-    trying: Page, service: Service
-) -> None:
-    for address in ("//try?code=c&state=s", "/try#access_token=t"):
-        trying.goto(f"{service.url}/docs")
-        trying.goto(service.url + address)
-        expect(trying.get_by_role("button", name="405 Wrong method")).to_be_attached()
-        assert trying.url == f"{service.url}/try"
-
-
 def tokens_of(answer: Response) -> list[str]:
     return [value for name, value in answer.json().items() if name.endswith("_token")]
+
+
+def traces(page: Page) -> str:
+    """Return all that a page leaves where others may read it."""
+    history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+    # NOTE: the entry of the navigation has the address that the page came by, code and all; nobody
+    # can take it out, and it is gone with the page.
+    held = page.evaluate(
+        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie,"
+        " await caches.keys(), await indexedDB.databases(), document.documentElement.outerHTML,"
+        " window.name, document.referrer,"
+        " performance.getEntries().filter(({ entryType }) => entryType !== 'navigation')]"
+    )
+    assert any("/authorize" in entry["url"] for entry in history["entries"])
+    assert any("/retrieve-tokens" in entry["name"] for entry in held[-1])
+    return json.dumps([history, held])
 
 
 def test_the_disk_keeps_nothing_of_a_login_but_the_address_in_the_history(
@@ -196,20 +176,20 @@ def files_with(text: str, directory: Path) -> set[str]:
     return {path.name.partition("_1")[0] for path in files if text.encode() in path.read_bytes()}
 
 
-def traces(page: Page) -> str:
-    """Return all that a page leaves where others may read it."""
-    history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
-    # NOTE: the entry of the navigation has the address that the page came by, code and all; nobody
-    # can take it out, and it is gone with the page.
-    held = page.evaluate(
-        "async () => [{...localStorage}, {...sessionStorage}, history.state, document.cookie, name,"
-        " await caches.keys(), await indexedDB.databases(), document.documentElement.outerHTML,"
-        " document.referrer,"
-        " performance.getEntries().filter(({ entryType }) => entryType !== 'navigation')]"
-    )
-    assert any("/authorize" in entry["url"] for entry in history["entries"])
-    assert any("/retrieve-tokens" in entry["name"] for entry in held[-1])
-    return json.dumps([history, held])
+def test_each_login_has_a_state_and_a_verifier_of_its_own(trying: Page, service: Service) -> None:
+    sent = []
+    for _ in range(2):
+        choose(trying, "PKCE")
+        go_to_login(trying)
+        query = parse_qs(urlsplit(trying.url).query)
+        trying.goto(f"{service.url}/docs")
+        [kept] = trying.evaluate("Object.values(sessionStorage)")
+        verifier = json.loads(kept)["verifier"]
+        assert query["code_challenge"] == [challenge_of(verifier)]
+        sent += [query["state"][0], verifier]
+        visit(trying, service.url)
+    assert len(set(sent)) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", text) for text in sent), sent
 
 
 def test_between_login_and_answer_only_what_is_needed_is_put_aside(
@@ -307,6 +287,24 @@ def test_the_time_left_is_counted_down_and_said_now_and_then(page: Page, service
     expect(timer).to_have_text("1:00:00")
 
 
+@pytest.mark.parametrize(
+    "expires_in", ["1e308", '"3600"', "null", "-1", "0.5", "31622401", "[3600]", "1e999"]
+)
+def test_an_expiry_that_is_none_is_not_counted_down(
+    trying: Page, accounts: Simulator, expires_in: str
+) -> None:
+    told = {"kind": "status", "status": 200, "content_type": "application/json"}
+    body = f'{{"access_token": "any", "refresh_token": "one", "expires_in": {expires_in}}}'
+    accounts.befall({**told, "body": body}, {**told, "body": body})
+    assert log_in(trying).status == 200
+    expect_said(trying, "You are logged in: tokens have come.")
+    tokens = region(trying, "Tokens")
+    expect(tokens.get_by_text("No expiry came")).to_be_visible()
+    expect(tokens.get_by_role("timer")).to_be_hidden()
+    assert refresh(trying).status == 200
+    expect_said(trying, "Refreshed: no expiry came.")
+
+
 def test_who_says_no_comes_back_to_that_in_words(trying: Page, service: Service) -> None:
     go_to_login(trying)
     trying.get_by_role("button", name="Cancel").click()
@@ -329,14 +327,27 @@ def test_a_code_with_another_state_is_thrown_away(
     assert accounts.requests() == []
 
 
+@pytest.mark.parametrize("path", ["/try", "//try", "/try/"])
 @pytest.mark.parametrize("query", ["code=any", "code=any&state=", "error=access_denied"])
 def test_an_answer_without_a_login_is_thrown_away(
-    page: Page, service: Service, accounts: Simulator, query: str
+    page: Page, service: Service, accounts: Simulator, path: str, query: str
 ) -> None:
-    page.goto(f"{service.url}/try?{query}")
+    page.goto(f"{service.url}{path}?{query}")
     expect(region(page, "Log in").get_by_text("so it was thrown away")).to_be_visible()
     expect(page).to_have_url(f"{service.url}/try")
     assert accounts.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("came", "left"),
+    [("#access_token=any", ""), ("?code=any#access_token=any", ""), ("#errors", "#errors")],
+)
+def test_a_fragment_that_is_no_step_is_taken_out_of_the_address(
+    page: Page, service: Service, came: str, left: str
+) -> None:
+    page.goto(f"{service.url}/try{came}")
+    expect(page.get_by_role("button", name="405 Wrong method")).to_be_attached()
+    expect(page).to_have_url(f"{service.url}/try{left}")
 
 
 def test_a_refresh_that_fails_says_why_and_keeps_the_tokens(

@@ -142,7 +142,29 @@ def test_a_code_that_nobody_knows_is_explained_by_its_status(modules: Page, code
     ],
 )
 def test_a_long_text_is_shortened(modules: Page, text: str, shown: str) -> None:
-    assert call(modules, "shortened", "shortened", text) == shown
+    assert call(modules, "shortened", "abridged", "scope", text) == shown
+
+
+@pytest.mark.parametrize("name", ["access_token", "refresh_token", "id_token", "Some_Token"])
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        ("", ""),
+        ("abc", "…"),
+        ("a" * 10 + "b" * 10, "aaaaa…bbbbb"),
+        ("a" * 20 + "b" * 20, "aaaaaaaaaa…bbbbbbbbbb"),
+        ("a" * 200 + "b" * 200, "aaaaaaaaaa…bbbbbbbbbb"),
+    ],
+)
+def test_of_a_token_never_more_than_half_is_shown(
+    modules: Page, name: str, token: str, shown: str
+) -> None:
+    assert call(modules, "shortened", "abridged", name, token) == shown
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 3600, 366 * 24 * 3600])
+def test_whole_seconds_up_to_a_year_are_a_lifetime(modules: Page, seconds: int) -> None:
+    assert call(modules, "countdown", "lifetimeOf", seconds) == seconds
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ _NOT_FROM_A_HOST = frozenset({"about", "blob", "data"})
 class Watch:
     """Holds contexts to this: no word on the console, and no request but to `origins`.
 
-    Nor an uncaught exception, nor a violation of a policy. Words count whatever their level, for
-    what a page logs by the way may be a token. A test that provokes one announces it. Requests are
-    heard of, not routed: that would switch the cache off, and not see redirects. They come to
-    nothing anyway, for Chromium has no address of anybody else.
+    Chromium's own words there count, violations of a policy and uncaught exceptions, too. A test
+    that provokes one announces it. Requests are heard of, not routed: that would switch the cache
+    off, and not see redirects. They come to nothing anyway, for Chromium has no address of anybody
+    else.
     """
 
     def __init__(self, *origins: str) -> None:
