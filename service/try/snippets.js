@@ -456,25 +456,25 @@ ${pkce ? "    code_verifier: verifier,\n" : ""}    redirect_uri: REDIRECT_URI,
 
 /** @param {Told} told */
 function typescriptRefresh(told) {
-  return `${TYPESCRIPT_POST}
-/** Keep the answer's refresh token in place of the old one, if it has one. */
+  return `/** Keep the answer's refresh token in place of the old one, if it has one. */
 export function refreshTokens(refreshToken: string): Promise<Tokens> {
   return post(${quoted(urlOf(told, "refresh"))}, {
     refresh_token: refreshToken,
   });
 }
-`;
+
+${TYPESCRIPT_POST}`;
 }
 
 /** @param {Told} told */
 function typescriptClient(told) {
-  return `${TYPESCRIPT_POST}
-export function retrieveAppToken(): Promise<Tokens> {
+  return `export function retrieveAppToken(): Promise<Tokens> {
   return post(${quoted(clientUrl(told))}, {
     grant_type: "client_credentials",
   });
 }
-`;
+
+${TYPESCRIPT_POST}`;
 }
 
 /** @type {Record<Language, Partial<Record<Step, (told: Told) => string>>>} */

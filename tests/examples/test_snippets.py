@@ -72,6 +72,15 @@ def assert_refreshed(first: Tokens, second: Tokens, flow: Flow) -> None:
     assert ("refresh_token" in second) == (flow == "pkce")
 
 
+@pytest.mark.parametrize("language", ["kotlin", "typescript"])
+@pytest.mark.parametrize("step", ["refresh", "client"])
+def test_the_servers_url_comes_before_how_a_form_is_posted(language: str, step: str) -> None:
+    """Who looks for it sees it without scrolling."""
+    lines = text(SPOTIFY, language, step, "pkce")
+    posting = {"kotlin": "fun post(", "typescript": "function post("}[language]
+    assert lines.index("https://swap.example.com/") < lines.index(posting)
+
+
 # curl --------------------------------------------------------------------------------------------
 
 
