@@ -1,10 +1,11 @@
 """The service on a real socket, in a thread of the test process, so that its coverage is seen."""
 
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from service import settings as service_settings
 from service.app import App
@@ -29,9 +30,11 @@ def environment(token_url: str, **changes: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
+    """Return a port that is free, below those that a system hands out: nobody gets it meanwhile."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextmanager
