@@ -119,14 +119,7 @@ def test_serve_serves_as_no_command_does(simulator_url: str) -> None:
     with subprocess.Popen(
         [*COMMAND, "serve"], env=plain(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        try:
-            while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.terminate()
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
+        assert_serves_and_stops(process, port)
 
 
 def test_it_serves_and_stops_with_its_standard_streams_closed(simulator_url: str) -> None:
@@ -134,14 +127,18 @@ def test_it_serves_and_stops_with_its_standard_streams_closed(simulator_url: str
     environ = environment(f"{simulator_url}/api/token", PORT=port)
     line = f"exec {sys.executable} -m service <&- >&- 2>&-"
     with subprocess.Popen(["/bin/bash", "-c", line], env=plain(environ)) as process:
-        try:
-            while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.terminate()
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
+        assert_serves_and_stops(process, port)
+
+
+def assert_serves_and_stops(process: subprocess.Popen[bytes], port: str) -> None:
+    try:
+        while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"]], ids=str)
