@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests import simulating
 from tests.browser import chromium
 from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
@@ -21,6 +22,8 @@ Picture = Callable[[str], None]
 StartService = Callable[..., Service]
 StartSimulator = Callable[[dict[str, str]], Simulator]
 _failed = pytest.StashKey[bool]()
+
+simulator_process, accounts = simulating.simulator_process, simulating.simulator
 
 
 def pytest_configure() -> None:
@@ -43,19 +46,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def browser() -> Iterator[Browser]:
     with chromium.running() as browser:
         yield browser
-
-
-@pytest.fixture(scope="session")
-def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def accounts(simulator_process: Simulator) -> Simulator:
-    """Return a simulator that is as it was at its start."""
-    simulator_process.reset()
-    return simulator_process
 
 
 @pytest.fixture(scope="session")
