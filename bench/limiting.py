@@ -16,7 +16,7 @@ from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
-from service import limiting, settings
+from service import rate_limit, settings
 from service.metrics import Metrics
 
 CREDENTIALS = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
@@ -24,9 +24,9 @@ WIDE, NARROW = "1000000/minute", "5/minute"
 AT_ONCE = 64
 
 
-def limiter(**environ: str) -> limiting.Limiter:
+def limiter(**environ: str) -> rate_limit.Limiter:
     """Return a limiter with these settings."""
-    return limiting.Limiter(settings.load(CREDENTIALS | environ), Metrics("bench"))
+    return rate_limit.Limiter(settings.load(CREDENTIALS | environ), Metrics("bench"))
 
 
 def scopes(clients: int) -> Iterator[dict[str, Any]]:

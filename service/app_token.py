@@ -1,83 +1,78 @@
-"""The app's own token (RFC 6749, section 4.4): fetched once, handed to all, renewed before it ends.
+"""The app access token (RFC 6749, section 4.4): fetched once, shared by all, renewed in time.
 
     left of its life    a request gets
-    more than 5 min     the token
-    5 min to 60 s       the token; one request starts to fetch the next, in the background
-    less, or none       what a fetch brings, together with all who wait for it
+    more than 5 min     the cached token
+    5 min to 60 s       the cached token; one request starts to fetch the next in the background
+    less, or none       the result of a fetch, which all waiting requests share
 
-A fetch that fails is told to those who wait, and nothing of it is kept. Nobody gets a token with
-less than 60 s left, unless that is what Spotify answers: such a token, and one that doesn't say
-how long it lasts, is passed on and not kept. One that says more than an hour is passed on as it is,
-and kept for an hour.
+A fetch that fails goes to the requests that wait, and is not cached. Tokens with less than 60 s
+left, or without `expires_in`, are forwarded but not cached. A token that claims to last more than
+an hour is forwarded unchanged and cached for an hour.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from service import answers, logs
-from service.answers import CACHED, SHARED, Answer, Upstream
-from service.coalescing import SingleFlight
+from service import logs
 from service.errors import ServiceError
-from service.flows import Exchanged, Grant
+from service.grants import Flow, TokenRequest
 from service.logs import log
+from service.responses import Reuse, TokenResponse, members, whole_seconds
+from service.singleflight import SingleFlight
+from service.upstream import TokenEndpoint
 
 LEAST_SECONDS: Final = 60
-"""What is left at least of a token that is handed out from here."""
+"""A cached token has at least this much of its life left."""
 MOST_SECONDS: Final = 3600
-"""How long a token is believed to last that says more; Spotify's last for so long."""
+"""How long a token is cached at most; Spotify's last an hour."""
 RENEWAL_SECONDS: Final = 300
 """How long before its end a token is renewed; never before half of its life."""
 RENEWAL_PAUSE: Final = 10
-"""Seconds after a renewal that failed until the next one is tried."""
+"""Seconds after a failed renewal until the next one."""
 FRESH_SECONDS: Final = 1
-"""How old what a client gets may be that wants nothing cached."""
+"""The age up to which a token counts as fresh for a client that sends `no-cache`."""
 
 _FETCH: Final = "fetch"
 
 
 class AppToken:
-    """The token that `exchange` gets from Spotify, kept for as long as it is good.
-
-    `clock` is monotonic.
-    """
+    """Forwards requests to `endpoint`, but caches the app access token. `clock` is monotonic."""
 
     def __init__(
-        self,
-        exchange: Callable[[Grant], Awaitable[Exchanged]],
-        clock: Callable[[], float] = time.monotonic,
+        self, endpoint: TokenEndpoint, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._exchange = exchange
+        self._endpoint = endpoint
         self._clock = clock
-        self._fetches = SingleFlight[Exchanged]()
+        self._fetches = SingleFlight[TokenResponse]()
         self._fetched_at = -math.inf
         self._token: _Token | None = None
-        # The loop itself holds tasks by weak references only.
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None  # the loop holds tasks weakly
         self._no_renewal_before = -math.inf
 
-    async def exchange(self, grant: Grant, *, fresh: bool = False) -> Exchanged:
-        """Return the answer to `grant`, which is the same for all.
+    async def fetch(self, request: TokenRequest) -> TokenResponse:
+        """Return Spotify's response to `request`, from the cache if it is for the app token.
 
-        With `fresh` a token is fetched anew, but not twice within FRESH_SECONDS: whoever comes
-        meanwhile gets that one.
+        A `fresh` request is fetched again, but not twice within FRESH_SECONDS.
         """
+        if request.flow is not Flow.CLIENT_CREDENTIALS:
+            return await self._endpoint.fetch(request)
         now = self._clock()
         token = self._token
-        if token is None or not token.is_good(now) or (fresh and not self._is_fresh(now)):
-            return await self._fetched(grant)
+        if token is None or not token.is_good(now) or (request.fresh and not self._is_fresh(now)):
+            return await self._join(request)
         if now >= token.renewal:
-            self._renew(grant, now)
-        return token.answer(now)
+            self._renew(request, now)
+        return token.response(now)
 
     async def aclose(self) -> None:
-        """End the fetch and the renewal that are under way."""
+        """Cancel the fetch and the renewal in flight."""
         await self._fetches.aclose()
         if self._renewal is not None:
             self._renewal.cancel()
@@ -85,83 +80,84 @@ class AppToken:
 
     def _is_fresh(self, now: float) -> bool:
         is_recent = now - self._fetched_at < FRESH_SECONDS
-        return is_recent and not self._fetches.is_under_way(_FETCH)
+        return is_recent and not self._fetches.is_in_flight(_FETCH)
 
-    async def _fetched(self, grant: Grant) -> Exchanged:
-        """Return what Spotify answers, with all others who wait for it now."""
-        fetched, joined = await self._fetches.join(_FETCH, partial(self._fetch, grant))
-        if not joined:
-            return fetched
-        upstream, answer = fetched
-        return upstream._replace(spared=SHARED), answer
+    async def _join(self, request: TokenRequest) -> TokenResponse:
+        """Return the result of the fetch in flight, or of a new one."""
+        response, joined = await self._fetches.join(_FETCH, partial(self._fetch, request))
+        return response._replace(reused=Reuse.SHARED) if joined else response
 
-    async def _fetch(self, grant: Grant) -> Exchanged:
-        # Spotify's count begins after this, so that a token never lasts shorter than we say.
+    async def _fetch(self, request: TokenRequest) -> TokenResponse:
+        # Spotify starts to count later, so that a token never lasts shorter than we say.
         self._fetched_at = now = self._clock()
-        upstream, answer = await self._exchange(grant)
-        if answers.is_success(upstream.status):
-            self._token = _token(upstream, answer, now)
-        return upstream, answer
+        response = await self._endpoint.fetch(request)
+        if response.is_success:
+            self._token = _cacheable(response, now)
+        return response
 
-    def _renew(self, grant: Grant, now: float) -> None:
-        """Fetch the next token in the background, unless that is under way or failed just now."""
-        under_way = self._renewal is not None and not self._renewal.done()
-        if under_way or now < self._no_renewal_before:
+    def _renew(self, request: TokenRequest, now: float) -> None:
+        """Fetch the next token in the background, unless that is in flight or has just failed."""
+        in_flight = self._renewal is not None and not self._renewal.done()
+        if in_flight or now < self._no_renewal_before:
             return
-        # A context of its own: it is nobody's request, in no trace and no line of the log.
-        self._renewal = asyncio.create_task(self._renewed(grant), context=Context())
+        # An empty context: the renewal belongs to no request's trace or log lines.
+        self._renewal = asyncio.create_task(self._run_renewal(request), context=Context())
 
-    async def _renewed(self, grant: Grant) -> None:
+    async def _run_renewal(self, request: TokenRequest) -> None:
         try:
-            upstream, _ = await self._fetched(grant)
+            response = await self._join(request)
         except ServiceError as error:
-            self._not_renewed(reason=error.reason)
-        except Exception as error:  # noqa: BLE001 - a defect; nobody else would tell it
-            self._not_renewed(**logs.exception(error))
+            self._renewal_failed(reason=error.reason)
+        except Exception as error:  # noqa: BLE001 - a defect, which no request would report
+            self._renewal_failed(**logs.exception(error))
         else:
-            if not answers.is_success(upstream.status):
-                self._not_renewed(status=upstream.status, error=answers.error_code(upstream))
+            if not response.is_success:
+                self._renewal_failed(status=response.status, error=response.error_code)
 
-    def _not_renewed(self, **details: object) -> None:
+    def _renewal_failed(self, **details: object) -> None:
         self._no_renewal_before = self._clock() + RENEWAL_PAUSE
         log.warning("app_token.not_renewed", **details)
 
 
 class _Token:
-    """A token that lasts until `ends`; its answer is written once for each second of that."""
+    """A token that lasts until `ends`; its response is written once a second at most."""
 
     def __init__(
-        self, exchanged: Exchanged, members: dict[str, msgspec.Raw], ends: float, renewal: float
+        self,
+        response: TokenResponse,
+        fields: dict[str, msgspec.Raw],
+        ends: float,
+        renewal: float,
     ) -> None:
         self.renewal = renewal
         self._ends = ends
-        self._members = members
-        self._left = 0
-        self._answer = exchanged
+        self._fields = fields
+        self._left = -1
+        self._response = response
 
     def is_good(self, now: float) -> bool:
         return self._ends - now >= LEAST_SECONDS
 
-    def answer(self, now: float) -> Exchanged:
+    def response(self, now: float) -> TokenResponse:
+        """Return the response with the seconds that are left as `expires_in`."""
         if (left := int(self._ends - now)) != self._left:
             self._left = left
-            self._members["expires_in"] = msgspec.Raw(b"%d" % left)
-            upstream, answer = self._answer
-            self._answer = upstream, answer._replace(body=msgspec.json.encode(self._members))
-        return self._answer
+            self._fields["expires_in"] = msgspec.Raw(b"%d" % left)
+            self._response = self._response._replace(body=msgspec.json.encode(self._fields))
+        return self._response
 
 
-def _token(upstream: Upstream, answer: Answer, now: float) -> _Token | None:
-    """Return the token in a success; None if it is not one to keep.
+def _cacheable(response: TokenResponse, now: float) -> _Token | None:
+    """Return the token in a success; None if it must not be cached.
 
-    NOTE: an answer with a refresh token, which this grant never has (RFC 6749, section 4.4.3), is
-    not kept: nobody shall get another's.
+    NOTE: a response with a refresh token, which this grant never has (RFC 6749, section 4.4.3), is
+    not cached: it would belong to one user.
     """
-    members = answers.members(answer)
-    told = answers.whole_seconds(members.get("expires_in", msgspec.Raw()))
-    if told is None or told < LEAST_SECONDS or "refresh_token" in members:
+    fields = members(response.body)
+    expires_in = whole_seconds(fields.get("expires_in"))
+    if expires_in is None or expires_in < LEAST_SECONDS or "refresh_token" in fields:
         return None
-    lasts = min(told, MOST_SECONDS)
-    cached = upstream._replace(spared=CACHED), answer
+    lasts = min(expires_in, MOST_SECONDS)
+    cached = response._replace(reused=Reuse.CACHED)
     renewal = now + lasts - min(RENEWAL_SECONDS, lasts / 2)
-    return _Token(cached, members, now + lasts, renewal)
+    return _Token(cached, fields, now + lasts, renewal)

@@ -1,77 +1,87 @@
-"""When Spotify says 429 with Retry-After, nothing of that kind is asked until it is over.
+"""Back-off: after a 429 with Retry-After, no call of that flow is made until the pause is over.
 
 RFC 6585, section 4, and RFC 9110, section 10.2.3. Each flow counts by itself. The 429 that begins
-it goes to its client as it is; the next ones get ours, with what remains.
+the pause is forwarded to its client; later requests get a local 429 with the seconds that remain.
 """
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-from service.answers import Headers, Upstream
 from service.errors import Throttled
-from service.flows import Grant
+from service.grants import Flow, TokenRequest
 from service.logs import log
+from service.responses import Headers, TokenResponse
+from service.upstream import TokenEndpoint
 
 LONGEST: Final = 300
-"""Seconds; a longer Retry-After is cut down to it."""
+"""Seconds after which Spotify is called again, however long its Retry-After is."""
+
+
+class _Pause(NamedTuple):
+    """When Spotify is called again, and when the pause that it asked for is over."""
+
+    ends: float
+    until: float
 
 
 class Backoff:
-    """Asks through `ask`, unless Spotify wants no calls of this flow for now.
+    """Forwards requests to `endpoint` unless Spotify asked for a pause of their flow.
 
-    `clock` is monotonic, `now` is seconds since the epoch, which a Retry-After with a date needs.
+    `clock` is monotonic, `now` is seconds since the epoch, for a Retry-After with a date.
     """
 
     def __init__(
         self,
-        ask: Callable[[Grant], Awaitable[Upstream]],
+        endpoint: TokenEndpoint,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._ask = ask
+        self._endpoint = endpoint
         self._clock = clock
         self._now = now
-        self._ends: dict[str, float] = {}
+        self._pauses: dict[Flow, _Pause] = {}
 
-    async def ask(self, grant: Grant) -> Upstream:
-        """Return Spotify's answer to `grant`, or raise Throttled."""
-        if (left := self.seconds_left(grant.flow)) > 0:
-            raise Throttled(math.ceil(left))
-        upstream = await self._ask(grant)
-        if upstream.status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._heed(grant.flow, upstream.headers)
-        return upstream
+    async def fetch(self, request: TokenRequest) -> TokenResponse:
+        """Return Spotify's response to `request`, or raise Throttled."""
+        pause, now = self._pauses.get(request.flow), self._clock()
+        if pause is not None and now < pause.ends:
+            raise Throttled(math.ceil(pause.until - now))
+        response = await self._endpoint.fetch(request)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._pause(request.flow, response.headers)
+        return response
 
-    def seconds_left(self, flow: str) -> float:
-        """Return for how long Spotify wants no calls of `flow`; 0 if it takes them."""
-        ends = self._ends.get(flow)
-        return 0.0 if ends is None else max(0.0, ends - self._clock())
+    def seconds_left(self, flow: Flow) -> float:
+        """Return the seconds until `flow` is called again; 0 if it is now."""
+        pause = self._pauses.get(flow)
+        return 0.0 if pause is None else max(0.0, pause.ends - self._clock())
 
-    def _heed(self, flow: str, headers: Headers) -> None:
-        """Wait as long as the answer says; calls that were under way may only prolong that."""
-        seconds = min(retry_after(headers, self._now()) or 0, LONGEST)
+    def _pause(self, flow: Flow, headers: Headers) -> None:
+        """Pause for as long as Retry-After says; a response to an earlier call may only prolong."""
+        seconds = max(0.0, retry_after(headers, self._now()) or 0)
         left = self.seconds_left(flow)
-        if seconds <= left:
+        if min(seconds, LONGEST) <= left:
             return
-        self._ends[flow] = self._clock() + seconds
+        now = self._clock()
+        self._pauses[flow] = _Pause(ends=now + min(seconds, LONGEST), until=now + seconds)
         if not left:
             log.warning("upstream.throttled", flow=flow, seconds=math.ceil(seconds))
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
-    """Return the seconds that Retry-After asks for; None if there is none that can be read.
+    """Return the seconds of Retry-After; None if it is missing or invalid.
 
-    A date counts from the answer's own Date, if it has one: clocks may differ.
+    A date counts from the response's own Date, if it has one: clocks may differ.
     """
     fields = {name.lower(): value.strip() for name, value in reversed(headers)}
     value = fields.get(b"retry-after", b"")
     if value.isdigit():
-        return int(value.lstrip(b"0")[:9] or b"0")  # longer ones are too long anyway
+        return int(value.lstrip(b"0")[:9] or b"0")  # nine digits are 30 years
     until = _timestamp(value)
     if until is None:
         return None
@@ -80,7 +90,7 @@ def retry_after(headers: Headers, now: float) -> float | None:
 
 
 def _timestamp(date: bytes) -> float | None:
-    """Read an HTTP-date in any of its three forms (RFC 9110, section 5.6.7)."""
+    """Return an HTTP-date in any of its three forms as seconds (RFC 9110, section 5.6.7)."""
     try:
         moment = parsedate_to_datetime(date.decode("ascii"))
     except (ValueError, IndexError, OverflowError):

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.answers import Headers
-from service.asgi import Message
+Headers = list
+Message = dict
 
 _CLOSE: Final = (b"connection", b"close")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

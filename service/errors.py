@@ -1,68 +1,87 @@
-"""What we answer when we refuse or fail, and nothing of what the client sent.
+"""Local errors: every error response of this service that is not forwarded from Spotify.
 
-    ServiceError                      status, reason, extra headers
+    ServiceError                      status, reason, headers, log event, metric outcome
     ├── MissingField             400  a required field is missing, empty or not a string
     ├── InvalidField             400  a field is repeated, or not UTF-8
-    ├── MalformedBody            400  the body isn't what its media type says
+    ├── MalformedBody            400  the body is not what its media type says
     ├── MissingRedirectURI       400  neither in the body nor in REDIRECT_URI
     ├── RedirectURINotAllowed    400  not one of ALLOWED_REDIRECT_URIS
-    ├── UndecryptableToken       400  a refresh token that doesn't open, whatever is wrong with it
+    ├── UndecryptableToken       400  a refresh token that cannot be opened, whatever the cause
     ├── NotFound                 404  no such path, or a flow that is switched off
     ├── MethodNotAllowed         405  with Allow
     ├── RequestTimeout           408  the body did not arrive in time
     ├── PayloadTooLarge          413
     ├── UnsupportedMediaType     415
-    ├── TooManyRequests          429  for a while, which Retry-After tells
-    │   ├── RateLimited               a client asked too often
-    │   └── Throttled                 Spotify wants no calls of this kind
-    ├── ClientGone               499  the client left; nobody reads this
-    ├── InternalError            500  a defect of ours
-    ├── UpstreamFailed           502  Spotify could not be reached, or its answer can't be used
-    ├── Overloaded               503  too many calls to Spotify are under way
-    ├── Stopping                 503  the server finishes what is under way, and takes no more
-    └── UpstreamTimeout          504  Spotify did not answer in time
+    ├── TooManyRequests          429  with Retry-After
+    │   ├── RateLimited               the client exceeded RATE_LIMIT
+    │   └── Throttled                 Spotify asked for a pause
+    ├── ClientGone               499  the client disconnected; only the log sees this
+    ├── InternalError            500  a defect of this service
+    ├── UpstreamFailed           502  Spotify is unreachable, or its response cannot be used
+    ├── Overloaded               503  too many calls to Spotify in flight
+    ├── Stopping                 503  the server finishes what is in flight and takes no more
+    └── UpstreamTimeout          504  Spotify did not respond in time
 
-Reasons are fixed texts or name a field of ours: a reason never repeats what a client or Spotify
-sent, so that it can be logged and answered anywhere.
+`handle` turns every exception of the application into a response. Reasons are fixed strings or name
+a field of the form: a reason never repeats what a client or Spotify sent, so that it can be logged
+and sent anywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
-from msgspec import Meta
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import Scope
+
+NO_STORE: Final[Sequence[tuple[str, str]]] = (
+    ("cache-control", "no-store"),
+    ("pragma", "no-cache"),
+)
+"""On every response about tokens (RFC 6749, section 5.1)."""
+
+_STATE_KEY: Final = "error"
+
+
+class Outcome(StrEnum):
+    """How a token request ended: the metric label `outcome`."""
+
+    SUCCESS = "success"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    THROTTLED = "throttled"
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM_ERROR = "upstream_error"
+    OVERLOADED = "overloaded"
+    ABANDONED = "abandoned"
+    FAILED = "failed"
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """Our error as clients read it.
+    """The body of a local error.
 
-    `error` is the boolean: SpotifyAPI takes a string for one of Spotify's own errors.
+    `error` is the boolean, so that SpotifyAPI does not mistake it for one of Spotify's errors.
     """
 
-    reason: Annotated[str, Meta(description="Why, in a sentence of ours or the name of a status.")]
-    error: Annotated[
-        bool,
-        Meta(
-            description="The boolean, by which our errors are told from Spotify's.",
-            extra_json_schema={"const": True},
-        ),
-    ] = True
-
-    def to_json(self) -> bytes:
-        """Write the error, `error` first as the original server does."""
-        return msgspec.json.encode({"error": self.error, "reason": self.reason})
+    error: bool
+    reason: str
 
 
 class ServiceError(Exception):
-    """An answer of ours that isn't the success: `status`, `reason`, `headers`.
+    """A local error response: `status`, `reason`, `headers`.
 
-    `spared` is as answers.Upstream has it.
+    `event` is its name in the log, `outcome` its metric label. `shared` marks the copy that a
+    request gets whose upstream call was another request's.
     """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
+    event: ClassVar[str] = "request.refused"
+    outcome: ClassVar[Outcome] = Outcome.REJECTED
     reason: str = "Internal Server Error"
-    spared: str | None = None
+    shared: bool = False
 
     def __init__(self, reason: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self.reason = reason or self.reason
@@ -70,7 +89,7 @@ class ServiceError(Exception):
         super().__init__(self.reason)
 
     def copy(self) -> Self:
-        """Return the same error as if it had not been raised yet."""
+        """Return the same error without traceback and cause."""
         copy = self.__class__.__new__(self.__class__, *self.args)
         copy.__dict__.update(self.__dict__)
         return copy
@@ -86,7 +105,7 @@ class MissingField(ServiceError):
 
 
 class InvalidField(ServiceError):
-    """`field` is there, but can't be taken as `problem` says."""
+    """`field` is present but unusable, for the reason in `problem`."""
 
     status = HTTPStatus.BAD_REQUEST
 
@@ -95,7 +114,7 @@ class InvalidField(ServiceError):
 
 
 class MalformedBody(ServiceError):
-    """The body can't be read as the media type that it says it has."""
+    """The body cannot be read as its media type."""
 
     status = HTTPStatus.BAD_REQUEST
 
@@ -111,17 +130,17 @@ class MissingRedirectURI(ServiceError):
 
 
 class RedirectURINotAllowed(ServiceError):
-    """The body's redirect URI isn't one of ALLOWED_REDIRECT_URIS."""
+    """The body's redirect URI is not one of ALLOWED_REDIRECT_URIS."""
 
     status = HTTPStatus.BAD_REQUEST
     reason = "the redirect URI is not one of those that this server allows"
 
 
 class UndecryptableToken(ServiceError):
-    """The sealed refresh token doesn't open.
+    """The sealed refresh token cannot be opened.
 
-    NOTE: one reason for every cause is intentional: telling a wrong key from a wrong tag or a wrong
-    alphabet would only help somebody who forges tokens.
+    NOTE: one reason for every cause is intentional: to distinguish a wrong key, a wrong tag and a
+    wrong alphabet would only help to forge tokens.
     """
 
     status = HTTPStatus.BAD_REQUEST
@@ -136,7 +155,7 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, with other methods: `allow` lists them."""
+    """The path exists with other methods, which `allow` lists."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     reason = "Method Not Allowed"
@@ -146,7 +165,7 @@ class MethodNotAllowed(ServiceError):
 
 
 class RequestTimeout(ServiceError):
-    """The body did not arrive in time. The connection is closed after the answer."""
+    """The body did not arrive in time. The connection closes after the response."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     reason = "the body of this request did not arrive in time"
@@ -156,7 +175,7 @@ class RequestTimeout(ServiceError):
 
 
 class PayloadTooLarge(ServiceError):
-    """The body is as long as the limit, or longer."""
+    """The body is as long as the limit or longer."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     reason = "Payload Too Large"
@@ -170,7 +189,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class TooManyRequests(ServiceError):
-    """No more for now; in `seconds` it may be tried again (RFC 6585, section 4)."""
+    """Too many requests; the client may try again in `seconds` (RFC 6585, section 4)."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -179,39 +198,50 @@ class TooManyRequests(ServiceError):
 
 
 class RateLimited(TooManyRequests):
-    """A client asked too often; the body was not read."""
+    """The client exceeded RATE_LIMIT; the body was not read."""
 
+    event = "request.rate_limited"
+    outcome = Outcome.RATE_LIMITED
     reason = "too many requests; see Retry-After"
 
 
 class Throttled(TooManyRequests):
-    """Spotify answered 429 and wants no calls of this kind; none was made."""
+    """Spotify responded 429 and asked for a pause; no call was made."""
 
+    outcome = Outcome.THROTTLED
     reason = "Spotify wants fewer requests; see Retry-After"
 
 
 class ClientGone(ServiceError):
-    """The client left before its body was complete. The status is nginx's, for the log."""
+    """The client disconnected before its body was complete. The status is nginx's, for the log."""
 
     status = 499
+    event = "request.abandoned"
+    outcome = Outcome.ABANDONED
     reason = "the client left before its request was complete"
 
 
 class InternalError(ServiceError):
-    """A defect of ours; what is known about it is in the log, under the request's id."""
+    """A defect of this service; the log has its cause under the request id."""
+
+    event = "request.failed"
+    outcome = Outcome.FAILED
 
 
 class UpstreamFailed(ServiceError):
-    """Spotify could not be reached, or answered what can't be handed on."""
+    """Spotify could not be reached, or its response cannot be used."""
 
     status = HTTPStatus.BAD_GATEWAY
+    event = "upstream.failed"
+    outcome = Outcome.UPSTREAM_ERROR
     reason = "Spotify could not be reached"
 
 
 class Overloaded(ServiceError):
-    """Too many calls to Spotify are under way; this one was not made."""
+    """Too many calls to Spotify are in flight; this one was not made."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    outcome = Outcome.OVERLOADED
     reason = "too many requests are waiting for Spotify"
 
     def __init__(self) -> None:
@@ -219,9 +249,10 @@ class Overloaded(ServiceError):
 
 
 class Stopping(ServiceError):
-    """The drain is over: another replica, or the next process, takes this."""
+    """The drain is over: another replica, or the next process, takes this request."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    outcome = Outcome.OVERLOADED
     reason = "this server is stopping"
 
     def __init__(self) -> None:
@@ -229,7 +260,48 @@ class Stopping(ServiceError):
 
 
 class UpstreamTimeout(ServiceError):
-    """Spotify did not answer in time."""
+    """Spotify did not respond in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
+    event = "upstream.failed"
+    outcome = Outcome.UPSTREAM_ERROR
     reason = "Spotify did not answer in time"
+
+
+def of(scope: Scope) -> ServiceError | None:
+    """Return the local error with which the request in `scope` ended, if there was one."""
+    error: ServiceError | None = scope["state"].get(_STATE_KEY)
+    return error
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Return the response for anything that a handler, a guard or Litestar raised."""
+    local = _as_local(error)
+    request.scope["state"][_STATE_KEY] = local
+    return respond(local)
+
+
+def respond(error: ServiceError) -> Response[bytes]:
+    """Return the response for a local error."""
+    body = msgspec.json.encode(ErrorBody(error=True, reason=error.reason))
+    headers = {**dict(NO_STORE), **error.headers}
+    return Response(
+        body, status_code=error.status, headers=headers, media_type="application/json"
+    )
+
+
+def _as_local(error: Exception) -> ServiceError:
+    """Return Litestar's exceptions as local errors, and anything unforeseen as a defect."""
+    if isinstance(error, ServiceError):
+        return error
+    status = error.status_code if isinstance(error, HTTPException) else None
+    if status == HTTPStatus.NOT_FOUND:
+        return NotFound()
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(error, HTTPException):
+        allowed = (error.headers or {}).get("allow", "").split(", ")
+        return MethodNotAllowed(", ".join(sorted(allowed)))
+    if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return MalformedBody("Bad Request")
+    defect = InternalError()
+    defect.__cause__ = error
+    return defect

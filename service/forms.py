@@ -1,9 +1,9 @@
-"""What apps send: one Struct per body, and strict decoding from the three media types.
+"""Request forms: one Struct for each body, and strict decoding of the three media types.
 
-The Structs are the documentation of the bodies too. A field that none of them knows is ignored,
-with whatever it holds.
+Unknown fields are ignored, whatever they contain.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -11,107 +11,118 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from litestar import Request
 from msgspec import Meta
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from service.errors import InvalidField, MalformedBody, MissingField, UnsupportedMediaType
+from service.errors import (
+    ClientGone,
+    InvalidField,
+    MalformedBody,
+    MissingField,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 
 BODY_LIMIT = 16 * 1024
 """Bytes; a body of this length or more is refused."""
 
-Code = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        description="The authorization code that came to the redirect URI; it is good for one use.",
-        examples=["NApCCg-BkWtQ"],
-    ),
-]
-CodeVerifier = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        description="The verifier whose challenge was sent when the code was asked for.",
-        examples=["dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"],
-    ),
-]
-RedirectURI = Annotated[
-    str | None,
-    Meta(
-        description="The redirect URI with which the code was asked for. Empty counts as missing: "
-        "then the server's own REDIRECT_URI is used, if it has one.",
-        examples=["my-app://callback"],
-    ),
-]
-SealedToken = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        description="The sealed refresh token of the last answer that had one.",
-        examples=["2qP0y1pZr8WbT5mJcN3uXkVd7hLg6sEaQfRz4wYtBvIoUxCnMjKl9A"],
-    ),
-]
-Ignored = Annotated[
-    Any,
-    Meta(
-        description="Accepted with any value and ignored: the path says which grant it is.",
-    ),
-]
+AnyRequest = Request[Any, Any, Any]
+Text = Annotated[str, Meta(min_length=1)]
 
 
 class _Fields(msgspec.Struct, frozen=True):
-    """Fields that don't show what they hold."""
+    """A form whose repr shows no values."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
 
 class ClientCredentialsForm(_Fields, frozen=True):
-    """A request for the app's own access token (RFC 6749, section 4.4)."""
+    """A request for the app access token (RFC 6749, section 4.4)."""
 
-    grant_type: Ignored = None
+    grant_type: Any = None
 
 
 class AuthorizationCodeForm(_Fields, frozen=True):
-    """A code for tokens (RFC 6749, section 4.1.3)."""
+    """An authorization code (RFC 6749, section 4.1.3), with a verifier if the client used one."""
 
-    code: Code
-    redirect_uri: RedirectURI = None
-    grant_type: Ignored = None
+    code: Text
+    redirect_uri: str | None = None
+    code_verifier: str | None = None
+    grant_type: Any = None
 
 
 class PKCEAuthorizationCodeForm(_Fields, frozen=True):
-    """A code with its verifier for tokens (RFC 7636, section 4.5)."""
+    """An authorization code with its verifier (RFC 7636, section 4.5)."""
 
-    code: Code
-    code_verifier: CodeVerifier
-    redirect_uri: RedirectURI = None
-    grant_type: Ignored = None
+    code: Text
+    code_verifier: Text
+    redirect_uri: str | None = None
+    grant_type: Any = None
 
 
 class RefreshForm(_Fields, frozen=True):
-    """A sealed refresh token for a new access token (RFC 6749, section 6)."""
+    """A sealed refresh token (RFC 6749, section 6)."""
 
-    refresh_token: SealedToken
-    grant_type: Ignored = None
+    refresh_token: Text
+    grant_type: Any = None
 
 
 class PKCERefreshForm(_Fields, frozen=True):
-    """A sealed refresh token that was retrieved with PKCE, for new tokens (RFC 6749, section 6)."""
+    """A sealed refresh token that was retrieved with PKCE (RFC 6749, section 6)."""
 
-    refresh_token: SealedToken
-    grant_type: Ignored = None
-    method: Ignored = None
+    refresh_token: Text
+    grant_type: Any = None
+    method: Any = None
 
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
 
-def decode(content_type: str, body: bytes, form: type[Form]) -> Form:
-    """Read `body` as `content_type` says into `form`.
+async def read_form(request: AnyRequest, form: type[Form], *, seconds: float) -> Form:
+    """Read the body of `request` into `form`, within `seconds`.
 
-    Raises UnsupportedMediaType, MalformedBody, InvalidField (a field repeated, or not UTF-8) or
-    MissingField (missing, empty or not a string). `body` is under BODY_LIMIT.
+    Requests that the headers alone rule out are refused before the body is read. Raises
+    UnsupportedMediaType, PayloadTooLarge, RequestTimeout, ClientGone, and what `decode` raises.
+    """
+    headers = request.headers
+    content_types = headers.getall("content-type", [])
+    if len(content_types) > 1:
+        raise MalformedBody("The Content-Type is repeated.")
+    content_type = content_types[0] if content_types else ""
+    if not is_supported(content_type) or "content-encoding" in headers:
+        raise UnsupportedMediaType
+    if (length := headers.get("content-length", "")).isdigit() and int(length) >= BODY_LIMIT:
+        raise PayloadTooLarge
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read_body(request)
+    except TimeoutError:
+        raise RequestTimeout from None
+    return decode(content_type, body, form)
+
+
+async def _read_body(request: AnyRequest) -> bytes:
+    """Read a body, no further than BODY_LIMIT."""
+    body = b""
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body += message["body"]
+        if len(body) >= BODY_LIMIT:
+            raise PayloadTooLarge
+        if not message["more_body"]:
+            return body
+
+
+def decode(content_type: str, body: bytes, form: type[Form]) -> Form:
+    """Decode `body`, of media type `content_type`, into `form`.
+
+    Raises UnsupportedMediaType, MalformedBody, InvalidField (a field is repeated, or not UTF-8) or
+    MissingField (missing, empty or not a string). `body` is shorter than BODY_LIMIT.
     """
     fields: dict[str, object] = {}
     for name, value in _pairs(content_type, body):
@@ -133,12 +144,12 @@ def media_type(content_type: str) -> str:
 
 
 def is_supported(content_type: str) -> bool:
-    """Tell whether a body of this type can be decoded at all."""
+    """Return whether the media type is supported."""
     return media_type(content_type) in _PARSERS
 
 
 def _text(name: str, value: object) -> object:
-    """Decode a text value strictly; what isn't text (JSON's numbers, files) stays as it is."""
+    """Decode a string strictly; other values (JSON's numbers, files) stay as they are."""
     try:
         if isinstance(value, bytes):
             return value.decode()
@@ -150,12 +161,17 @@ def _text(name: str, value: object) -> object:
 
 
 def _raise_missing(fields: dict[str, object], form: type[msgspec.Struct]) -> NoReturn:
-    """Name the first field that keeps `fields` from being a `form`."""
+    """Raise MissingField for the first field that does not fit `form`."""
     for field in msgspec.structs.fields(form):
         value = fields.get(field.encode_name)
         if field.required and not (isinstance(value, str) and value):
             raise MissingField(field.encode_name)
-    raise MissingField("redirect_uri")
+    optional = (name for name in ("redirect_uri", "code_verifier") if name in fields)
+    raise MissingField(next(name for name in optional if not _is_optional_text(fields[name])))
+
+
+def _is_optional_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
 
 
 def _pairs(content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
@@ -168,7 +184,7 @@ def _pairs(content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
 def _urlencoded(_content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
     """Split as the WHATWG URL standard does (section 5.1), leaving the values as bytes.
 
-    The standard library's parse_qsl decodes before the field is known, and so can't name it.
+    NOTE: not parse_qsl(), which decodes before the name of the field is known.
     """
     unquote = unquote_to_bytes if b"%" in body else bytes
     for pair in body.replace(b"+", b" ").split(b"&"):
@@ -183,12 +199,12 @@ class _Members(tuple[tuple[str, object], ...]):
 
 
 def _number(_digits: str) -> int:
-    """Leave a number unread: no field of ours is one, and Python refuses very long ones."""
+    """Ignore a number: no field is one, and Python refuses very long ones."""
     return 0
 
 
 def _json(_content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
-    # surrogateescape carries bytes that aren't UTF-8 to _text(), which knows their field.
+    # surrogateescape carries bytes that are not UTF-8 to _text(), which knows their field.
     text = body.decode(errors="surrogateescape")
     try:
         members = json.loads(text, object_pairs_hook=_Members, parse_int=_number)
@@ -202,7 +218,7 @@ def _json(_content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
 
 
 def _multipart(content_type: str, body: bytes) -> Iterator[tuple[str, object]]:
-    """Read text fields (RFC 7578). A file is no text, under whatever name it comes."""
+    """Read text fields (RFC 7578); files are rejected, under whatever name."""
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     content = bytearray()
     segment: MultipartSegment | None = None
@@ -225,4 +241,4 @@ _PARSERS = {
     "multipart/form-data": _multipart,
 }
 MEDIA_TYPES = tuple(_PARSERS)
-"""Those of the bodies that can be decoded."""
+"""The supported media types of bodies."""

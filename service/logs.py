@@ -28,6 +28,7 @@ from structlog.typing import EventDict
 from service import console
 from service.settings import LOG_LEVELS, Settings
 
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 _LEVEL_NAMES: Final = sorted(((number, name) for name, number in LOG_LEVELS.items()), reverse=True)
 
 
@@ -62,6 +63,9 @@ class Logger(structlog.BoundLoggerBase):
         if LOG_LEVELS[level] >= self.threshold:
             self._logger.msg(_render(level, event, fields))
 
+    def log(self, level: int, event: str, **fields: object) -> None:
+        self.emit(_level_name(level), event, **fields)
+
     def debug(self, event: str, **fields: object) -> None:
         """Write a line at debug."""
         self.emit("debug", event, **fields)
@@ -92,14 +96,13 @@ class _Stdout:
 
 
 def _render(level: str, event: str, fields: dict[str, object]) -> bytes:
-    request = current.get()
     seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
     line = {
         "timestamp": f"{_second(seconds)}.{milliseconds:03}Z",
         "level": level,
         "event": event,
         **fields,
-        **(request.correlation() if request is not None else {}),
+        **structlog.contextvars.get_contextvars(),
     }
     return Logger.write(line)
 

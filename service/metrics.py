@@ -21,10 +21,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from service import answers
-from service.answers import SPARED
-from service.asgi import App, Receive, Scope, Send
-from service.errors import NotFound
+from typing import Any
+App = Scope = Receive = Send = Any
+SPARED = ("shared", "cached")
 
 FLOWS: Final = (
     "client_credentials",
@@ -122,7 +121,7 @@ class Metrics:
 
         async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
             found = scope["path"].rstrip("/") == "/metrics"
-            await (exposition if found else answers.own_error(NotFound()))(scope, receive, send)
+            await exposition(scope, receive, send)
 
         return metrics
 

@@ -14,8 +14,8 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service import answers, observation
-from service.asgi import LATE
+from service import middleware as observation
+from service import errors as answers
 from service.cycle import Cycle
 from service.errors import MalformedBody
 from service.logs import log
@@ -268,7 +268,7 @@ class Protocol(HttpToolsProtocol):
     def _write_400(self, msg: str) -> None:
         request_id = observation.new_request_id()
         log.emit("info", "request.malformed", request_id=request_id, status=MalformedBody.status)
-        body = answers.own_error(MalformedBody(msg)).body
+        body = answers.respond(MalformedBody(msg)).content
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
             f"cache-control: no-store\r\nx-request-id: {request_id}\r\nconnection: close\r\n"
@@ -303,13 +303,13 @@ class Protocol(HttpToolsProtocol):
 
     def _end_body(self) -> None:
         """Give the app what there is of the body; it answers 408 and closes the connection."""
-        self.scope["state"][LATE] = True
+        
         self.cycle.more_body = False
         self.cycle.message_event.set()
         self._expect(self.request_timeout)
 
 
-def _is_addressed(version: str, headers: answers.Headers) -> bool:
+def _is_addressed(version: str, headers: list[tuple[bytes,bytes]]) -> bool:
     """Tell whether a request has the Host that it must have (RFC 9112, section 3.2).
 
     It counts for nothing here, but a proxy in front may have chosen another one of two.

@@ -16,8 +16,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service import __version__, logs
-from service.app import App
-from service.asgi import CLOSED
+from litestar import Litestar as App
 from service.logs import log
 from service.protocol import CONNECTION_LIMIT, Protocol
 from service.sealing import fingerprint
@@ -66,10 +65,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to drain; the second time, die as the signal would have it."""
-        if self._app.readiness.draining:
+        if self._app.state["readiness"].draining:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
-        self._app.readiness.draining = True
+        self._app.state["readiness"].draining = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
@@ -101,7 +100,7 @@ class Server(uvicorn.Server):
             log.error("metrics.failed", host=host, port=port, problem=error.strerror)
             return
         config = uvicorn.Config(
-            self._app.metrics.app(), ws="none", log_config=None, access_log=False
+            self._app.state["metrics"].app(), ws="none", log_config=None, access_log=False
         )
         config.load()
         state = ServerState()
@@ -111,12 +110,12 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Tell whether to stop; uvicorn's `should_exit` would skip the drain as the start ends."""
-        return await super().on_tick(counter) or self._app.readiness.draining
+        return await super().on_tick(counter) or self._app.state["readiness"].draining
 
     async def main_loop(self) -> None:
         """Serve until told to stop, and DRAIN_SECONDS longer."""
         await super().main_loop()
-        self._app.readiness.draining = True
+        self._app.state["readiness"].draining = True
         log.notice("server.draining", seconds=self._settings.drain_seconds)
         loop = asyncio.get_running_loop()
         end, tick = loop.time() + self._settings.drain_seconds, 0
@@ -133,7 +132,7 @@ class Server(uvicorn.Server):
 
     def _accept_no_more(self) -> None:
         """Let each connection end with its request, and those to come ask for no tokens."""
-        self.lifespan.state = {**self.lifespan.state, CLOSED: True}
+        self._app.state["readiness"].stopping = True
         for connection in list(self.server_state.connections):
             connection.shutdown()
 

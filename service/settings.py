@@ -36,6 +36,7 @@ FILE_SETTINGS: Final = frozenset(
         "LOG_LEVEL",
         "SECRET_KEYS_PREVIOUS",
         "RATE_LIMIT_STORAGE",
+    "UPSTREAM_PROXY",
     ]
 )
 SPOTIFY: Final = "accounts.spotify.com"
@@ -102,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spotify_authorize_url: str | None = None
     upstream_timeout: float = 10.0
     upstream_max_in_flight: int = 512
+    upstream_proxy: Secret | None = None
     allow_insecure_upstream: bool = False
     request_timeout: float = 10.0
     drain_seconds: float = 5.0
@@ -113,7 +115,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_storage: Secret | None = None
     trusted_proxies: tuple[str, ...] = ()
     docs: bool = True
-    try_page: bool = False
 
     @property
     def authorize_url(self) -> str:
@@ -133,8 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret text in here, for whoever has to keep it out of a log."""
-        url = _url_secrets(self.rate_limit_storage)
-        return (self.client_secret.reveal(), *self.keyring, *url)
+        urls = (*_url_secrets(self.rate_limit_storage), *_url_secrets(self.upstream_proxy))
+        return (self.client_secret.reveal(), *self.keyring, *urls)
 
 
 class SettingsError(Exception):
@@ -390,6 +391,16 @@ def _storage(text: str) -> Secret:
     return Secret(text.strip())
 
 
+def _proxy(text: str) -> Secret:
+    """Take the URL of an HTTP proxy, with a user name and a password if it wants them."""
+    parts = _split(text.strip())
+    if parts is None or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
+        raise ValueError("must be an http or https URL with a host")
+    if parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ValueError("must have nothing after the host but a port")
+    return Secret(text.strip())
+
+
 def _url_secrets(url: Secret | None) -> tuple[str, ...]:
     """Return what is secret in a URL: itself, and its password as it is written and as it is."""
     if url is None:
@@ -438,6 +449,7 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "spotify_authorize_url": _url,
     "upstream_timeout": _seconds(zero=False),
     "upstream_max_in_flight": _whole(1, 100_000),
+    "upstream_proxy": _proxy,
     "allow_insecure_upstream": _flag,
     "request_timeout": _seconds(zero=False),
     "drain_seconds": _seconds(zero=True),
@@ -449,7 +461,6 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "rate_limit_storage": _storage,
     "trusted_proxies": _networks,
     "docs": _flag,
-    "try_page": _flag,
 }
 
 
@@ -489,3 +500,13 @@ def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> No
         if not all(map(_HEADER.fullmatch, filter(None, environ.get(name, "").split(",")))):
             # NOTE: the SDK would quote them in a warning, and they hold API keys.
             problems[name] = f"{name} must be name=value, separated by commas, blanks as %20"
+
+
+def tracing_enabled(environ: Mapping[str, str]) -> bool:
+    """Return whether the environment turns tracing on."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if exporter := environ.get("OTEL_TRACES_EXPORTER", "").strip():
+        return exporter != "none"
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(environ.get(name) for name in endpoints)

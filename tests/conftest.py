@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service import logs, telemetry
+from service import logs
 from service import settings as service_settings
 from service.app import create_app
 from simulator.accounts import Accounts
@@ -99,8 +99,7 @@ def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> I
             environ = environment(f"{simulator_url}/api/token", **changes)
             settings = service_settings.load(environ)
             logs.configure(settings)
-            tracing = telemetry.create(environ, "test")
-            app = create_app(settings, transport=transport, tracing=tracing)
+            app = create_app(settings, transport=transport)
             url = stack.enter_context(running(app, environ))
             client = httpx.Client(base_url=url, trust_env=False, timeout=20)
             return stack.enter_context(client)

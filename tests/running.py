@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 from service import settings as service_settings
-from service.app import App
+from litestar import Litestar
+
+from service.health import readiness
 from service.server import Server
 
 CLIENT_ID = "simulator-client-id"
@@ -38,14 +40,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(app: App, environ: dict[str, str]) -> Iterator[str]:
+def running(app: Litestar, environ: dict[str, str]) -> Iterator[str]:
     """Serve `app` for as long as the block lasts; yields its base URL."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=512)) as listening:
         server = Server(app, service_settings.load(environ))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:
-            while not app.readiness.started:
+            while not readiness(app).started:
                 assert thread.is_alive()
                 time.sleep(0.005)
             host, port = listening.getsockname()

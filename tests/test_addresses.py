@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.addresses import HOPS, Clients, network
+from service.rate_limit import HOPS, Clients, network
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import httpx
 import pytest
 
-from service.answers import CACHED, SHARED, Answer, Upstream
+from service.responses import CACHED, SHARED, Answer, TokenResponse
 from service.app_token import (
     LEAST_SECONDS,
     MOST_SECONDS,
@@ -19,7 +19,7 @@ from service.app_token import (
 )
 from service.backoff import Backoff
 from service.errors import ServiceError, Throttled, UpstreamFailed, UpstreamTimeout
-from service.flows import Exchanged, Grant, exchange
+from service.grants import Exchanged, Grant, exchange
 from service.sealing import Sealer
 from tests.conftest import LogLines, Start
 from tests.test_metrics import measured
@@ -168,13 +168,13 @@ def test_a_kept_token_is_answered_though_spotify_wants_no_calls(
 
 # By itself -----------------------------------------------------------------------------------
 
-GRANT = Grant("client_credentials", (("grant_type", "client_credentials"),), basic=True)
+GRANT = TokenRequest("client_credentials", (("grant_type", "client_credentials"),), basic=True)
 SECRET = "BQ-the-access-token"
 
 
-def token(number: int, expires_in: int = 3600, **more: object) -> Upstream:
+def token(number: int, expires_in: int = 3600, **more: object) -> TokenResponse:
     members = {"access_token": f"{SECRET}-{number}", "expires_in": expires_in, **more}
-    return Upstream(200, (), json.dumps(members).encode())
+    return TokenResponse(200, (), json.dumps(members).encode())
 
 
 class Spotify:
@@ -189,14 +189,14 @@ class Spotify:
         self.failure: Upstream | Exception | None = None
         self.go = asyncio.Event()
         self.go.set()
-        self._ask: Callable[[Grant], Awaitable[Upstream]] = self.ask
+        self._ask: Callable[[Grant], Awaitable[TokenResponse]] = self.ask
         self.app_token = AppToken(self._exchange, lambda: self.time)
 
     def behind(self, backoff: Backoff) -> None:
         """Let `backoff` stand between."""
         self._ask = backoff.ask
 
-    async def ask(self, _grant: Grant) -> Upstream:
+    async def ask(self, _grant: TokenRequest) -> TokenResponse:
         self.calls += 1
         number = self.calls
         await self.go.wait()
@@ -205,7 +205,7 @@ class Spotify:
             raise self.failure
         return self.failure or token(number, self.expires_in, **self.more)
 
-    async def _exchange(self, grant: Grant) -> Exchanged:
+    async def _exchange(self, grant: TokenRequest) -> Exchanged:
         return await exchange(grant, self._ask, Sealer("k" * 20), lambda: None)  # type: ignore[arg-type,return-value]
 
     async def get(self, *, fresh: bool = False) -> tuple[int, int, str | None]:
@@ -292,7 +292,7 @@ def test_a_renewal_belongs_to_no_request() -> None:
     seen: list[str | None] = []
 
     async def scene(spotify: Spotify) -> None:
-        async def ask(grant: Grant) -> Upstream:
+        async def ask(grant: TokenRequest) -> TokenResponse:
             seen.append(request.get())
             return await spotify.ask(grant)
 
@@ -346,12 +346,12 @@ def test_a_short_one_is_not_renewed_before_half_of_its_life() -> None:
     ("failure", "told"),
     [
         (
-            Upstream(400, (), b'{"error":"invalid_client","error_description":"BQ-the-access"}'),
+            TokenResponse(400, (), b'{"error":"invalid_client","error_description":"BQ-the-access"}'),
             {"status": 400, "error": "invalid_client"},
         ),
-        (Upstream(503, (), SECRET.encode()), {"status": 503, "error": None}),
+        (TokenResponse(503, (), SECRET.encode()), {"status": 503, "error": None}),
         (
-            Upstream(302, (), SECRET.encode()),
+            TokenResponse(302, (), SECRET.encode()),
             {"reason": "Spotify answered with an unexpected status"},
         ),
         (UpstreamTimeout(), {"reason": "Spotify did not answer in time"}),
@@ -406,7 +406,7 @@ def test_a_fetch_that_fails_is_told_to_all_who_wait_and_not_kept(failure: Except
 
 def test_an_error_of_spotifys_is_forwarded_to_all_who_wait_and_not_kept() -> None:
     async def scene(spotify: Spotify) -> None:
-        spotify.failure = Upstream(503, ((b"Retry-After", b"3"),), b"no")
+        spotify.failure = TokenResponse(503, ((b"Retry-After", b"3"),), b"no")
         spotify.go.clear()
         ask = spotify.app_token.exchange
         waiting = [asyncio.create_task(ask(GRANT)) for _ in range(3)]
@@ -481,7 +481,7 @@ def test_it_is_answered_while_spotify_wants_no_calls_and_renewed_when_it_does() 
         spotify.behind(Backoff(spotify.ask, lambda: spotify.time))
         await spotify.get()
         spotify.time += 3600 - RENEWAL_SECONDS
-        spotify.failure = Upstream(429, ((b"retry-after", b"60"),), b"")
+        spotify.failure = TokenResponse(429, ((b"retry-after", b"60"),), b"")
         for _ in range(60 // RENEWAL_PAUSE):
             assert (await spotify.get())[::2] == (1, CACHED)
             await spotify.settle()

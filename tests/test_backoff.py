@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.answers import Headers, Upstream
+from service.responses import Headers, TokenResponse
 from service.backoff import LONGEST, Backoff, retry_after
 from service.errors import Throttled
-from service.flows import Grant
+from service.grants import TokenRequest
 from tests.conftest import LogLines
 from tests.test_metrics import PATHS, Service, service
 from tests.test_routes import (
@@ -106,18 +106,18 @@ class Spotify:
 
     def __init__(self) -> None:
         self.time = 1000.0
-        self.answers: list[Upstream] = []
+        self.answers: list[TokenResponse] = []
         self.calls = 0
         self.backoff = Backoff(self._ask, lambda: self.time, lambda: NOW)
 
-    async def _ask(self, _grant: Grant) -> Upstream:
+    async def _ask(self, _grant: TokenRequest) -> TokenResponse:
         self.calls += 1
         return self.answers.pop(0)
 
     def get(self, flow: str = "refresh") -> int | str:
         """Ask; return the status of Spotify's answer, or the Retry-After of ours."""
         try:
-            upstream = asyncio.run(self.backoff.ask(Grant(flow, (), basic=True)))
+            upstream = asyncio.run(self.backoff.ask(TokenRequest(flow, (), basic=True)))
         except Throttled as throttled:
             return throttled.headers["Retry-After"]
         return upstream.status
@@ -128,8 +128,8 @@ def spotify() -> Spotify:
     return Spotify()
 
 
-def says(status: int, *headers: tuple[str, str]) -> Upstream:
-    return Upstream(status, [(n.encode(), v.encode("latin-1")) for n, v in headers], b"")
+def says(status: int, *headers: tuple[str, str]) -> TokenResponse:
+    return TokenResponse(status, [(n.encode(), v.encode("latin-1")) for n, v in headers], b"")
 
 
 def test_what_remains_is_rounded_up_to_whole_seconds(spotify: Spotify) -> None:
@@ -215,13 +215,13 @@ def test_calls_that_were_under_way_may_only_prolong_it(
     """They were sent before anybody knew; one line says that it begins."""
 
     async def together() -> None:
-        grants = [Grant("refresh", (), basic=True)] * 4
+        grants = [TokenRequest("refresh", (), basic=True)] * 4
         await asyncio.gather(*(late(grant) for grant in grants))
 
-    async def late(grant: Grant) -> None:
+    async def late(grant: TokenRequest) -> None:
         await spotify.backoff.ask(grant)
 
-    async def ask(_grant: Grant) -> Upstream:
+    async def ask(_grant: TokenRequest) -> TokenResponse:
         answer = spotify.answers.pop(0)
         await asyncio.sleep(0)
         return answer

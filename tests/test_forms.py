@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.answers import SpotifyError, TokenAnswer
+from service.responses import SpotifyError, TokenAnswer
 from service.errors import (
     ErrorBody,
     InvalidField,

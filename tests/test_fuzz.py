@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from service.answers import Answer
+from service.responses import Answer
 from service.errors import ServiceError
 from service.sealing import Opened
 from tests.fuzz.properties import PROPERTIES, SEEDS, WORDS, check_success

@@ -17,7 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from service import documents, errors, forms, interface, openapi, probes, routes, trying
 from service import settings as service_settings
 from service.errors import ServiceError
-from service.flows import Context
+from service.grants import Context
 from service.sealing import Sealer
 from tests.conftest import Start
 from tests.running import environment

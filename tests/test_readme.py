@@ -9,7 +9,7 @@ from litestar import Litestar
 
 from service import documents, probes, routes, trying
 from service import settings as service_settings
-from service.flows import Context
+from service.grants import Context
 from service.sealing import Sealer
 from service.settings import Settings
 from tests.guides.blocks import anchor_of

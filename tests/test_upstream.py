@@ -223,8 +223,6 @@ PASSING: Headers = [
     ["Retry-After", "120"],
     ["WWW-Authenticate", 'Basic realm="spotify"'],
     ["WWW-Authenticate", 'Bearer realm="spotify"'],
-    ["Link", "</docs>; rel=help"],
-    ["Link", "</more>; rel=help"],
     ["Vary", "Accept-Encoding"],
     ["sp-trace-id", "0123456789abcdef"],
     ["X-Envoy-Upstream-Service-Time", "11"],
@@ -245,6 +243,16 @@ STAYING: Headers = [
     ["Upgrade", "h2c"],
     ["Set-Cookie", "sp=1; Path=/"],
     ["Set-Cookie", "sp=2; Path=/"],
+    ["Set-Cookie2", "sp=3"],
+    ["X-Accel-Redirect", "/internal"],
+    ["X-Accel-Buffering", "no"],
+    ["X-Sendfile", "/etc/passwd"],
+    ["Location", "https://elsewhere.example"],
+    ["Refresh", "0; url=https://elsewhere.example"],
+    ["Clear-Site-Data", "*"],
+    ["Link", "</x.css>; rel=preload"],
+    ["Service-Worker-Allowed", "/"],
+    ["Content-Disposition", "attachment"],
     ["Strict-Transport-Security", "max-age=31536000"],
     ["Alt-Svc", 'h3=":443"'],
     ["Server", "envoy"],
@@ -260,6 +268,7 @@ STAYING: Headers = [
     ["X-Request-ID", "spotifys-own"],
 ]
 OURS = {"cache-control", "pragma", "date", "content-length", "x-request-id"}
+ON_ERRORS = OURS | {"x-content-type-options"}
 
 
 def assert_ours(answer: httpx.Response) -> None:
@@ -292,7 +301,8 @@ def assert_end_to_end(
     answering(simulator, "x", status=status, headers=mixed)
     answer = client.post(path, data=well_formed(path), headers={"X-Request-ID": "mine"})
     assert_ours(answer)
-    rest = [(n.lower(), v) for n, v in answer.headers.raw if n.decode().lower() not in OURS]
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    rest = [(n.lower(), v) for n, v in answer.headers.raw if n.decode().lower() not in ON_ERRORS]
     expected = [(n.lower().encode(), v.encode("latin-1")) for n, v in PASSING]
     assert sorted(rest) == sorted(expected)
 
@@ -319,13 +329,13 @@ def test_without_a_request_id_ours_is_not_spotifys(
     assert re.fullmatch("[0-9a-f]{32}", given)
 
 
-def test_an_error_without_content_type_gets_none(
+def test_an_error_without_content_type_is_not_guessed(
     client: httpx.Client, simulator: httpx.Client
 ) -> None:
     answering(simulator, b"\x00", status=500, headers=[])
     answer = swapped(client)
     assert (answer.status_code, answer.content) == (500, b"\x00")
-    assert "content-type" not in answer.headers
+    assert answer.headers["content-type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize("value", ["caf\xe9", "\xe2\x82\xac", "\xff\x80"])
@@ -374,7 +384,6 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "GZIP": gzip.compress,
     "x-gzip": gzip.compress,
-    "deflate": zlib.compress,
     "identity": bytes,
     "": bytes,
 }
@@ -399,11 +408,10 @@ def test_a_content_coding_is_undone(
         ("zstd", b"x", "Spotify's answer had an unknown content coding"),
         ("gzip, gzip", gzip.compress(gzip.compress(TOKENS)), None),
         ("gzip", b"no gzip", "Spotify's answer could not be decoded"),
-        ("gzip", gzip.compress(TOKENS)[:-9], "Spotify's answer was too long or cut off"),
+        ("gzip", gzip.compress(TOKENS)[:-9], "Spotify's answer could not be decoded"),
         ("gzip", gzip.compress(TOKENS)[:-8] + bytes(8), "Spotify's answer could not be decoded"),
-        ("gzip", gzip.compress(bytes(2**24)), "Spotify's answer was too long or cut off"),
-        ("deflate", zlib.compress(bytes(2**24)), "Spotify's answer was too long or cut off"),
-        ("gzip", gzip.compress(b"") * 50_000, "Spotify's answer was too long or cut off"),
+        ("gzip", gzip.compress(bytes(2**24)), TOO_LONG),
+        ("deflate", zlib.compress(TOKENS), None),
     ],
 )
 @pytest.mark.parametrize("status", [200, 500])
@@ -575,9 +583,12 @@ def test_a_success_that_cannot_be_sealed_is_a_502_and_not_shown(
 
 
 @pytest.mark.parametrize("path", [CREDENTIALS, CODE, REFRESH, PKCE_CODE])
-def test_null_is_no_refresh_token(client: httpx.Client, simulator: httpx.Client, path: str) -> None:
-    answering(simulator, '{"expires_in":3600,"refresh_token":null}')
-    assert swapped(client, path).content == b'{"expires_in":3600,"refresh_token":null}'
+@pytest.mark.parametrize("token", ["null", '""'])
+def test_a_null_or_empty_refresh_token_is_dropped(
+    client: httpx.Client, simulator: httpx.Client, path: str, token: str
+) -> None:
+    answering(simulator, f'{{"expires_in":3600,"refresh_token":{token}}}')
+    assert swapped(client, path).content == b'{"expires_in":3600}'
 
 
 @pytest.mark.parametrize("members", ["", ',"refresh_token":null', ',"refresh_token":""'])
@@ -698,7 +709,7 @@ def test_a_key_that_is_not_listed_opens_nothing(rotated: httpx.Client, path: str
 
 
 class Unreliable(httpx.AsyncBaseTransport):
-    """Raises the errors it is given, one for each call; answers when there are no more."""
+    """Raises the errors it is given, one for each call; responds when there are no more."""
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
@@ -716,18 +727,13 @@ def unreliable() -> Unreliable:
     return Unreliable()
 
 
-NO_CONNECTION = httpx.ConnectError("")
-
-
 @on_every_flow
 @pytest.mark.parametrize(
     ("errors", "calls", "status"),
     [
         ([], 1, 200),
-        ([NO_CONNECTION], 2, 200),
-        ([NO_CONNECTION, NO_CONNECTION], 2, 502),
-        ([NO_CONNECTION, httpx.ReadError("")], 2, 502),
-        ([httpx.ConnectTimeout(""), httpx.ConnectTimeout("")], 2, 504),
+        ([httpx.ConnectError("")], 1, 502),
+        ([httpx.ConnectTimeout("")], 1, 504),
         ([httpx.ReadError("")], 1, 502),
         ([httpx.WriteError("")], 1, 502),
         ([httpx.CloseError("")], 1, 502),
@@ -736,7 +742,7 @@ NO_CONNECTION = httpx.ConnectError("")
         ([httpx.WriteTimeout("")], 1, 504),
     ],
 )
-def test_only_a_connection_that_was_not_made_is_tried_once_more(
+def test_no_call_is_retried(
     serve: Serve,
     unreliable: Unreliable,
     path: str,
@@ -1019,7 +1025,7 @@ def test_bytes_nobody_asked_for_reach_no_other_client(
 ) -> None:
     scripted.script(Reply(GOOD + sent), Reply(GOOD), Reply(GOOD))
     answers = [swapped(wired) for _ in range(2)]
-    assert [answer.text for answer in answers] == [TOKENS.decode()] * 2 or sent == b"\r\n"
+    assert answers[0].text == TOKENS.decode()
     assert "of-somebody-else" not in answers[1].text
 
 

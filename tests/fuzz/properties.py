@@ -20,12 +20,12 @@ import msgspec
 
 from service import answers, flows, forms
 from service import settings as service_settings
-from service.answers import Answer, Upstream
+from service.responses import Answer, TokenResponse
 from service.connections import Connections, _Connection
 from service.errors import MissingRedirectURI, ServiceError, UndecryptableToken, UpstreamFailed
 from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer
 from service.settings import Secret, Settings, SettingsError
-from service.spotify import ANSWER_LIMIT, SpotifyAccounts, Transport
+from service.upstream import ANSWER_LIMIT, SpotifyAccounts, Transport
 from tests.running import environment
 
 KEY = "golden-secret-key-0123456789"
@@ -153,11 +153,11 @@ def answer(data: bytes) -> None:
     """See that a success is Spotify's failure, or has no refresh token that isn't sealed."""
     head, _, body = data.partition(b"\n\n")
     headers = [(n, v) for n, _, v in (line.partition(b": ") for line in head.split(b"\n"))]
-    _check_forwarded(Upstream(400, headers, body))
-    assert answers.error_code(Upstream(400, headers, body)) in {*answers.ERROR_CODES, "other", None}
+    _check_forwarded(TokenResponse(400, headers, body))
+    assert answers.error_code(TokenResponse(400, headers, body)) in {*answers.ERROR_CODES, "other", None}
     for fallback in (None, OWN):
         try:
-            made = answers.success(Upstream(200, headers, body), SEALER, fallback, NOW)
+            made = answers.success(TokenResponse(200, headers, body), SEALER, fallback, NOW)
         except UpstreamFailed:
             continue
         check_success(body, made, fallback)
@@ -346,7 +346,7 @@ class _Wires(Connections):
         return connection
 
 
-def _ask(wires: Connections, settings: Settings, grant: flows.Grant) -> Upstream | ServiceError:
+def _ask(wires: Connections, settings: Settings, grant: flows.Grant) -> TokenResponse | ServiceError:
     # Without TLS, whose context takes longer than all the rest.
     transport = Transport("http" + settings.spotify_token_url.lstrip("htpsHTPS"))
     transport._connections = wires
@@ -360,7 +360,7 @@ def _ask(wires: Connections, settings: Settings, grant: flows.Grant) -> Upstream
 def check_request(grant: flows.Grant, settings: Settings) -> None:
     """Fail if what goes to Spotify isn't one request, with the fields of `grant` and no more."""
     wires = _Wires([_SECOND])
-    assert _ask(wires, settings, grant) == Upstream(200, _headers(_SECOND), _BODY)
+    assert _ask(wires, settings, grant) == TokenResponse(200, _headers(_SECOND), _BODY)
     [message] = wires.made[0].sent
     reader = h11.Connection(h11.SERVER)
     reader.receive_data(message)
@@ -391,7 +391,7 @@ def spotify(data: bytes) -> None:
     wires = _Wires(_pieces(stream, data[:2]), ends=ends)
     grant = flows.client_credentials(forms.ClientCredentialsForm(), _CONTEXT)
     first = _ask(wires, SETTINGS, grant)
-    assert _ask(wires, SETTINGS, grant) == Upstream(200, _headers(_SECOND), _BODY)
+    assert _ask(wires, SETTINGS, grant) == TokenResponse(200, _headers(_SECOND), _BODY)
     if isinstance(first, ServiceError):
         assert isinstance(first, UpstreamFailed)
         return
@@ -424,19 +424,19 @@ def _pieces(stream: bytes, cuts: bytes) -> list[bytes]:
     return [piece for piece in (stream[:first], stream[first:second], stream[second:]) if piece]
 
 
-def _read_answer(stream: bytes) -> Upstream | None:
+def _read_answer(stream: bytes) -> TokenResponse | None:
     """Return the answer as h11 reads it; None if it finds none."""
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="POST", target="/", headers=[("Host", "x")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(stream)
-    answered = Upstream(0, [], b"")
+    answered = TokenResponse(0, [], b"")
     try:
         while not isinstance(event := reader.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
                 reader.receive_data(b"")
             elif isinstance(event, h11.Response):
-                answered = Upstream(event.status_code, _unframed([*event.headers]), b"")
+                answered = TokenResponse(event.status_code, _unframed([*event.headers]), b"")
             elif isinstance(event, h11.Data):
                 answered = answered._replace(body=answered.body + bytes(event.data))
     except h11.RemoteProtocolError:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sealing import Sealer
-from service.spotify import _SENT
+from service.upstream import _SENT
 from tests.fuzz.running import LogTap, Service, defects
 from tests.running import SECRET_KEY
 from tests.test_routes import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.limiting import FAILURES
+from service.rate_limit import FAILURES
 from tests.conftest import LogLines, Start
 from tests.running import free_port
 from tests.test_limiting import PASSWORD, ask, counted, crowd, scrape, statuses

@@ -1,33 +1,40 @@
-"""A bound on how often one client asks for tokens. Only imported if RATE_LIMIT is set.
+"""Rate limit: how often one client address may request tokens, and which address that is.
 
 The window slides, by two counts for each client: docs/decisions/0006-rate-limit.md. They are kept
-in memory, or in a Valkey or Redis that replicas share; while that doesn't answer, requests pass.
+in memory, or in a Valkey or Redis that replicas share; while that is unreachable, requests pass.
 
-NOTE: the counts' names are keyed hashes: no address is kept, not even in the shared storage.
+NOTE: an address is personal data. It reaches no log, span or metric, and the names of the counts
+are keyed hashes, in the shared storage too.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import math
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from limits import parse_many
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from service import addresses, observation
-from service.addresses import Clients
-from service.asgi import Scope
 from service.errors import RateLimited
 from service.logs import log
 from service.metrics import Metrics
 from service.settings import Secret, Settings
 
+Address: TypeAlias = IPv4Address | IPv6Address
+
+HOPS: Final = 32
+"""Entries of X-Forwarded-For that are read; no real chain of proxies is longer."""
 COUNTS: Final = 65_536
 """Counts kept in memory, of which a client has two for each limit; beyond it the oldest go."""
 ANSWER_SECONDS: Final = 0.1
@@ -50,11 +57,82 @@ if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
 
 
-class Limiter:
-    """Counts requests by client, within the limits of `settings`."""
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+# Some proxies write a port match the address.
+_WITH_PORT: Final = re.compile(r"\[([^]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._clients = Clients(settings.trusted_proxies)
+
+class Clients:
+    """Finds clients behind the proxies in `trusted`: addresses, or networks in CIDR notation."""
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._trusted = [ip_network(network) for network in trusted]
+
+    def address(self, scope: Scope) -> Address | None:
+        """Return the address of the client, or None if it is unknown.
+
+        It is the peer's, unless that is a trusted proxy: then it is the last address in
+        X-Forwarded-For that is not one. The client may have invented the entries before it. An
+        entry that is not an address ends the search at the proxy that wrote it.
+        """
+        found = _peer(scope)
+        if found is None or not self._trusts(found):
+            return found
+        for entry in _hops(scope):
+            if (address := _parse(entry)) is None:
+                break
+            found = address
+            if not self._trusts(found):
+                break
+        return found
+
+    def trusts_peer(self, scope: Scope) -> bool:
+        """Return whether the request comes from a trusted proxy directly."""
+        peer = _peer(scope)
+        return peer is not None and self._trusts(peer)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+def network(address: Address | None) -> bytes:
+    """Return the bytes by which requests are counted: an IPv4 address, or the /64 of an IPv6 one.
+
+    One customer has at least a /64 (RFC 6177, section 2). All unknown addresses count as one.
+    """
+    if address is None:
+        return b""
+    return address.packed[:8]
+
+
+def _peer(scope: Scope) -> Address | None:
+    peer = scope.get("client")
+    return _parse(peer[0]) if peer else None
+
+
+def _hops(scope: Scope) -> Iterator[str]:
+    """Yield the entries of X-Forwarded-For, the one of the nearest proxy first."""
+    lines = [value for name, value in scope["headers"] if name == _FORWARDED_FOR]
+    entries = b",".join(lines).rsplit(b",", HOPS)[-HOPS:]
+    return (entry.decode("latin-1").strip(" \t") for entry in reversed(entries))
+
+
+def _parse(text: str) -> Address | None:
+    if match := _WITH_PORT.fullmatch(text):
+        text = match[1] or match[2]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A socket for both versions sees IPv4 as ::ffff:192.0.2.1 (RFC 4291, section 2.5.5.2).
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+class Limiter:
+    """Counts requests by client, within RATE_LIMIT."""
+
+    def __init__(self, settings: Settings, clients: Clients, metrics: Metrics) -> None:
+        self._clients = clients
         # The client secret, since all replicas have it and, other than SECRET_KEY, nobody chose it.
         self._key = hashlib.sha256(settings.client_secret.reveal().encode()).digest()
         # The shortest first: what it refuses, the longer ones haven't counted.
@@ -67,10 +145,16 @@ class Limiter:
         counts = self._storage.counts if self._storage else BoundedMemory()
         self._window = SlidingWindowCounterRateLimiter(counts)
 
-    async def admit(self, scope: Scope) -> None:
-        """Count the request in `scope`, or raise RateLimited if its client had too many."""
-        if seconds := await self.wait(scope):
-            observation.of(scope).event = "request.rate_limited"
+    async def guard(
+        self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
+    ) -> None:
+        """Guard of the token endpoints: count the request, or raise RateLimited.
+
+        Litestar runs guards for its own OPTIONS handlers too, which are not counted.
+        """
+        if connection.scope["method"] == "OPTIONS":
+            return
+        if seconds := await self.wait(connection.scope):
             raise RateLimited(seconds)
 
     async def wait(self, scope: Scope) -> int:
@@ -86,8 +170,8 @@ class Limiter:
             await self._storage.aclose()
 
     def _name(self, scope: Scope) -> str:
-        network = addresses.network(self._clients.address(scope))
-        return hashlib.blake2b(network, key=self._key, digest_size=8).hexdigest()
+        counted = network(self._clients.address(scope))
+        return hashlib.blake2b(counted, key=self._key, digest_size=8).hexdigest()
 
     async def _count(self, client: str) -> int:
         for limit in self._limits:

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-from service import limiting, logs
-from service.limiting import BoundedMemory, Limiter
+from service import rate_limit, logs
+from service.rate_limit import BoundedMemory, Limiter
 from service.metrics import Metrics
 from service.settings import load
 from tests.conftest import LogLines, Start
@@ -311,7 +311,7 @@ def test_while_the_storage_cannot_be_reached_requests_pass_and_are_counted(
 def test_it_is_logged_once_in_a_while_with_how_many_passed(
     start: Start, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert limiting.LOG_SECONDS == 60
+    assert rate_limit.LOG_SECONDS == 60
     monkeypatch.setattr(limiting, "LOG_SECONDS", 1.0)
     monkeypatch.setattr(limiting, "REST_SECONDS", 0.0)
     client = start(RATE_LIMIT="1/month", RATE_LIMIT_STORAGE=f"redis://127.0.0.1:{free_port()}")
@@ -332,7 +332,7 @@ def test_a_storage_that_does_not_answer_holds_up_one_request_at_a_time(start: St
             assert ask(client).status_code == 200
             took.append(time.monotonic() - started)
         # Twice or three times; more on a machine so slow that the process itself is late.
-        assert 2 <= len(asked) <= limiting.FAILURES + 3
+        assert 2 <= len(asked) <= rate_limit.FAILURES + 3
         assert len(took) > 2 * len(asked)
         assert max(took) < 2
 
@@ -342,14 +342,14 @@ def test_many_at_once_do_not_pile_up_before_a_storage_that_does_not_answer(start
     with listening(None) as (port, asked):
         client = start(RATE_LIMIT="1/month", RATE_LIMIT_STORAGE=f"redis://127.0.0.1:{port}")
         assert crowd(client, 200) == [200] * 200
-        assert 1 <= len(asked) <= limiting.FAILURES + limiting.CONNECTIONS
+        assert 1 <= len(asked) <= rate_limit.FAILURES + rate_limit.CONNECTIONS
 
 
 class _Slow(Limiter):
     """A limiter whose storage answers in time, but slower than requests come."""
 
     async def _count(self, client: str) -> int:  # noqa: ARG002
-        await asyncio.sleep(limiting.ANSWER_SECONDS / 2)
+        await asyncio.sleep(rate_limit.ANSWER_SECONDS / 2)
         return 1
 
 
@@ -357,7 +357,7 @@ def test_a_crowd_before_a_storage_that_is_slow_waits_no_longer_than_it_may(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     """Those whose turn doesn't come pass uncounted; the others are refused as they should be."""
-    assert limiting.TURN_SECONDS == 5
+    assert rate_limit.TURN_SECONDS == 5
     monkeypatch.setattr(limiting, "TURN_SECONDS", 0.5)
     scope = {"client": ("192.0.2.1", 1), "headers": []}
     changes = {"RATE_LIMIT": "1/month", "RATE_LIMIT_STORAGE": "redis://127.0.0.1:1"}
@@ -375,7 +375,7 @@ def test_a_crowd_before_a_storage_that_is_slow_waits_no_longer_than_it_may(
     began = time.monotonic()
     found = asyncio.run(all_at_once())
     assert max(ended for _, ended in found) - began < 2.5  # 6 s, if each waited for its turn
-    assert limiting.CONNECTIONS <= sum(seconds for seconds, _ in found) <= 200
+    assert rate_limit.CONNECTIONS <= sum(seconds for seconds, _ in found) <= 200
     [line] = log_lines.of("rate_limit.unchecked")
     assert line["error_type"] == "TimeoutError"
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from service.answers import SHARED, Upstream
-from service.coalescing import Coalescing
+from service.responses import SHARED, TokenResponse
+from service.singleflight import Coalescing
 from service.errors import InternalError, Overloaded, ServiceError, UpstreamTimeout
-from service.flows import Grant
+from service.grants import TokenRequest
 from service.sealing import Sealer
 from tests.conftest import LogLines, Start
 from tests.simulator.requests import minted_refresh_token
@@ -165,7 +165,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 # By itself -----------------------------------------------------------------------------------
 
-GRANT = Grant("refresh", (("refresh_token", "AQ-the-token"),), basic=True)
+GRANT = TokenRequest("refresh", (("refresh_token", "AQ-the-token"),), basic=True)
 
 
 class Spotify:
@@ -177,7 +177,7 @@ class Spotify:
         self.ended = 0
         self.go = asyncio.Event()
 
-    async def ask(self, _grant: Grant) -> Upstream:
+    async def ask(self, _grant: TokenRequest) -> TokenResponse:
         self.calls += 1
         try:
             await self.go.wait()
@@ -188,10 +188,10 @@ class Spotify:
         return self._outcome
 
 
-GOOD = Upstream(200, (), b"{}")
+GOOD = TokenResponse(200, (), b"{}")
 
 
-async def waiting(coalescing: Coalescing, number: int) -> list[asyncio.Task[Upstream]]:
+async def waiting(coalescing: Coalescing, number: int) -> list[asyncio.Task[TokenResponse]]:
     """Return tasks that all wait for Spotify."""
     tasks = [asyncio.create_task(coalescing.ask(GRANT)) for _ in range(number)]
     for _ in range(3):
@@ -235,7 +235,7 @@ def test_a_waiter_that_is_cancelled_does_not_hurt_the_others(cancelled: int) -> 
         spotify.go.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
-        assert [isinstance(outcome, Upstream) for outcome in outcomes] == [True, True]
+        assert [isinstance(outcome, TokenResponse) for outcome in outcomes] == [True, True]
         assert spotify.calls == 1
 
     play(GOOD, scene)
@@ -323,7 +323,7 @@ def test_what_is_under_way_shows_no_token() -> None:
     async def scene(coalescing: Coalescing, spotify: Spotify) -> None:
         tasks = await waiting(coalescing, 2)
         shown = repr([tasks, asyncio.all_tasks(), vars(coalescing), vars(coalescing._calls)])  # noqa: SLF001
-        assert "Grant(…)" in shown
+        assert "TokenRequest(…)" in shown
         assert "AQ-the-token" not in shown
         spotify.go.set()
         await asyncio.gather(*tasks)

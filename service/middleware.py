@@ -1,0 +1,238 @@
+"""What wraps the whole app: request id, server span, log line and metrics of every request.
+
+It is one ASGI middleware outside Litestar's router, so that a 404 is recorded like a success. The
+only client input in a log line is a well-formed request id: routes are templates, never paths.
+"""
+
+import re
+import time
+from random import getrandbits
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Request
+from litestar.datastructures import Headers
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from service import errors, health, logs
+from service.errors import ClientGone, InternalError, NotFound, Outcome, Stopping
+from service.grants import Flow
+from service.health import Readiness
+from service.logs import log
+from service.metrics import Metrics
+from service.rate_limit import Clients
+from service.responses import Reuse, TokenResponse
+
+if TYPE_CHECKING:
+    from service.tracing import ServerSpan, Tracing
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LOGGED_METHODS: Final = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
+_STATE_KEY: Final = "record"
+
+
+class RequestRecord:
+    """What is known about a request; the handler adds the flow and Spotify's response."""
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.started = time.perf_counter()
+        self.status: int = ClientGone.status
+        self.flow: Flow | None = None
+        self.event: str | None = None
+        self.response: TokenResponse | None = None
+
+    def outcome(self, error: errors.ServiceError | None) -> Outcome:
+        """Return how the token request ended; `error` is the local error, if there was one."""
+        if error is not None:
+            return error.outcome
+        if self.response is None:
+            return Outcome.ABANDONED
+        if self.response.is_success:
+            return Outcome.SUCCESS
+        return Outcome.REFUSED if self.response.status < 500 else Outcome.UPSTREAM_ERROR  # noqa: PLR2004
+
+    def reused(self, error: errors.ServiceError | None) -> Reuse | None:
+        """Return why the request needed no upstream call of its own, if it did not."""
+        if error is not None and error.shared:
+            return Reuse.SHARED
+        return self.response.reused if self.response else None
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    """Return the record of the request in `scope`."""
+    record: RequestRecord = scope["state"][_STATE_KEY]
+    return record
+
+
+def new_request_id() -> str:
+    """Return an id for a request that came without a well-formed one.
+
+    NOTE: a predictable generator is intentional: the id grants nothing.
+    """
+    return f"{getrandbits(128):032x}"
+
+
+class RequestMiddleware:
+    """The ASGI app around `app`.
+
+    Paths count as they are sent: any other spelling of a path (`//`, percent-encoding) is a 404,
+    because a proxy in front may filter by path.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        readiness: Readiness,
+        metrics: Metrics,
+        clients: Clients,
+        tracing: "Tracing | None",
+    ) -> None:
+        self._app = app
+        self._readiness = readiness
+        self._metrics = metrics
+        self._clients = clients
+        self._tracing = tracing
+        self._in_flight = 0
+        metrics.gauge("requests_in_flight", "Requests in flight.", lambda: self._in_flight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        record = RequestRecord(_request_id(scope))
+        scope["state"][_STATE_KEY] = record
+        self._in_flight += 1
+        span = self._start_span(scope)
+        ids = span.correlation() if span else {}
+        with bound_contextvars(request_id=record.request_id, **ids):
+            try:
+                app = self._app if _is_canonical(scope) else _not_found
+                await app(scope, receive, self._wrap(record, send))
+            finally:
+                self._in_flight -= 1
+                self._finish(record, scope, span)
+
+    def _start_span(self, scope: Scope) -> "ServerSpan | None":
+        if self._tracing is None or health.is_probe(scope["path"]):
+            return None
+        return self._tracing.start(scope, trusted=self._clients.trusts_peer(scope))
+
+    def _wrap(self, record: RequestRecord, send: Send) -> Send:
+        """Return `send` that notes the status and adds the request id."""
+
+        async def wrapped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                _add_headers(message, record, draining=self._readiness.draining)
+            await send(message)
+
+        return wrapped
+
+    def _finish(self, record: RequestRecord, scope: Scope, span: "ServerSpan | None") -> None:
+        """Write the log line, count the request and end its span."""
+        error = errors.of(scope)
+        route: str | None = scope.get("path_template")
+        record.flow = record.flow or _flow(scope, error)
+        details = _details(record, error)
+        _log_request(record, scope, route, error, details)
+        reused = record.reused(error)
+        if record.flow is not None:
+            self._metrics.count(record.flow, record.outcome(error), reused)
+        if span is not None:
+            span.end(
+                route=route,
+                status=record.status,
+                error_type=details.get("error_type"),
+                flow=record.flow,
+                reused=reused,
+            )
+
+
+def _add_headers(message: HTTPResponseStartEvent, record: RequestRecord, *, draining: bool) -> None:
+    headers = [*message["headers"], (b"x-request-id", record.request_id.encode())]
+    if draining:
+        # Connections that are kept alive move to another replica before this one closes them.
+        headers.append((b"connection", b"close"))
+    message["headers"] = headers
+
+
+def _log_request(
+    record: RequestRecord,
+    scope: Scope,
+    route: str | None,
+    error: errors.ServiceError | None,
+    details: dict[str, Any],
+) -> None:
+    method = scope["method"]
+    reused = record.reused(error)
+    upstream = record.response
+    fields = {
+        **({"flow": record.flow.value} if record.flow else {}),
+        "method": method if method in _LOGGED_METHODS else "other",
+        "route": route,
+        "status": record.status,
+        "duration_ms": round((time.perf_counter() - record.started) * 1000, 2),
+        **({"error": code} if upstream and (code := upstream.error_code) else {}),
+        **({reused.value: True} if reused else {}),
+        **details,
+    }
+    log.log(_level(record, route, error), _event(record, route, error), **fields)
+
+
+def _level(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> int:
+    if route in health.PATHS:
+        return logs.DEBUG
+    if record.status < 500:  # noqa: PLR2004
+        return logs.INFO
+    return logs.ERROR if isinstance(error, InternalError) else logs.WARNING
+
+
+def _event(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> str:
+    if route in health.PATHS:
+        return "probe.answered"
+    if error is not None:
+        return error.event
+    if record.response is not None:
+        outcome = record.outcome(error)
+        if outcome is Outcome.SUCCESS and record.event:
+            return record.event
+        return "token.refused" if outcome is Outcome.REFUSED else "upstream.failed"
+    return ClientGone.event if record.status == ClientGone.status else "request.served"
+
+
+def _flow(scope: Scope, error: errors.ServiceError | None) -> Flow | None:
+    """Return the flow of a request that was refused before its handler ran.
+
+    One that is refused because the server stops counts in no flow: it is not overload.
+    """
+    handler = scope.get("route_handler")
+    if handler is None or isinstance(error, Stopping):
+        return None
+    flow: Flow | None = handler.opt.get("flow")
+    return flow
+
+
+def _details(record: RequestRecord, error: errors.ServiceError | None) -> dict[str, Any]:
+    """Return the reason of a local error and, for a defect, its type and place."""
+    if error is None:
+        return {}
+    cause = error.__cause__
+    details = logs.exception(cause) if isinstance(error, InternalError) and cause else {}
+    return {**details, "reason": error.reason}
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request[Any, Any, Any](scope, receive, send)
+    response = errors.handle(request, NotFound())
+    await response.to_asgi_response(app=None, request=request)(scope, receive, send)
+
+
+def _is_canonical(scope: Scope) -> bool:
+    """Return whether the path is spelled as the router's own paths are."""
+    raw_path = scope["raw_path"]
+    return b"%" not in raw_path and b"//" not in raw_path
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers.from_scope(scope).get("x-request-id", "").strip(" \t")
+    return sent if _REQUEST_ID.fullmatch(sent) else new_request_id()

@@ -1,0 +1,210 @@
+"""Spotify's response → ours: the refresh token sealed, the headers that may pass.
+
+A success is Spotify's JSON object with one field sealed and one added. An upstream error is
+forwarded byte for byte. Nothing that might be an unsealed refresh token of a success gets through.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from litestar.response.base import ASGIResponse
+
+from service.errors import NO_STORE, UpstreamFailed
+from service.sealing import Opened, Sealer
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_NOT_FORWARDED: Final = frozenset(
+    # Hop-by-hop (RFC 9110, section 7.6.1).
+    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade "
+    # They describe Spotify's body, server and origin.
+    "content-length content-encoding alt-svc server date via nel report-to set-cookie set-cookie2 "
+    "strict-transport-security "
+    # They would steer a proxy or a browser.
+    "x-sendfile location refresh clear-site-data link service-worker-allowed content-disposition "
+    # The service sets these itself.
+    "cache-control pragma x-content-type-options x-request-id".split()
+)
+_NOT_FORWARDED_PREFIXES: Final = ("access-control-", "x-accel-")
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_WHOLE_NUMBER: Final = re.compile(rb"-?[0-9]{1,12}")
+
+ERROR_CODES: Final = frozenset(
+    [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+        "server_error",
+        "temporarily_unavailable",
+        "rate_limited",
+        "rate_limit_exceeded",
+        "slow_down",
+        "invalid_token",
+    ]
+)
+"""The values of Spotify's `error` that are logged and counted by name."""
+
+
+class Reuse(StrEnum):
+    """Why a request needed no upstream call of its own."""
+
+    SHARED = "shared"
+    CACHED = "cached"
+
+
+class SpotifyError(msgspec.Struct, frozen=True):
+    """Spotify's error object (RFC 6749, section 5.2)."""
+
+    error: str
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_refresh_token = msgspec.json.Decoder(str | None)
+_spotify_error = msgspec.json.Decoder(SpotifyError)
+
+
+class TokenResponse(NamedTuple):
+    """Spotify's response; `body` is decoded, `headers` are as received.
+
+    `reused` is set if the caller needed no upstream call of its own.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    reused: Reuse | None = None
+
+    def __repr__(self) -> str:
+        return f"TokenResponse(status={self.status}, …)"
+
+    @property
+    def is_success(self) -> bool:
+        """Return whether the status is 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - classes of RFC 9110, section 15
+
+    @property
+    def is_error(self) -> bool:
+        """Return whether the status is 4xx or 5xx."""
+        return 400 <= self.status < 600  # noqa: PLR2004
+
+    @property
+    def error_code(self) -> str | None:
+        """Return Spotify's `error` if it is one of ERROR_CODES, else "other"; None without one.
+
+        NOTE: the closed list is intentional: the code goes into logs and metrics, and a string
+        of Spotify's may repeat what it was sent.
+        """
+        try:
+            code = _spotify_error.decode(self.body).error
+        except _UNREADABLE:
+            return None
+        return code if code in ERROR_CODES else "other"
+
+
+def respond(
+    response: TokenResponse, sealer: Sealer, fallback: Opened | None, now: datetime
+) -> ASGIResponse:
+    """Return our response for Spotify's.
+
+    `fallback` is the caller's own refresh token, which is sealed again when Spotify sent none;
+    `now` is in UTC. Raises UpstreamFailed for anything that is neither a usable success nor an
+    error.
+    """
+    if response.is_success:
+        body = _sealed(response.body, sealer, fallback, now)
+        return ASGIResponse(body=body, status_code=response.status, headers=NO_STORE)
+    if response.is_error:
+        return _forwarded(response)
+    # NOTE: a redirect is never followed: the form and the Authorization header hold secrets.
+    raise UpstreamFailed("Spotify answered with an unexpected status")
+
+
+def members(body: bytes) -> dict[str, msgspec.Raw]:
+    """Return the members of a JSON object as raw JSON, or raise UpstreamFailed."""
+    try:
+        body.decode()  # JSON is UTF-8 (RFC 8259, section 8.1), unread members too
+        return _members.decode(body)
+    except _UNREADABLE:
+        # NOTE: `from None` is intentional: the error may quote the body, and so a token.
+        raise UpstreamFailed("Spotify's answer could not be understood") from None
+
+
+def whole_seconds(expires_in: msgspec.Raw | None) -> int | None:
+    """Return `expires_in` if it is a whole number, else None."""
+    if expires_in is None or not _WHOLE_NUMBER.fullmatch(expires_in):
+        return None
+    return int(bytes(expires_in))
+
+
+def _sealed(body: bytes, sealer: Sealer, fallback: Opened | None, now: datetime) -> bytes:
+    """Seal the refresh token; every other member keeps its place and the bytes that Spotify sent.
+
+    A refresh token that is null or empty is replaced by `fallback`, or dropped without one.
+    """
+    fields: dict[str, Any] = members(body)
+    try:
+        token = _refresh_token.decode(fields.get("refresh_token", b"null"))
+    except _UNREADABLE:
+        raise UpstreamFailed("Spotify's answer could not be understood") from None
+    token = token or (fallback.token if fallback else None)
+    if token is None or not token:
+        fields.pop("refresh_token", None)
+        return msgspec.json.encode(fields)
+    fields["refresh_token"] = sealer.seal(token)
+    expiry = _expiration_date(whole_seconds(fields.get("expires_in")), now)
+    if expiry is not None:
+        fields.setdefault("expiration_date", expiry)
+    return msgspec.json.encode(fields)
+
+
+def _expiration_date(seconds: int | None, now: datetime) -> str | None:
+    if seconds is None:
+        return None
+    try:
+        return _isoformat(now.replace(microsecond=0) + timedelta(seconds=seconds))
+    except OverflowError:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _isoformat(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def _forwarded(response: TokenResponse) -> ASGIResponse:
+    """Return an upstream error unchanged, without the headers that are not for our client."""
+    headers = [*_end_to_end(response.headers), *NO_STORE, ("x-content-type-options", "nosniff")]
+    return ASGIResponse(
+        body=response.body,
+        status_code=response.status,
+        headers=headers,
+        media_type="application/octet-stream",  # where Spotify sent none (RFC 9110, section 8.3)
+    )
+
+
+def _end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:
+    fields = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+    nominated = {
+        token.strip().lower()
+        for name, value in fields
+        if name == "connection"
+        for token in value.split(",")
+    }
+    return (
+        (name, value)
+        for name, value in fields
+        if name not in _NOT_FORWARDED
+        and name not in nominated
+        and not name.startswith(_NOT_FORWARDED_PREFIXES)
+    )

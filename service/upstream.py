@@ -1,0 +1,257 @@
+"""Spotify's token endpoint: one HTTP call for each TokenRequest, bounded in time, number and size.
+
+    Spotify      TokenRequest → TokenResponse; counts and measures calls, maps errors
+    Transport    httpx's transport interface over aiohttp: pool, DNS, Happy Eyeballs, TLS, proxy
+
+Transport is the network seam: OpenTelemetry's instrumentation wraps it, and a test can replace it.
+docs/decisions/0007-libraries.md says why aiohttp is below httpx.
+"""
+
+import asyncio
+import base64
+import gzip
+import io
+import ssl
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+import httpx
+import yarl
+from aiohttp.resolver import AsyncResolver
+
+from service import __version__
+from service.errors import Overloaded, UpstreamFailed, UpstreamTimeout
+from service.grants import Flow, TokenRequest
+from service.responses import TokenResponse
+from service.settings import Settings
+
+RESPONSE_LIMIT: Final = 1024 * 1024
+"""Bytes of a response body, before and after decoding; a longer one is refused."""
+IDLE_SECONDS: Final = 15.0
+"""How long an unused connection stays open: shorter than servers keep theirs."""
+
+_SENT: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""All headers that are sent to Spotify, besides Host, Content-Length and Authorization."""
+_CODING: Final = b"content-encoding"
+_BASIC: Final = "spotify_basic"
+"""The request extension that asks the transport for Basic authentication."""
+
+Observe = Callable[[Flow, float, str | None], None]
+
+
+class TokenEndpoint(Protocol):
+    """A link of the upstream chain: AppToken → Coalescing → Backoff → Spotify."""
+
+    async def fetch(self, request: TokenRequest) -> TokenResponse:
+        """Return the response to `request`, or raise a ServiceError."""
+        ...
+
+
+class Spotify:
+    """Spotify's token endpoint through `transport`; `in_flight` counts the calls in flight.
+
+    `observe` is called after every call with its flow, its duration in seconds and the code of
+    Spotify's error, if it was one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: httpx.AsyncBaseTransport,
+        observe: Observe = lambda _flow, _seconds, _error: None,
+    ) -> None:
+        self._transport = transport
+        self._observe = observe
+        self._url = httpx.URL(settings.spotify_token_url)
+        self._limit = settings.upstream_max_in_flight
+        self.in_flight = 0
+        self._headers = httpx.Headers(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a response is a few hundred bytes long
+                "Content-Type": "application/x-www-form-urlencoded",
+                "User-Agent": f"spotify-api-server/{__version__}",
+            }
+        )
+
+    async def fetch(self, request: TokenRequest) -> TokenResponse:
+        """Send `request` to Spotify and return its response.
+
+        Raises Overloaded, UpstreamFailed or UpstreamTimeout.
+
+        NOTE: nothing is retried: Spotify may have seen the request, and a code or a rotated refresh
+        token can be used once. Clients retry 429 and 5xx themselves.
+        """
+        if self.in_flight >= self._limit:
+            raise Overloaded
+        self.in_flight += 1
+        started, error_code = time.perf_counter(), None
+        try:
+            response = await self._post(request)
+        except httpx.TimeoutException as error:
+            raise UpstreamTimeout from error
+        except httpx.HTTPError as error:
+            raise UpstreamFailed from error
+        else:
+            if response.is_error:
+                error_code = response.error_code
+            return response
+        finally:
+            self.in_flight -= 1
+            self._observe(request.flow, time.perf_counter() - started, error_code)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def _post(self, request: TokenRequest) -> TokenResponse:
+        response = await self._transport.handle_async_request(
+            httpx.Request(
+                "POST",
+                self._url,
+                headers=self._headers,
+                stream=httpx.ByteStream(urlencode(request.fields).encode()),
+                extensions={_BASIC: request.basic},
+            )
+        )
+        return TokenResponse(response.status_code, response.headers.raw, await response.aread())
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """HTTP/1.1 to the host of SPOTIFY_TOKEN_URL, over an aiohttp session.
+
+    - At most one request leaves for each call; no redirect is followed, and no proxy, netrc or
+      cookie is picked up from the environment.
+    - Only the headers in _SENT leave, so trace headers stay here. Basic authentication is added
+      below the instrumentation, so that no span can capture it.
+    - UPSTREAM_TIMEOUT bounds the whole call: DNS, connecting, TLS, sending, waiting and reading.
+    - Exceptions are httpx's, and their texts are types of exceptions: aiohttp's own texts, which a
+      span or a log would record, name hosts and quote what was received.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = yarl.URL(settings.spotify_token_url, encoded=True)
+        self._timeout = settings.upstream_timeout
+        proxy = settings.upstream_proxy
+        self._proxy = proxy.reveal() if proxy else None
+        self._authorization = _basic(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` and return its response, read to its end.
+
+        Raises httpx.ConnectError before, httpx.ReadError or httpx.TimeoutException after the
+        request may have left.
+        """
+        sent = {name: request.headers[name] for name in _SENT}
+        if request.extensions.get(_BASIC):
+            sent["Authorization"] = self._authorization
+        with _errors_of_httpx():
+            async with (
+                asyncio.timeout(self._timeout),
+                self._open().post(
+                    self._url,
+                    data=await request.aread(),
+                    headers=sent,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                ) as response,
+            ):
+                body = await self._body(response)
+        headers = [field for field in response.raw_headers if field[0].lower() != _CODING]
+        return httpx.Response(response.status, headers=headers, content=body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Return the session, which is made in the event loop that uses it."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,  # UPSTREAM_MAX_IN_FLIGHT is the bound
+                keepalive_timeout=IDLE_SECONDS,
+                # Its lookups need no threads, which would delay the stop while DNS hangs.
+                resolver=AsyncResolver(),
+                ssl=_verifying(),
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(),  # UPSTREAM_TIMEOUT is the bound
+                trust_env=False,
+            )
+        return self._session
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read and decode a body, no further than RESPONSE_LIMIT."""
+        framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        if self._url.scheme == "https" and not framed:
+            # It would end with the connection, and TLS may have been cut off by anybody on the way
+            # (RFC 9112, section 9.8).
+            raise UpstreamFailed("Spotify's answer had no length")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > RESPONSE_LIMIT:
+                raise UpstreamFailed("Spotify's answer was too long")
+        return _decoded(response.headers.get("Content-Encoding", "").strip().lower(), bytes(body))
+
+
+def _basic(settings: Settings) -> str:
+    """Return the client credentials for the Authorization header (RFC 7617)."""
+    pair = f"{settings.client_id}:{settings.client_secret.reveal()}"
+    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+
+
+def _verifying() -> ssl.SSLContext:
+    """Return a TLS context that verifies chain and name.
+
+    NOTE: not ssl.create_default_context(), which would write the keys of every connection to the
+    file that SSLKEYLOGFILE names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525, section 2
+    context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """Raise aiohttp's errors as httpx's.
+
+    NOTE: `from None` is intentional: the cause's text would be recorded with the traceback.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise httpx.ReadTimeout("UPSTREAM_TIMEOUT") from None
+    except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+        raise httpx.ConnectError(type(error).__name__) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise httpx.ReadError(type(error).__name__) from None
+
+
+def _decoded(coding: str, body: bytes) -> bytes:
+    """Undo a Content-Encoding, although none was asked for (RFC 9110, section 8.4)."""
+    if coding in {"", "identity"}:
+        return body
+    if coding not in {"gzip", "x-gzip"}:
+        raise UpstreamFailed("Spotify's answer had an unknown content coding")
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
+            decoded = stream.read(RESPONSE_LIMIT + 1)
+    except (OSError, EOFError, zlib.error):
+        raise UpstreamFailed("Spotify's answer could not be decoded") from None
+    if len(decoded) > RESPONSE_LIMIT:
+        raise UpstreamFailed("Spotify's answer was too long")
+    return decoded
