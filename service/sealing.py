@@ -1,4 +1,4 @@
-"""Refresh tokens, sealed so that a device can keep one without being able to use it elsewhere.
+"""Sealing: refresh tokens are encrypted ("sealed") for the client, which cannot use them elsewhere.
 
 A sealed token is `base64url(nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16])` without padding and
 without associated data, under SHA-256 of the secret key's UTF-8 bytes: the format of the original
@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.errors import UndecryptableToken
+from service.settings import WEAK_SECRET_KEY
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -33,13 +34,13 @@ class Opened(NamedTuple):
 
 
 class Sealer:
-    """Seals with `key`; opens with `key` and every one of `previous`, tried in that order.
+    """Seals with `key`; opens with `key` and all of `previous`, tried in that order.
 
-    `opened` counts the tokens that each of them opened so far, in the same order.
+    `opened` counts the tokens that each of them has opened, in the same order.
     """
 
     def __init__(self, key: str, previous: Iterable[str] = ()) -> None:
-        self._ciphers = tuple(_cipher(each) for each in (key, *previous))
+        self._ciphers = tuple(map(_cipher, (key, *previous)))
         self._current = self._ciphers[0]
         self.opened = [0] * len(self._ciphers)
 
@@ -47,14 +48,14 @@ class Sealer:
         """Return `token` sealed under the current key, different every time.
 
         NOTE: random nonces are intentional: several replicas share a key and no counter. They are
-        safe for 2^32 seals of one key (NIST SP 800-38D, section 8.3); rotation starts anew.
+        safe for 2^32 seals with one key (NIST SP 800-38D, section 8.3); a new key starts from zero.
         """
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + self._current.encrypt(nonce, token.encode(), None)
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
 
     def open(self, sealed: str) -> Opened:
-        """Return what is in `sealed`, or raise UndecryptableToken, whatever is wrong with it."""
+        """Return the token in `sealed`, or raise UndecryptableToken, whatever the cause."""
         raw = _decode(sealed)
         for number, cipher in enumerate(self._ciphers):
             if (token := _decrypt(cipher, raw)) is not None:
@@ -64,13 +65,14 @@ class Sealer:
 
 
 def fingerprint(key: str) -> str:
-    """Return eight hexadecimal digits by which people tell one secret key from another.
+    """Return eight hexadecimal digits by which operators distinguish secret keys; "" for weak ones.
 
     NOTE: showing it is intentional. It is 32 bits of an HMAC (RFC 2104) under the AES key, so that
-    no part of that key is in it, and none of a random key can be worked out. A guess of a weak key
-    could be tried on it; whoever has one sealed token, as every client does, can try that already,
-    and a key without a token opens nothing.
+    it contains no part of that key and no random key can be derived from it. Guesses of a key that
+    is short enough to be guessed could be tested with it: such a key has none.
     """
+    if len(key) < WEAK_SECRET_KEY:
+        return ""
     return hmac.digest(_aes_key(key), b"fingerprint", "sha256")[:4].hex()
 
 
@@ -85,11 +87,11 @@ def _aes_key(key: str) -> bytes:
 
 
 def _decode(sealed: str) -> bytes:
-    """Take base64 in either alphabet, padded or not, and nothing else: no white space."""
+    """Decode base64 in either alphabet, padded or not; nothing else is accepted, no white space."""
     bare = sealed.replace("-", "+").replace("_", "/").rstrip("=")
     padded = bare + "=" * (-len(bare) % 4)
     if len(sealed) not in {len(bare), len(padded)}:
-        # The decoder lets some wrong paddings pass, even in its strict mode.
+        # The decoder accepts some wrong paddings, even in its strict mode.
         raise UndecryptableToken
     try:
         raw = binascii.a2b_base64(padded.encode("ascii"), strict_mode=True)
