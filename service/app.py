@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
 
-from service import __version__, errors, health, openapi, routes
+from service import __version__, errors, health, oauth, openapi, routes
 from service import settings as service_settings
 from service.app_token import AppToken
 from service.backoff import Backoff
@@ -51,18 +51,27 @@ def create_app(
         closing.push_async_callback(limiter.aclose)
         guards.append(limiter.guard)
     context = Context(settings, _sealer(settings, metrics))
+    base_path = settings.base_path or "/"
+    tokens = [*routes.handlers(context, endpoint), oauth.token_handler(context, endpoint)]
     app = Litestar(
         [
             *health.handlers,
-            *_documents(settings),
-            Router("/", route_handlers=routes.handlers(context, endpoint), guards=guards),
+            *oauth.root_metadata(settings),
+            Router(base_path, route_handlers=[*oauth.handlers(settings), *_documents(settings)]),
+            Router(base_path, route_handlers=tokens, guards=guards),
         ],
         cors_config=_cors(settings),
         exception_handlers={Exception: errors.handle},
         lifespan=[_lifespan(readiness, closing)],
         logging_config=None,
         openapi_config=None,
-        state=State({"readiness": readiness, "metrics": metrics}),
+        state=State(
+            {
+                "readiness": readiness,
+                "metrics": metrics,
+                "oauth_paths": {settings.base_path + path for path in oauth.TOKEN_PATHS},
+            }
+        ),
     )
     # Outside the router, because Litestar's own middlewares do not see a 404.
     app.asgi_handler = RequestMiddleware(

@@ -6,6 +6,9 @@
     ├── MalformedBody            400  the body is not what its media type says
     ├── MissingRedirectURI       400  neither in the body nor in REDIRECT_URI
     ├── RedirectURINotAllowed    400  not one of ALLOWED_REDIRECT_URIS
+    ├── UnsupportedGrantType     400  a grant that the OAuth endpoint does not know
+    ├── UnauthorizedClient       400  a flow that is switched off, at the OAuth endpoint
+    ├── InvalidClient            401  client credentials that are not this server's
     ├── UndecryptableToken       400  a refresh token that cannot be opened, whatever the cause
     ├── NotFound                 404  no such path, or a flow that is switched off
     ├── MethodNotAllowed         405  with Allow
@@ -22,7 +25,8 @@
     ├── Stopping                 503  the server finishes what is in flight and takes no more
     └── UpstreamTimeout          504  Spotify did not respond in time
 
-`handle` turns every exception of the application into a response. Reasons are fixed strings or name
+`handle` turns every exception of the application into a response: `{"error":true,"reason":…}` at the
+original endpoints, RFC 6749's `error` and `error_description` at the OAuth endpoint. Reasons are fixed strings or name
 a field of the form: a reason never repeats what a client or Spotify sent, so that it can be logged
 and sent anywhere.
 """
@@ -70,14 +74,23 @@ class ErrorBody(msgspec.Struct, frozen=True):
     reason: str
 
 
+class OAuthErrorBody(msgspec.Struct, frozen=True):
+    """The body of an error at the OAuth endpoint (RFC 6749, section 5.2)."""
+
+    error: str
+    error_description: str
+
+
 class ServiceError(Exception):
     """A local error response: `status`, `reason`, `headers`.
 
-    `event` is its name in the log, `outcome` its metric label. `shared` marks the copy that a
+    `code` is its OAuth error code (RFC 6749, section 5.2), `event` its name in the log, `outcome`
+    its metric label. `shared` marks the copy that a
     request gets whose upstream call was another request's.
     """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "invalid_request"
     event: ClassVar[str] = "request.refused"
     outcome: ClassVar[Outcome] = Outcome.REJECTED
     reason: str = "Internal Server Error"
@@ -136,6 +149,37 @@ class RedirectURINotAllowed(ServiceError):
     reason = "the redirect URI is not one of those that this server allows"
 
 
+class UnsupportedGrantType(ServiceError):
+    """The OAuth endpoint does not know the `grant_type`."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "unsupported_grant_type"
+    reason = "grant_type must be authorization_code, refresh_token or client_credentials"
+
+
+class UnauthorizedClient(ServiceError):
+    """The flow is switched off (CLIENT_CREDENTIALS_ENABLED)."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "unauthorized_client"
+    reason = "client_credentials is disabled on this server"
+
+
+class InvalidClient(ServiceError):
+    """The client id is not this server's. `basic` says whether it came by Basic authentication.
+
+    RFC 6749, section 5.2: then the response names the scheme.
+    """
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "invalid_client"
+    reason = "the client_id is not the one of this server"
+
+    def __init__(self, *, basic: bool) -> None:
+        challenge = {"WWW-Authenticate": 'Basic realm="spotify-api-server"'}
+        super().__init__(headers=challenge if basic else {})
+
+
 class UndecryptableToken(ServiceError):
     """The sealed refresh token cannot be opened.
 
@@ -144,6 +188,7 @@ class UndecryptableToken(ServiceError):
     """
 
     status = HTTPStatus.BAD_REQUEST
+    code = "invalid_grant"
     reason = "could not decrypt refresh token"
 
 
@@ -192,6 +237,7 @@ class TooManyRequests(ServiceError):
     """Too many requests; the client may try again in `seconds` (RFC 6585, section 4)."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "temporarily_unavailable"
 
     def __init__(self, seconds: int) -> None:
         super().__init__(headers={"Retry-After": str(seconds)})
@@ -224,6 +270,7 @@ class ClientGone(ServiceError):
 class InternalError(ServiceError):
     """A defect of this service; the log has its cause under the request id."""
 
+    code = "server_error"
     event = "request.failed"
     outcome = Outcome.FAILED
 
@@ -232,6 +279,7 @@ class UpstreamFailed(ServiceError):
     """Spotify could not be reached, or its response cannot be used."""
 
     status = HTTPStatus.BAD_GATEWAY
+    code = "temporarily_unavailable"
     event = "upstream.failed"
     outcome = Outcome.UPSTREAM_ERROR
     reason = "Spotify could not be reached"
@@ -241,6 +289,7 @@ class Overloaded(ServiceError):
     """Too many calls to Spotify are in flight; this one was not made."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "temporarily_unavailable"
     outcome = Outcome.OVERLOADED
     reason = "too many requests are waiting for Spotify"
 
@@ -252,6 +301,7 @@ class Stopping(ServiceError):
     """The drain is over: another replica, or the next process, takes this request."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "temporarily_unavailable"
     outcome = Outcome.OVERLOADED
     reason = "this server is stopping"
 
@@ -263,6 +313,7 @@ class UpstreamTimeout(ServiceError):
     """Spotify did not respond in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "temporarily_unavailable"
     event = "upstream.failed"
     outcome = Outcome.UPSTREAM_ERROR
     reason = "Spotify did not answer in time"
@@ -278,15 +329,20 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Return the response for anything that a handler, a guard or Litestar raised."""
     local = _as_local(error)
     request.scope["state"][_STATE_KEY] = local
-    return respond(local)
+    path = request.scope["path"].rstrip("/")
+    return respond(local, oauth=path in request.app.state["oauth_paths"])
 
 
-def respond(error: ServiceError) -> Response[bytes]:
-    """Return the response for a local error."""
-    body = msgspec.json.encode(ErrorBody(error=True, reason=error.reason))
-    headers = {**dict(NO_STORE), **error.headers}
+def respond(error: ServiceError, *, oauth: bool = False) -> Response[bytes]:
+    """Return the response for a local error, in RFC 6749's form if `oauth`."""
+    body: msgspec.Struct = ErrorBody(error=True, reason=error.reason)
+    if oauth:
+        body = OAuthErrorBody(error=error.code, error_description=error.reason)
     return Response(
-        body, status_code=error.status, headers=headers, media_type="application/json"
+        msgspec.json.encode(body),
+        status_code=error.status,
+        headers={**dict(NO_STORE), **error.headers},
+        media_type="application/json",
     )
 
 

@@ -5,9 +5,9 @@ Unknown fields are ignored, whatever they contain.
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -78,6 +78,17 @@ class PKCERefreshForm(_Fields, frozen=True):
     method: Any = None
 
 
+class OAuthForm(_Fields, frozen=True):
+    """A request to the OAuth endpoint (RFC 6749): the fields of all grants, and the client id."""
+
+    grant_type: str | None = None
+    code: str | None = None
+    redirect_uri: str | None = None
+    code_verifier: str | None = None
+    refresh_token: str | None = None
+    client_id: str | None = None
+
+
 Form = TypeVar("Form", bound=msgspec.Struct)
 
 
@@ -131,10 +142,15 @@ def decode(content_type: str, body: bytes, form: type[Form]) -> Form:
         if name in fields:
             raise InvalidField(name, "is repeated")
         fields[name] = _text(name, value)
+    return convert(fields, form)
+
+
+def convert(fields: Mapping[str, object], form: type[Form]) -> Form:
+    """Return `fields` as `form`, or raise MissingField for the first that does not fit."""
     try:
         return msgspec.convert(fields, form)
     except msgspec.ValidationError:
-        _raise_missing(fields, form)
+        raise MissingField(_misfit(fields, form)) from None
 
 
 @lru_cache(maxsize=64)
@@ -160,18 +176,15 @@ def _text(name: str, value: object) -> object:
     return value
 
 
-def _raise_missing(fields: dict[str, object], form: type[msgspec.Struct]) -> NoReturn:
-    """Raise MissingField for the first field that does not fit `form`."""
+def _misfit(fields: Mapping[str, object], form: type[msgspec.Struct]) -> str:
+    """Return the name of the first field that does not fit `form`."""
     for field in msgspec.structs.fields(form):
-        value = fields.get(field.encode_name)
-        if field.required and not (isinstance(value, str) and value):
-            raise MissingField(field.encode_name)
-    optional = (name for name in ("redirect_uri", "code_verifier") if name in fields)
-    raise MissingField(next(name for name in optional if not _is_optional_text(fields[name])))
-
-
-def _is_optional_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
+        value = fields.get(field.name)
+        if field.required and not value:
+            return field.name
+        if value is not None and field.type is not Any and not isinstance(value, str):
+            return field.name
+    raise AssertionError
 
 
 def _pairs(content_type: str, body: bytes) -> Iterable[tuple[str, object]]:

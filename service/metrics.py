@@ -22,6 +22,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from typing import Any
+
 App = Scope = Receive = Send = Any
 SPARED = ("shared", "cached")
 

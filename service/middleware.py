@@ -229,7 +229,7 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _is_canonical(scope: Scope) -> bool:
     """Return whether the path is spelled as the router's own paths are."""
-    raw_path = scope["raw_path"]
+    raw_path = scope["raw_path"].partition(b"?")[0]  # some servers leave the query in it
     return b"%" not in raw_path and b"//" not in raw_path
 
 

@@ -1,1 +1,2 @@
-def handlers(settings): return []
+def handlers(settings):
+    return []

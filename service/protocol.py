@@ -303,13 +303,13 @@ class Protocol(HttpToolsProtocol):
 
     def _end_body(self) -> None:
         """Give the app what there is of the body; it answers 408 and closes the connection."""
-        
+
         self.cycle.more_body = False
         self.cycle.message_event.set()
         self._expect(self.request_timeout)
 
 
-def _is_addressed(version: str, headers: list[tuple[bytes,bytes]]) -> bool:
+def _is_addressed(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
     """Tell whether a request has the Host that it must have (RFC 9112, section 3.2).
 
     It counts for nothing here, but a proxy in front may have chosen another one of two.

@@ -6,15 +6,16 @@ forwarded byte for byte. Nothing that might be an unsealed refresh token of a su
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from litestar.response.base import ASGIResponse
 
-from service.errors import NO_STORE, UpstreamFailed
+from service.errors import NO_STORE, OAuthErrorBody, UpstreamFailed
 from service.sealing import Opened, Sealer
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -112,22 +113,45 @@ class TokenResponse(NamedTuple):
         return code if code in ERROR_CODES else "other"
 
 
-def respond(
-    response: TokenResponse, sealer: Sealer, fallback: Opened | None, now: datetime
-) -> ASGIResponse:
-    """Return our response for Spotify's.
+def seal(response: TokenResponse, fallback: Opened | None, sealer: Sealer) -> ASGIResponse:
+    """Return our response for Spotify's success, its refresh token sealed.
 
-    `fallback` is the caller's own refresh token, which is sealed again when Spotify sent none;
-    `now` is in UTC. Raises UpstreamFailed for anything that is neither a usable success nor an
-    error.
+    `fallback` is the caller's own refresh token, which is sealed again when Spotify sent none.
+    Raises UpstreamFailed if the response is not a usable success.
     """
-    if response.is_success:
-        body = _sealed(response.body, sealer, fallback, now)
-        return ASGIResponse(body=body, status_code=response.status, headers=NO_STORE)
-    if response.is_error:
-        return _forwarded(response)
-    # NOTE: a redirect is never followed: the form and the Authorization header hold secrets.
-    raise UpstreamFailed("Spotify answered with an unexpected status")
+    if not response.is_success:
+        # NOTE: a redirect is never followed: the form and the Authorization header hold secrets.
+        raise UpstreamFailed("Spotify answered with an unexpected status")
+    body = _sealed(response.body, sealer, fallback, datetime.now(UTC))
+    return ASGIResponse(body=body, status_code=response.status, headers=NO_STORE)
+
+
+def forward(response: TokenResponse) -> ASGIResponse:
+    """Return an upstream error unchanged, without the headers that are not for our client."""
+    headers = [*_end_to_end(response.headers), *NO_STORE, ("x-content-type-options", "nosniff")]
+    return ASGIResponse(
+        body=response.body,
+        status_code=response.status,
+        headers=headers,
+        media_type="application/octet-stream",  # where Spotify sent none (RFC 9110, section 8.3)
+    )
+
+
+def forward_as_oauth(response: TokenResponse) -> ASGIResponse:
+    """Return an upstream error as RFC 6749, section 5.2, has it.
+
+    A JSON object with a string `error` passes unchanged, anything else becomes such an object.
+    """
+    body = response.body
+    try:
+        _spotify_error.decode(body)
+    except _UNREADABLE:
+        description = f"Spotify responded with status {response.status}"
+        error = OAuthErrorBody(_oauth_code(response.status), description)
+        body = msgspec.json.encode(error)
+    headers = [field for field in _end_to_end(response.headers) if field[0] != "content-type"]
+    headers += [*NO_STORE, ("x-content-type-options", "nosniff")]
+    return ASGIResponse(body=body, status_code=response.status, headers=headers)
 
 
 def members(body: bytes) -> dict[str, msgspec.Raw]:
@@ -182,15 +206,13 @@ def _isoformat(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-def _forwarded(response: TokenResponse) -> ASGIResponse:
-    """Return an upstream error unchanged, without the headers that are not for our client."""
-    headers = [*_end_to_end(response.headers), *NO_STORE, ("x-content-type-options", "nosniff")]
-    return ASGIResponse(
-        body=response.body,
-        status_code=response.status,
-        headers=headers,
-        media_type="application/octet-stream",  # where Spotify sent none (RFC 9110, section 8.3)
-    )
+def _oauth_code(status: int) -> str:
+    """Return the OAuth error code for a status (RFC 6749, sections 4.1.2.1 and 5.2)."""
+    if status in {429, 502, 503, 504}:
+        return "temporarily_unavailable"
+    if status >= 500:  # noqa: PLR2004
+        return "server_error"
+    return "invalid_client" if status == HTTPStatus.UNAUTHORIZED else "invalid_request"
 
 
 def _end_to_end(headers: Headers) -> Iterable[tuple[str, str]]:

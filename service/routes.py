@@ -1,47 +1,74 @@
 """The original server's endpoints: the root, and one POST handler for each grant."""
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from litestar import MediaType, Response, post, route
 from litestar.datastructures import Headers
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from service import responses
-from service.forms import AnyRequest, read_form
-from service.grants import GRANTS, Context, Flow, Grant
+from service.errors import InvalidField, RedirectURINotAllowed
+from service.forms import AnyRequest, Form, read_form
+from service.grants import GRANTS, Context, Flow, Grant, TokenRequest
 from service.middleware import record_of
+from service.responses import TokenResponse
+from service.settings import Settings
 from service.upstream import TokenEndpoint
 
 
 def handlers(context: Context, endpoint: TokenEndpoint) -> list[HTTPRouteHandler]:
-    """Return the handlers of all endpoints; a flow that is switched off has none."""
+    """Return the handlers of all original endpoints; a flow that is switched off has none."""
     enabled = context.settings.client_credentials_enabled
     grants = [grant for grant in GRANTS if enabled or grant.flow is not Flow.CLIENT_CREDENTIALS]
     return [root, *[token_handler(grant, context, endpoint) for grant in grants]]
 
 
-def token_handler(
-    grant: Grant[Any], context: Context, endpoint: TokenEndpoint
-) -> HTTPRouteHandler:
+def token_handler(grant: Grant[Any], context: Context, endpoint: TokenEndpoint) -> HTTPRouteHandler:
     """Return the handler of `grant`, which calls Spotify through `endpoint`."""
 
     @post(grant.path, status_code=HTTPStatus.OK, opt={"flow": grant.flow})
     async def exchange(request: AnyRequest) -> ASGIResponse:
-        record = record_of(request.scope)
-        record.event = grant.event
         form = await read_form(request, grant.form, seconds=context.settings.request_timeout)
-        token_request = grant.build(form, context)
-        if wants_fresh(request.headers):
-            token_request = token_request._replace(fresh=True)
-        response = record.response = await endpoint.fetch(token_request)
-        return responses.respond(
-            response, context.sealer, token_request.fallback, datetime.now(UTC)
-        )
+        token_request = grant.build(with_redirect_uri(form, request, context.settings), context)
+        response = await fetch(request, grant, token_request, endpoint)
+        if response.is_error:
+            return responses.forward(response)
+        return responses.seal(response, token_request.fallback, context.sealer)
 
     return exchange
+
+
+async def fetch(
+    request: AnyRequest, grant: Grant[Any], token_request: TokenRequest, endpoint: TokenEndpoint
+) -> TokenResponse:
+    """Return Spotify's response to `token_request`, and note it in the request's record."""
+    record = record_of(request.scope)
+    record.flow, record.event = grant.flow, grant.event
+    if wants_fresh(request.headers):
+        token_request = token_request._replace(fresh=True)
+    record.response = await endpoint.fetch(token_request)
+    return record.response
+
+
+def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Form:
+    """Return `form` with the query's redirect URI, if the body has none.
+
+    The iOS SDK sends no redirect URI, but its `tokenSwapURL` can have one in its query. Such a URI
+    has to be in ALLOWED_REDIRECT_URIS. Raises InvalidField or RedirectURINotAllowed.
+    """
+    if not request.scope["query_string"] or getattr(form, "redirect_uri", "none"):
+        return form
+    sent = request.query_params.getall("redirect_uri", [])
+    if len(sent) > 1:
+        raise InvalidField("redirect_uri", "is repeated")
+    if not sent or not sent[0]:
+        return form
+    if sent[0] not in settings.allowed_redirect_uris:
+        raise RedirectURINotAllowed
+    return msgspec.structs.replace(form, redirect_uri=sent[0])
 
 
 def wants_fresh(headers: Headers) -> bool:

@@ -36,7 +36,7 @@ FILE_SETTINGS: Final = frozenset(
         "LOG_LEVEL",
         "SECRET_KEYS_PREVIOUS",
         "RATE_LIMIT_STORAGE",
-    "UPSTREAM_PROXY",
+        "UPSTREAM_PROXY",
     ]
 )
 SPOTIFY: Final = "accounts.spotify.com"
@@ -57,6 +57,7 @@ _AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
 # What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+_PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+")
 _TOKEN_PATH = re.compile(r"/api/token/?\Z")
 _YEAR = 366 * 24 * 3600
 _EXPORTERS = frozenset({"otlp", "console", "none"})
@@ -98,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys_previous: tuple[Secret, ...] = ()
     host: str = "127.0.0.1"
     port: int = 7000
+    base_path: str = ""
+    public_url: str | None = None
     metrics_port: int = 9464
     spotify_token_url: str = f"https://{SPOTIFY}/api/token"
     spotify_authorize_url: str | None = None
@@ -319,6 +322,10 @@ def _origins(text: str) -> tuple[str, ...]:
     """Take exact origins as browsers write them (RFC 6454, section 6.2)."""
     pattern = r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?"
     origins = _items(text)
+    for scheme, port in ("http", ":80"), ("https", ":443"):
+        if any(o.startswith(f"{scheme}://") and o.endswith(port) for o in origins):
+            # NOTE: browsers leave a default port out, so that such an origin would never match.
+            raise ValueError(f"must not have the default port {port}, which browsers leave out")
     if not all(re.fullmatch(pattern, origin) for origin in origins):
         raise ValueError(
             "must be origins as browsers send them, such as https://app.example.com, "
@@ -351,6 +358,18 @@ def _url(text: str) -> str:
     if "@" in parts.netloc or parts.fragment or parts.query:
         raise ValueError("must not have a user name, a query or a fragment")
     return text.strip()
+
+
+def _public_url(text: str) -> str:
+    return _url(text).rstrip("/")
+
+
+def _base_path(text: str) -> str:
+    """Take a path without a trailing slash; `/` is no prefix at all."""
+    path = text.strip().rstrip("/")
+    if path and not _PATH.fullmatch(path):
+        raise ValueError("must be a path such as /spotify, of letters, digits, '-', '_', '.', '~'")
+    return path
 
 
 def _split(url: str) -> SplitResult | None:
@@ -444,6 +463,8 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "secret_keys_previous": _lines,
     "host": _host,
     "port": _whole(0, 65535),
+    "base_path": _base_path,
+    "public_url": _public_url,
     "metrics_port": _whole(0, 65535),
     "spotify_token_url": _url,
     "spotify_authorize_url": _url,
