@@ -151,6 +151,9 @@ class Transport(httpx.AsyncBaseTransport):
         sent = {name: request.headers[name] for name in _SENT}
         if request.extensions.get(_BASIC):
             sent["Authorization"] = self._authorization
+        # One turn of the event loop, in which connections that Spotify has closed leave the pool. A
+        # request on such a connection would be a 502, because it must not be sent again.
+        await asyncio.sleep(0)
         with _errors_of_httpx():
             async with (
                 asyncio.timeout(self._timeout),
