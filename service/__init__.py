@@ -17,9 +17,8 @@ For the app's own token, `app_token` stands before coalescing: its answer is kep
 `app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
 `probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
 operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
-`check` and `keys` what a person asks at a terminal, which `console` writes to, `openapi` makes the
-document of the HTTP interface, with the texts of `interface`, `reference` a page of the document,
-`documents` serve both, `trying` a page to try it all in a browser, with the files in try/,
+`check` and `keys` what a person asks at a terminal, which `console` writes to, `openapi` serves
+openapi.yaml, which describes the HTTP interface, and renders it at /docs,
 `connections` the HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may
 take, `server` the process that listens and drains, `cycle` an answer as `protocol` writes it,
 `asgi` the types.

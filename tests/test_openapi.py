@@ -1,47 +1,37 @@
-"""The document is good OpenAPI, and tells of every route, field, error and reason that there is."""
+"""/openapi.json and /docs describe the service as it is."""
 
-import ast
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
-from litestar.handlers import HTTPRouteHandler
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service import documents, errors, forms, interface, openapi, probes, routes, trying
+from service import errors, forms, openapi
 from service import settings as service_settings
-from service.errors import ServiceError
-from service.grants import Context
+from service.app import create_app
 from service.sealing import Sealer
 from tests.conftest import Start
-from tests.running import environment
-from tests.simulator.requests import REDIRECT_URI
-from tests.test_routes import (
-    CODE,
-    CREDENTIALS,
-    FLOWS,
-    JSON,
-    MALFORMED,
-    PKCE_CODE,
-    PKCE_REFRESH,
-    REFRESH,
-    REFRESHES,
-    good_form,
-    order,
-    others,
-    send,
-    send_fields,
-    well_formed,
+from tests.running import SECRET_KEY, environment
+from tests.simulator.requests import (
+    CHALLENGE,
+    REDIRECT_URI,
+    minted_code,
+    minted_refresh_token,
 )
 
-Data = dict[str, Any]
+Object = dict[str, Any]
 
+CREDENTIALS = "/client-credentials-flow/retrieve-tokens"
+CODE = "/authorization-code-flow/retrieve-tokens"
+REFRESH = "/authorization-code-flow/refresh-tokens"
+PKCE_CODE = "/authorization-code-flow-pkce/retrieve-tokens"
+PKCE_REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
 FORMS: dict[str, type[msgspec.Struct]] = {
     CREDENTIALS: forms.ClientCredentialsForm,
     CODE: forms.AuthorizationCodeForm,
@@ -49,379 +39,378 @@ FORMS: dict[str, type[msgspec.Struct]] = {
     PKCE_CODE: forms.PKCEAuthorizationCodeForm,
     PKCE_REFRESH: forms.PKCERefreshForm,
 }
-FIELDS = {path: form.__struct_fields__ for path, form in FORMS.items()}
+FORM, JSON, MULTIPART = forms.MEDIA_TYPES
+SERVED = {
+    "/openapi.json": "application/json",
+    "/docs": "text/html; charset=utf-8",
+    "/docs/style.css": "text/css; charset=utf-8",
+}
+on_every_form = pytest.mark.parametrize("path", FORMS)
+on_every_file = pytest.mark.parametrize("path", SERVED)
 
 
-def handlers() -> list[HTTPRouteHandler]:
-    async def nobody(_grant: object) -> None: ...
-
-    settings = service_settings.load(environment("http://127.0.0.1:1/api/token"))
-    swap = routes.Swap(Context(settings, Sealer("key")), nobody)  # type: ignore[arg-type]
-    served = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
-    served.append(trying.page(settings))
-    return [*served, *documents.handlers(served)]
+@pytest.fixture
+def document(client: httpx.Client) -> Object:
+    loaded: Object = client.get("/openapi.json").json()
+    return loaded
 
 
-def methods() -> dict[str, list[str]]:
-    return routes.methods(handlers())
+def resolve(document: Object, part: Object) -> Object:
+    for name in part.get("$ref", "").split("/")[1:]:
+        document = document[name]
+    return document if "$ref" in part else part
 
 
-@pytest.fixture(scope="module")
-def document() -> Data:
-    made: Data = json.loads(msgspec.json.encode(openapi.document(methods())))
-    return made
+def operations(document: Object) -> Iterator[tuple[str, str, Object]]:
+    for path, item in document["paths"].items():
+        for method in item.keys() - {"servers"}:
+            yield path, method, item[method]
 
 
-def resolved(document: Data, thing: Data) -> Data:
-    found: Any = document
-    if "$ref" not in thing:
-        return thing
-    for name in thing["$ref"].removeprefix("#/").split("/"):
-        found = found[name]
-    return dict(found)
+def contents(document: Object) -> Iterator[Object]:
+    for _, _, operation in operations(document):
+        for part in [operation.get("requestBody", {}), *operation["responses"].values()]:
+            yield from resolve(document, part).get("content", {}).values()
 
 
-def operations(document: Data) -> Iterator[tuple[str, str, Data]]:
-    for path, known in document["paths"].items():
-        for method, operation in known.items():
-            yield path, method, operation
+def problems(document: Object, schema: Object, value: object) -> list[str]:
+    """Return how `value` violates a schema of the document."""
+    schema = {"components": document["components"], **schema}
+    validator = Draft202012Validator(schema, format_checker=FormatChecker())
+    return [error.message for error in validator.iter_errors(value)]
 
 
-def responses(document: Data) -> Iterator[tuple[str, Data]]:
-    for path, method, operation in operations(document):
-        for status, response in operation["responses"].items():
-            yield f"{method} {path} {status}", resolved(document, response)
+def check(document: Object, response: httpx.Response) -> None:
+    """Compare a response with the document: status, media type, body and headers."""
+    request, status = response.request, str(response.status_code)
+    responses = document["paths"][request.url.path][request.method.lower()]["responses"]
+    described = resolve(document, responses.get(status) or responses[f"{status[0]}XX"])
+    media_type = response.headers["content-type"].partition(";")[0]
+    content = described["content"].get(media_type) or described["content"]["*/*"]
+    body = response.json() if media_type == JSON else response.text
+    assert problems(document, content.get("schema", {}), body) == []
+    for name, reference in described["headers"].items():
+        header = resolve(document, reference)
+        assert name in response.headers or not header.get("required"), name
+        if name in response.headers:
+            assert problems(document, header["schema"], response.headers[name]) == [], name
 
 
-def problems(document: Data, schema: Data, value: object) -> list[str]:
-    """Return what is wrong with `value` by a schema of `document`."""
-    whole = {"components": document["components"], **schema}
-    checked = Draft202012Validator(whole, format_checker=FormatChecker())
-    return [error.message for error in checked.iter_errors(value)]
+# The document --------------------------------------------------------------------------------
 
 
-def kinds(base: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
-    """Yield the errors that are answered: those that others aren't made of."""
-    subclasses = [kind for kind in base.__subclasses__() if kind.__module__.startswith("service.")]
-    if not subclasses:
-        yield base
-    for kind in subclasses:
-        yield from kinds(kind)
-
-
-def reasons(document: Data) -> set[str]:
-    return {
-        example["value"]["reason"]
-        for response in [
-            *document["components"]["responses"].values(),
-            *dict(responses(document)).values(),
-        ]
-        for content in response.get("content", {}).values()
-        for example in content.get("examples", {}).values()
-        if example["value"].get("error") is True
-    }
-
-
-# The document by itself ----------------------------------------------------------------------
-
-
-def test_the_document_is_valid_openapi(document: Data) -> None:
-    assert document["openapi"].startswith("3.1.")
+def test_document_is_valid_openapi(document: Object) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
-def test_every_example_is_good_by_its_schema(document: Data) -> None:
-    checked = 0
-    contents = [
-        content
-        for _, response in responses(document)
-        for content in response.get("content", {}).items()
-    ]
-    for _, _, operation in operations(document):
-        contents += operation.get("requestBody", {}).get("content", {}).items()
-    for media_type, content in contents:
+def test_examples_match_their_schemas(document: Object) -> None:
+    for content in contents(document):
         examples = [example["value"] for example in content.get("examples", {}).values()]
         examples += [content["example"]] if "example" in content else []
         for example in examples:
-            assert problems(document, content["schema"], example) == [], (media_type, example)
-            checked += 1
-    assert checked > 100
+            assert problems(document, content["schema"], example) == []
 
 
-def test_the_schemas_refuse_what_is_not_so(document: Data) -> None:
-    schemas = document["components"]["schemas"]
-    for name, value in (
-        ("Error", {"error": "invalid_grant", "reason": "a"}),
-        ("Error", {"error": True}),
-        ("SpotifyError", {"error": True, "reason": "a"}),
-        ("TokenAnswer", {"expiration_date": "tomorrow"}),
-        ("AuthorizationCodeForm", {"code": ""}),
-        ("AuthorizationCodeFormText", {"code": "a", "redirect_uri": None}),
-    ):
-        assert problems(document, schemas[name], value), name
+def test_paths_and_methods_are_those_of_the_app(document: Object) -> None:
+    app = create_app(service_settings.load(environment("http://127.0.0.1:1/api/token")))
+    routes = {
+        (route.path, method)
+        for route in app.routes
+        for method in getattr(route, "methods", ())
+        if method not in {"HEAD", "OPTIONS"} and route.path not in SERVED
+    }
+    assert {(path, method.upper()) for path, method, _ in operations(document)} == routes
 
 
-def test_operations_have_names_of_their_own(document: Data) -> None:
-    names = [operation["operationId"] for _, _, operation in operations(document)]
-    assert len(set(names)) == len(names)
-
-
-# The document and the code -------------------------------------------------------------------
-
-
-def test_every_route_and_method_is_told_and_no_other(document: Data) -> None:
-    told = {path: sorted(map(str.upper, known)) for path, known in document["paths"].items()}
-    assert told == methods()
-
-
-def test_everything_that_is_described_is_served() -> None:
-    assert {*interface.FLOWS, *interface.PAGES} == set(methods())
-
-
-def test_a_route_that_is_not_described_makes_no_document() -> None:
-    with pytest.raises(KeyError, match="/new"):
-        openapi.document({**methods(), "/new": ["GET"]})
-
-
-def test_a_method_that_is_not_described_makes_no_document() -> None:
-    with pytest.raises(KeyError, match="DELETE"):
-        openapi.document({**methods(), "/": ["DELETE"]})
-
-
-@pytest.mark.parametrize("path", FLOWS)
-@pytest.mark.parametrize("media_type", forms.MEDIA_TYPES)
-def test_a_flows_fields_are_its_forms(document: Data, path: str, media_type: str) -> None:
-    body = document["paths"][path]["post"]["requestBody"]
-    schema = resolved(document, body["content"][media_type]["schema"])
+@on_every_form
+def test_request_schema_is_that_of_the_form(document: Object, path: str) -> None:
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    assert tuple(content) == forms.MEDIA_TYPES
     fields = msgspec.structs.fields(FORMS[path])
-    assert set(schema["properties"]) == {field.encode_name for field in fields}
-    assert schema["required"] == [field.encode_name for field in fields if field.required]
-    assert set(body["content"]) == set(forms.MEDIA_TYPES)
-    assert body["required"]
+    for body in content.values():
+        schema = resolve(document, body["schema"])
+        assert list(schema["properties"]) == [field.encode_name for field in fields]
+        required = [field.encode_name for field in fields if field.required]
+        assert schema.get("required", []) == required
 
 
-def test_every_field_is_described_and_none_has_a_default(document: Data) -> None:
-    for name, schema in document["components"]["schemas"].items():
-        for field, told in schema["properties"].items():
-            assert told.get("description"), f"{name}.{field}"
-            assert "default" not in told, f"{name}.{field}"
+def test_error_schema_is_that_of_the_error_body(document: Object) -> None:
+    schema = document["components"]["schemas"]["Error"]
+    fields = {field.encode_name for field in msgspec.structs.fields(errors.ErrorBody)}
+    assert set(schema["properties"]) == set(schema["required"]) == fields
+    assert problems(document, schema, {"error": "invalid_grant", "reason": "a"})
 
 
-@pytest.mark.parametrize("path", FLOWS)
-def test_a_route_reads_the_fields_that_are_told_and_no_other(start: Start, path: str) -> None:
-    """A repeated field is refused by its name; one that the route doesn't know is ignored."""
-    client = start(REDIRECT_URI=REDIRECT_URI)
-    for field in sorted({name for names in FIELDS.values() for name in names}):
-        fields = [*others(path, field), (field, b"a"), (field, b"a")]
-        reason = send_fields(client, path, fields).json().get("reason")
-        repeated = errors.InvalidField(field, "is repeated").reason
-        assert (reason == repeated) == (field in FIELDS[path]), field
+def kinds(base: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
 
 
-def test_every_error_is_told(document: Data) -> None:
-    told = {*interface.OF_EVERY_FLOW, *interface.OF_EVERY_PATH, *interface.UNSEEN}
-    told |= {errors.MissingField, errors.InvalidField, errors.MalformedBody}
-    told |= {kind for flow in interface.FLOWS.values() for kind in flow.errors}
-    assert told == set(kinds())
-    for kind in told - {*interface.UNSEEN}:
-        names = document["components"]["responses"]
-        shown = [name for _, response in responses(document) for name in examples(response)]
-        shown += [name for response in names.values() for name in examples(response)]
-        assert kind.__name__ in shown
+def test_every_fixed_reason_is_documented(document: Object) -> None:
+    documented = examples(document).values()
+    for kind in set(kinds(errors.ServiceError)) - {errors.ClientGone}:
+        if "reason" in vars(kind):
+            assert (int(kind.status), {"error": True, "reason": kind.reason}) in documented
 
 
-def examples(response: Data) -> list[str]:
-    return [
-        name
-        for content in response.get("content", {}).values()
-        for name in content.get("examples", {})
+def test_client_credentials_can_be_left_out(start: Start) -> None:
+    paths = start(CLIENT_CREDENTIALS_ENABLED="false").get("/openapi.json").json()["paths"]
+    assert CREDENTIALS not in paths
+    assert CODE in paths
+
+
+def test_server_is_the_one_that_the_client_called(client: httpx.Client, document: Object) -> None:
+    assert document["servers"] == [{"url": str(client.base_url).rstrip("/")}]
+    answer = client.get("/openapi.json", headers={"Host": "swap.example:8443"})
+    assert answer.json()["servers"] == [{"url": "http://swap.example:8443"}]
+
+
+@pytest.mark.skipif(
+    "public_url" not in service_settings.Settings.__struct_fields__, reason="no such setting yet"
+)
+def test_public_url_is_the_server(start: Start) -> None:
+    client = start(PUBLIC_URL="https://swap.example/spotify")
+    assert client.get("/openapi.json").json()["servers"] == [
+        {"url": "https://swap.example/spotify"}
     ]
 
 
-def test_an_error_has_the_status_of_its_answer(document: Data) -> None:
-    by_name = {kind.__name__: kind for kind in kinds()}
-    for where, response in responses(document):
-        for name in examples(response):
-            if (kind := by_name.get(name.rstrip("0123456789"))) is not None:
-                assert where.endswith(f" {kind.status:d}"), where
+@pytest.mark.parametrize("host", ["[", "a'b", 'a"><b', "a/b?c", "a b"])
+def test_unusable_host_is_not_repeated(client: httpx.Client, host: str) -> None:
+    for path in ("/openapi.json", "/docs"):
+        answer = client.get(path, headers={"Host": host})
+        assert answer.status_code in {200, 400}
+        assert "http://localhost" in answer.text or answer.status_code == 400
 
 
-def raised() -> Iterator[tuple[str, str]]:
-    """Yield the name of an error and the text for each place of the code that gives one."""
-    names = {kind.__name__ for kind in kinds()}
-    for path in Path("service").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not node.args:
-                continue
-            name = ast.unparse(node.func).removeprefix("errors.")
-            text = node.args[-1]
-            if name in names and isinstance(text, ast.Constant):
-                yield name, str(text.value)
+def test_probes_have_no_path_prefix() -> None:
+    settings = service_settings.load(environment("http://127.0.0.1:1/api/token"))
+    document = openapi.document(settings, "https://swap.example/spotify")
+    assert document["servers"] == [{"url": "https://swap.example/spotify"}]
+    page = openapi.Page(document, "").render()
+    assert f"curl https://swap.example/spotify{CODE} " in page
+    assert "curl https://swap.example/healthz<" in page
 
 
-# NOTE: what Litestar alone could refuse never reaches a route; the reason stands in for its text.
-FALLBACK = ("MalformedBody", "Bad Request")
+# The service ---------------------------------------------------------------------------------
 
 
-def test_every_reason_in_the_code_is_told(document: Data) -> None:
-    told = reasons(document)
-    found = set(raised()) - {FALLBACK}
-    assert len(found) >= 10
-    for name, text in found:
-        wanted = errors.InvalidField("x", text).reason[26:] if name == "InvalidField" else text
-        assert any(wanted in reason for reason in told), (name, text)
-    for kind in set(kinds()) - {*interface.UNSEEN}:
-        if "reason" in vars(kind):
-            assert kind.reason in told, kind
+@on_every_form
+@pytest.mark.parametrize("media_type", forms.MEDIA_TYPES)
+def test_example_request_succeeds_as_documented(
+    client: httpx.Client, simulator: httpx.Client, document: Object, path: str, media_type: str
+) -> None:
+    """A code and a token are valid once and here only: they are replaced, other fields are not."""
+    pkce = {"code_challenge": CHALLENGE} if path == PKCE_CODE else {}
+    token = minted_refresh_token(simulator, pkce=path == PKCE_REFRESH)
+    valid = {
+        "code": minted_code(simulator, **pkce),
+        "redirect_uri": REDIRECT_URI,
+        "refresh_token": Sealer(SECRET_KEY).seal(token),
+    }
+    content = document["paths"][path]["post"]["requestBody"]["content"][media_type]
+    fields = {name: valid.get(name, value) for name, value in content["example"].items()}
+    response = client.post(path, **encoded(media_type, fields))
+    assert response.status_code == 200
+    check(document, response)
 
 
-def test_every_reason_that_is_told_is_in_the_code() -> None:
-    """InvalidField's are its problems."""
-    texts = {text for _, text in raised()}
-    for kind, known in interface.REASONS.items():
-        for reason in known:
-            assert reason in texts or reason == vars(kind).get("reason"), reason
+def encoded(media_type: str, fields: dict[str, str]) -> Object:
+    """Return the arguments with which httpx sends the fields."""
+    if media_type == MULTIPART:
+        return {"files": {name: (None, value) for name, value in fields.items()}}
+    return {"json": fields} if media_type == JSON else {"data": fields}
 
 
-# The document and a running service ----------------------------------------------------------
+def test_examples_without_body_are_as_documented(client: httpx.Client, document: Object) -> None:
+    for path in ("/", "/healthz", "/readyz"):
+        response = client.get(path)
+        check(document, response)
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert response.text == content["text/plain"]["example"]
 
 
-class Conformance:
-    """Holds answers of a running service against the document that it serves itself."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self.document: Data = client.get("/openapi.json").json()
-
-    def check(self, answer: httpx.Response) -> None:
-        status = answer.status_code
-        operation = self.document["paths"][answer.request.url.path][answer.request.method.lower()]
-        known = operation["responses"]
-        response = resolved(self.document, known.get(str(status)) or known[f"{status // 100}XX"])
-        self._check_headers(answer, response["headers"])
-        media_type = forms.media_type(answer.headers.get("content-type", ""))
-        content = response.get("content", {})
-        assert not answer.content or media_type in content or "*/*" in content, media_type
-        if schema := content.get(media_type, {}).get("schema"):
-            body = answer.json() if media_type == JSON else answer.text
-            assert problems(self.document, schema, body) == [], answer.text
-
-    def _check_headers(self, answer: httpx.Response, headers: Data) -> None:
-        for name, reference in headers.items():
-            told = resolved(self.document, reference)
-            assert name in answer.headers or not told.get("required"), name
-            if name in answer.headers:
-                assert problems(self.document, told["schema"], answer.headers[name]) == [], name
+def examples(document: Object) -> dict[str, tuple[int, object]]:
+    """Return status and body of each example of an error, by name."""
+    return {
+        name: (int(status), example["value"])
+        for path in FORMS
+        for status, response in document["paths"][path]["post"]["responses"].items()
+        if status.isdigit()
+        for content in resolve(document, response)["content"].values()
+        for name, example in content.get("examples", {}).items()
+    }
 
 
-@pytest.mark.parametrize("path", FLOWS)
-def test_successes_are_as_told(start: Start, simulator: httpx.Client, path: str) -> None:
-    client = start()
-    conformance = Conformance(client)
-    for media_type in forms.MEDIA_TYPES:
-        if media_type == "multipart/form-data":
-            media_type = f"{media_type}; boundary=lim.it"  # noqa: PLW2901
-        fields = [(name, value.encode()) for name, value in good_form(simulator, path).items()]
-        answer = send_fields(client, path, fields, media_type)
-        assert answer.status_code == 200
-        conformance.check(answer)
+TYPE = {"Content-Type": FORM}
+WELL_FORMED: Object = {"data": {"code": "a", "redirect_uri": "my-app://callback"}}
+REFUSED: dict[str, tuple[str, Object]] = {
+    "MissingField": (CODE, {"data": {"redirect_uri": "my-app://callback"}}),
+    "MissingRedirectURI": (CODE, {"data": {"code": "a"}}),
+    "UndecryptableToken": (REFRESH, {"data": {"refresh_token": "a"}}),
+    "RepeatedField": (CODE, {"content": b"code=a&code=b", "headers": TYPE}),
+    "NotUTF8": (CODE, {"content": b"code=%ff", "headers": TYPE}),
+    "MalformedBody": (CODE, {"content": b"{", "headers": {"Content-Type": JSON}}),
+    "InvalidGrant": (CODE, WELL_FORMED),
+    "PayloadTooLarge": (CODE, {"data": {"code": "a" * 16 * 1024}}),
+    "UnsupportedMediaType": (CODE, {"content": b"a", "headers": {"Content-Type": "text/plain"}}),
+}
 
 
-@pytest.mark.parametrize("path", FLOWS)
-def test_refusals_of_ours_are_as_told(start: Start, path: str) -> None:
+@pytest.mark.parametrize("name", REFUSED)
+def test_example_error_is_returned(client: httpx.Client, document: Object, name: str) -> None:
+    path, request = REFUSED[name]
+    response = client.post(path, **request)
+    assert (response.status_code, response.json()) == examples(document)[name]
+    check(document, response)
+
+
+def test_example_error_of_the_settings_is_returned(start: Start) -> None:
     client = start(ALLOWED_REDIRECT_URIS="https://other.example/callback")
-    conformance = Conformance(client)
-    answers = [send(client, path, media_type, body) for media_type, body in MALFORMED]
-    for field in FIELDS[path]:
-        answers.append(send_fields(client, path, others(path, field)))
-        answers.append(send_fields(client, path, [*others(path, field), (field, b"\xff")]))
-    answers.append(client.post(path, data=well_formed(path, refresh_token="x", redirect_uri="x")))
-    answers.append(send(client, path, "text/plain", b"code=a"))
-    answers.append(send(client, path, JSON, b"{" + b" " * 20_000))
-    for answer in answers:
-        conformance.check(answer)
-    seen = {answer.json()["reason"] for answer in answers if answer.json().get("error") is True}
-    assert set(map(of_any_field, seen)) <= set(map(of_any_field, reasons(conformance.document)))
-    assert {answer.status_code for answer in answers} >= {400, 413, 415}
+    response = client.post(CODE, **WELL_FORMED)
+    document = client.get("/openapi.json").json()
+    documented = examples(document)["RedirectURINotAllowed"]
+    assert (response.status_code, response.json()) == documented
 
 
-def of_any_field(reason: str) -> str:
-    return re.sub(r"'\w+'", "'…'", reason)
-
-
-SPOTIFYS = [
-    {"kind": "status", "status": 429},
+FAULTS: list[Object] = [
     {"kind": "status", "status": 418},
+    {"kind": "status", "status": 429},
     {"kind": "status", "status": 500},
-    {"kind": "status", "status": 503},
     {"kind": "status", "status": 599},
     {"kind": "html"},
-    {"kind": "ratelimit"},
     {"kind": "garbage"},
-    {"kind": "notobject"},
-    {"kind": "redirect"},
-    {"kind": "bomb"},
-    {"kind": "huge"},
     {"kind": "reset"},
     {"kind": "silence"},
 ]
 
 
-@pytest.mark.parametrize("fault", SPOTIFYS, ids=lambda fault: "-".join(map(str, fault.values())))
-def test_failures_of_spotifys_are_as_told(
-    start: Start, simulator: httpx.Client, fault: Data
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
+def test_failures_of_spotify_are_as_documented(
+    start: Start, simulator: httpx.Client, fault: Object
 ) -> None:
     client = start(UPSTREAM_TIMEOUT="0.5")
-    conformance = Conformance(client)
-    for path in FLOWS:
-        order(simulator, {**fault, "times": 1})
-        answer = client.post(path, data=well_formed(path, redirect_uri=REDIRECT_URI))
-        conformance.check(answer)
-        conformance.check(client.post(path, data=well_formed(path)))
-        assert answer.status_code >= 400
-        assert answer.status_code != 499
-        simulator.post("/admin/reset").raise_for_status()
+    simulator.post("/admin/faults", json=[fault]).raise_for_status()
+    check(client.get("/openapi.json").json(), client.post(CODE, **WELL_FORMED))
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", interface.PAGES)
-def test_pages_are_as_told(start: Start, path: str, method: str) -> None:
-    client = start(TRY_PAGE="true")
-    conformance = Conformance(client)
-    answer = client.request(method, path)
-    assert answer.status_code == 200
-    conformance.check(answer)
-    tag = answer.headers.get("etag")
-    if tag is not None:
-        unchanged = client.request(method, path, headers={"If-None-Match": tag})
-        assert unchanged.status_code == 304
-        conformance.check(unchanged)
+# Serving -------------------------------------------------------------------------------------
 
 
-def test_what_every_path_answers_is_as_told(client: httpx.Client) -> None:
-    document = Conformance(client).document
-    for name, answer in (
-        ("NotFound", client.get("/nothing")),
-        ("MethodNotAllowed", client.delete(CODE)),
-    ):
-        response = document["components"]["responses"][name]
-        schema = response["content"][JSON]["schema"]
-        assert problems(document, schema, answer.json()) == []
-        assert answer.json()["reason"] in reasons(document)
-        assert set(map(str.lower, response["headers"])) <= set(answer.headers)
+@on_every_file
+def test_files_are_served_with_their_headers(client: httpx.Client, path: str) -> None:
+    response, head = client.get(path), client.head(path)
+    assert response.status_code == head.status_code == 200
+    assert head.content == b""
+    assert response.headers["content-type"] == head.headers["content-type"] == SERVED[path]
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_flow_that_is_switched_off_is_not_told(start: Start) -> None:
-    client = start(CLIENT_CREDENTIALS_ENABLED="false", TRY_PAGE="true")
-    told = client.get("/openapi.json").json()["paths"]
-    assert set(told) == set(methods()) - {CREDENTIALS}
-    assert REFRESHES[0] in told
+@on_every_file
+def test_docs_false_removes_the_files(start: Start, path: str) -> None:
+    response = start(DOCS="false").get(path)
+    assert (response.status_code, response.json()["reason"]) == (404, "Not Found")
 
 
-def test_the_guide_tells_every_status_and_reasons_that_there_are(document: Data) -> None:
-    guide = Path("docs/http.md").read_text()
-    section = guide.partition("## Errors of ours")[2]
-    table = "".join(re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE))
-    assert set(map(int, re.findall(r"[0-9]{3}", table))) == set(interface.STATUSES)
-    promised = re.findall(r"^- `([^`]+)`", section, re.MULTILINE)
-    assert len(promised) == 4
-    assert set(promised) <= reasons(document)
+@on_every_file
+def test_files_contain_no_setting(start: Start, path: str) -> None:
+    secrets = {"CLIENT_ID": "hidden-a", "CLIENT_SECRET": "hidden-b", "SECRET_KEY": "hidden-c"}
+    client = start(**secrets, REDIRECT_URI="https://hidden.example")
+    assert "hidden" not in client.get(path).text
+
+
+# The page ------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page; wrongly nested tags are an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in {"meta", "link"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, attribute: str) -> list[str]:
+        return [value for name, value in self.attributes if name == attribute]
+
+
+@pytest.fixture
+def page(client: httpx.Client) -> Page:
+    return Page(client.get("/docs").text)
+
+
+def test_page_has_no_script_and_loads_one_style_sheet(client: httpx.Client, page: Page) -> None:
+    assert not page.tags & {"script", "style", "img", "iframe", "form", "base", "object", "embed"}
+    names = {name for name, _ in page.attributes}
+    assert names == {"charset", "class", "content", "href", "id", "lang", "name", "rel"} | {
+        "aria-label",
+        "tabindex",
+    }
+    style = client.get("/docs/style.css").text
+    assert not re.search(r"url\(|@import", style)
+    policy = client.get("/docs").headers["content-security-policy"].split("; ")
+    none = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+    assert sorted(policy) == sorted([*none, "style-src 'self'"])
+
+
+@pytest.mark.parametrize("address", ["/docs", "/docs/"])
+def test_links_of_the_page_resolve(client: httpx.Client, address: str) -> None:
+    page = Page(client.get(address).text)
+    ids = page.all("id")
+    assert len(set(ids)) == len(ids)
+    for link in page.all("href"):
+        if link.startswith("#"):
+            assert link[1:] in ids
+        else:
+            assert client.get(httpx.URL(address).join(link)).status_code == 200, link
+
+
+def test_page_shows_every_operation_field_and_error(page: Page, document: Object) -> None:
+    text = " ".join(page.text.split())
+    for path, method, operation in operations(document):
+        assert f"{method.upper()} {path}" in text
+        assert operation["summary"] in text
+        assert operation["operationId"] in page.all("id")
+    for schema in document["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            assert name in text
+            assert " ".join(field["description"].replace("`", "").split()) in text
+    for _, body in examples(document).values():
+        assert json.dumps(body) in text
+    assert "code string, not empty required" in text
+    assert "redirect_uri string or null optional" in text
+
+
+def test_page_escapes_the_document(document: Object) -> None:
+    """Every string of the document gets markup, except what names its parts."""
+
+    def marked(part: object, key: str = "") -> object:
+        if isinstance(part, dict):
+            return {name: marked(value, name) for name, value in part.items()}
+        if isinstance(part, list):
+            return [marked(value, key) for value in part]
+        return f"{part}<x y='\"&" if isinstance(part, str) and key != "$ref" else part
+
+    text = openapi.Page(marked(document), "").render()  # type: ignore[arg-type]
+    assert "x" not in Page(text).tags
+    assert "y" not in dict(Page(text).attributes)
+    assert "<x" in Page(text).text
