@@ -84,11 +84,11 @@ def _load() -> Object:
 
 def _url(request: Request[Any, Any, Any], settings: Settings) -> str:
     """Return the server's URL as clients see it, without a trailing slash."""
-    if public_url := getattr(settings, "public_url", None):
-        return str(public_url).rstrip("/")
+    if settings.public_url:
+        return settings.public_url
     host = request.headers.get("host", "")
     host = host if _HOST.fullmatch(host) else "localhost"
-    return f"{request.scope['scheme']}://{host}{getattr(settings, 'base_path', None) or ''}"
+    return f"{request.scope['scheme']}://{host}{settings.base_path}"
 
 
 class Page:

@@ -166,9 +166,6 @@ def test_server_is_the_one_that_the_client_called(client: httpx.Client, document
     assert answer.json()["servers"] == [{"url": "http://swap.example:8443"}]
 
 
-@pytest.mark.skipif(
-    "public_url" not in service_settings.Settings.__struct_fields__, reason="no such setting yet"
-)
 def test_public_url_is_the_server(start: Start) -> None:
     client = start(PUBLIC_URL="https://swap.example/spotify")
     assert client.get("/openapi.json").json()["servers"] == [
