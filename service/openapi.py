@@ -179,11 +179,11 @@ class Page:
                 errors.append(_link(_name(reference), status))
                 continue
             response = self._resolve(reference)
-            [content] = response["content"].values()
-            schema = _name(content["schema"])
+            content = next(iter(response.get("content", {}).values()), {})
+            schema = _name(content.get("schema", {}))
             fields = f" Fields: {_link(schema, schema)}." if schema else ""
             parts.append(f"<p><b>{_text(status)}</b> {_text(response['description'])}{fields}</p>")
-            parts.append(_pre(content["example"]))
+            parts += [_pre(content["example"])] if content else []
         links = f'<p class="errors">Errors: {" ".join(errors)}</p>' if errors else ""
         return "".join(parts) + links
 

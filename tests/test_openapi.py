@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service import errors, forms, openapi
+from service import errors, forms, oauth, openapi
 from service import settings as service_settings
 from service.app import create_app
 from service.sealing import Sealer
@@ -32,12 +32,14 @@ CODE = "/authorization-code-flow/retrieve-tokens"
 REFRESH = "/authorization-code-flow/refresh-tokens"
 PKCE_CODE = "/authorization-code-flow-pkce/retrieve-tokens"
 PKCE_REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
+TOKEN, *ALIASES = oauth.TOKEN_PATHS
 FORMS: dict[str, type[msgspec.Struct]] = {
     CREDENTIALS: forms.ClientCredentialsForm,
     CODE: forms.AuthorizationCodeForm,
     REFRESH: forms.RefreshForm,
     PKCE_CODE: forms.PKCEAuthorizationCodeForm,
     PKCE_REFRESH: forms.PKCERefreshForm,
+    TOKEN: forms.OAuthForm,
 }
 FORM, JSON, MULTIPART = forms.MEDIA_TYPES
 SERVED = {
@@ -117,7 +119,7 @@ def test_paths_and_methods_are_those_of_the_app(document: Object) -> None:
         (route.path, method)
         for route in app.routes
         for method in getattr(route, "methods", ())
-        if method not in {"HEAD", "OPTIONS"} and route.path not in SERVED
+        if method not in {"HEAD", "OPTIONS"} and route.path not in {*SERVED, *ALIASES}
     }
     assert {(path, method.upper()) for path, method, _ in operations(document)} == routes
 
@@ -141,6 +143,13 @@ def test_error_schema_is_that_of_the_error_body(document: Object) -> None:
     assert problems(document, schema, {"error": "invalid_grant", "reason": "a"})
 
 
+def test_metadata_is_that_of_the_document(start: Start) -> None:
+    client = start(PUBLIC_URL="https://tokens.example.com")
+    path = "/.well-known/oauth-authorization-server"
+    content = client.get("/openapi.json").json()["paths"][path]["get"]["responses"]["200"]
+    assert client.get(path).json() == content["content"]["application/json"]["example"]
+
+
 def kinds(base: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
     for kind in base.__subclasses__():
         yield kind
@@ -149,9 +158,14 @@ def kinds(base: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]
 
 def test_every_fixed_reason_is_documented(document: Object) -> None:
     documented = examples(document).values()
+    oauth_only = {errors.UnsupportedGrantType, errors.UnauthorizedClient, errors.InvalidClient}
     for kind in set(kinds(errors.ServiceError)) - {errors.ClientGone}:
-        if "reason" in vars(kind):
-            assert (int(kind.status), {"error": True, "reason": kind.reason}) in documented
+        if "reason" not in vars(kind):
+            continue
+        body: Object = {"error": True, "reason": kind.reason}
+        if kind in oauth_only:
+            body = {"error": kind.code, "error_description": kind.reason}
+        assert (int(kind.status), body) in documented
 
 
 def test_client_credentials_can_be_left_out(start: Start) -> None:
@@ -200,7 +214,7 @@ def test_example_request_succeeds_as_documented(
 ) -> None:
     """A code and a token are valid once and here only: they are replaced, other fields are not."""
     pkce = {"code_challenge": CHALLENGE} if path == PKCE_CODE else {}
-    token = minted_refresh_token(simulator, pkce=path == PKCE_REFRESH)
+    token = minted_refresh_token(simulator, pkce=path != REFRESH)
     valid = {
         "code": minted_code(simulator, **pkce),
         "redirect_uri": REDIRECT_URI,
@@ -250,6 +264,10 @@ REFUSED: dict[str, tuple[str, Object]] = {
     "NotUTF8": (CODE, {"content": b"code=%ff", "headers": TYPE}),
     "MalformedBody": (CODE, {"content": b"{", "headers": {"Content-Type": JSON}}),
     "InvalidGrant": (CODE, WELL_FORMED),
+    "InvalidRequest": (TOKEN, {"content": b"", "headers": TYPE}),
+    "OAuthInvalidGrant": (TOKEN, {"data": {"refresh_token": "a"}}),
+    "UnsupportedGrantType": (TOKEN, {"data": {"grant_type": "password"}}),
+    "OAuthInvalidClient": (TOKEN, {"data": {"client_id": "another", "code": "a"}}),
     "PayloadTooLarge": (CODE, {"data": {"code": "a" * 16 * 1024}}),
     "UnsupportedMediaType": (CODE, {"content": b"a", "headers": {"Content-Type": "text/plain"}}),
 }
