@@ -411,12 +411,16 @@ def _storage(text: str) -> Secret:
 
 
 def _proxy(text: str) -> Secret:
-    """Take the URL of an HTTP proxy, with a user name and a password if it wants them."""
+    """Accept the URL of an HTTP proxy, with or without a user name and a password."""
     parts = _split(text.strip())
-    if parts is None or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
-        raise ValueError("must be an http or https URL with a host")
-    if parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise ValueError("must have nothing after the host but a port")
+    host = parts.hostname if parts and parts.scheme in {"http", "https"} and parts.port else None
+    if parts is None or host is None or not _is_host(host) or "%" in host:
+        raise ValueError(
+            "must be an http or https URL with a host and a port, such as "
+            "http://proxy.example.com:3128"
+        )
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("must have nothing after the port")
     return Secret(text.strip())
 
 

@@ -24,6 +24,7 @@ FROM_FILE = [
     "LOG_LEVEL",
     "SECRET_KEYS_PREVIOUS",
     "RATE_LIMIT_STORAGE",
+    "UPSTREAM_PROXY",
 ]
 
 
@@ -70,6 +71,7 @@ MUST_BE_HTTPS = (
 RATE_LIMIT = "must be such as 60/minute or 5/second;1000/day, within a year"
 STORAGE = "must be a URL with a host and one of redis, rediss, valkey, valkeys"
 BARE_STORAGE = "must have nothing after the host but a port and the number of a database"
+PROXY = "must be an http or https URL with a host and a port, such as http://proxy.example.com:3128"
 NETWORKS = (
     "must be addresses or networks such as 10.0.0.0/8 or fd00::/8, the bits after the prefix "
     "zero, separated by commas"
@@ -97,6 +99,7 @@ DEFAULTS: dict[str, object] = {
     "SPOTIFY_AUTHORIZE_URL": None,
     "RATE_LIMIT": None,
     "RATE_LIMIT_STORAGE": None,
+    "UPSTREAM_PROXY": None,
     "TRUSTED_PROXIES": (),
 }
 GOOD: list[tuple[str, str, object]] = [
@@ -149,6 +152,9 @@ GOOD: list[tuple[str, str, object]] = [
     ("RATE_LIMIT_STORAGE", " redis://10.0.0.1 ", "redis://10.0.0.1"),
     *[("RATE_LIMIT_STORAGE", url, url) for url in
       ("valkeys://me:p%40ss@cache.example:6380/15", "rediss://:p@[::1]:6379/", "valkey://a/0")],
+    *[("UPSTREAM_PROXY", url, url) for url in
+      ("http://proxy.example:3128", "https://me:p%40ss@[::1]:443/", "http://me@10.0.0.1:80")],
+    ("UPSTREAM_PROXY", " http://a:1 ", "http://a:1"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, ::1,192.0.2.7", ("10.0.0.0/8", "::1", "192.0.2.7")),
 ]  # fmt: skip
 BAD: list[tuple[str, str, str]] = [
@@ -196,6 +202,11 @@ BAD: list[tuple[str, str, str]] = [
        "redis://a b", "redis+cluster://x.example", "unix:///run/redis", "redis://x.example:pass", "redis://a,b")],
     *[("RATE_LIMIT_STORAGE", f"rediss://x.example{text}", BARE_STORAGE) for text in
       ("?ssl_cert_reqs=none", "#a", "/a", "/1/2", "/-1")],
+    *[("UPSTREAM_PROXY", text, PROXY) for text in
+      ("proxy.example:3128", "http://proxy.example", "socks5://x:1080", "http://:3128",
+       "http://a b:1", "http://me:pa/ss@x:1", "http://x:0", "http://x:port", "https://[fe80::1%eth0]:1")],
+    *[("UPSTREAM_PROXY", f"http://x:1/{text}", "must have nothing after the port") for text in
+      ("path", "?a=b", "#c")],
     *[("TRUSTED_PROXIES", text, NETWORKS) for text in
       ("proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8 ::1", "*", "10.0.0.0/8,x")],
     ("TRUSTED_PROXIES", ",", ENTRY),
@@ -303,6 +314,7 @@ GOOD_TEXT = {
     "LOG_LEVEL": "debug",
     "SECRET_KEYS_PREVIOUS": "one",
     "RATE_LIMIT_STORAGE": "redis://:p@cache.example",
+    "UPSTREAM_PROXY": "http://me:p@proxy.example:3128",
 }
 GOOD_VALUE: dict[str, object] = {**GOOD_TEXT, "SECRET_KEYS_PREVIOUS": ("one",)}
 
@@ -534,8 +546,14 @@ def test_headers_for_otlp_as_the_specification_writes_them_are_taken(text: str) 
     assert value("PORT", {"OTEL_EXPORTER_OTLP_HEADERS": text}) == 7000
 
 
-def test_a_storages_password_is_a_secret_as_written_and_as_meant() -> None:
-    url = "rediss://me:p%40ssw%C3%B6rd@cache.example/1"
-    loaded = load({**REQUIRED, "RATE_LIMIT_STORAGE": url})
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("RATE_LIMIT_STORAGE", "rediss://me:p%40ssw%C3%B6rd@cache.example/1"),
+        ("UPSTREAM_PROXY", "http://me:p%40ssw%C3%B6rd@proxy.example:3128"),
+    ],
+)
+def test_a_urls_password_is_a_secret_as_written_and_as_meant(name: str, url: str) -> None:
+    loaded = load({**REQUIRED, name: url})
     assert {url, "p%40ssw%C3%B6rd", "p@sswörd"} <= set(loaded.secrets)
     assert "p%40" not in repr(loaded)
