@@ -54,8 +54,7 @@ ARG SOURCE
 # official image has none), for all of it would weigh more than the service. Exporters and
 # the rate limit import the most when they are made.
 RUN ["/opt/venv/bin/python", "-X", "no_debug_ranges", "-c", \
-     "import service.__main__, service.app, service.server; \
-      import service.command, service.check, service.keys; \
+     "import service.cli, service.app, service.server; \
       from service import app, settings; \
       app.create_app(settings.load(dict(CLIENT_ID='a', CLIENT_SECRET='b', SECRET_KEY='c', \
         RATE_LIMIT='1/day', RATE_LIMIT_STORAGE='redis://a'))); \

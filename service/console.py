@@ -1,18 +1,15 @@
-"""Text for a person at a terminal: log lines that can be read at a glance, colours, complaints.
+"""Text for a person at a terminal: log lines that can be read at a glance.
 
 structlog's renderer lays the lines out. It never sees an exception: `logs` describes those by types
 and places before, so that no text of theirs and no local variable gets here.
 """
 
-import contextlib
 import os
-import sys
 from collections.abc import Mapping
 from typing import Final, TextIO
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-_CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _EVENT_WIDTH: Final = 18
 
 
@@ -25,47 +22,6 @@ def has_colours(stream: TextIO | None) -> bool:
     """Tell whether `stream` is coloured: a terminal, unless NO_COLOR (no-color.org) is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and is_terminal(stream)
-
-
-class Unsaid(Exception):
-    """Standard output takes nothing; the text says why, and is empty if its reader just left."""
-
-
-def say(text: str) -> None:
-    """Write `text` to standard output, all of it now, or raise Unsaid."""
-    if sys.stdout is None:
-        raise Unsaid("it is closed")
-    encoding = sys.stdout.encoding
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except OSError as error:
-        raise Unsaid("" if isinstance(error, BrokenPipeError) else error.strerror) from None
-
-
-def complain(text: str) -> None:
-    """Write `text` to standard error, if that takes it."""
-    with contextlib.suppress(AttributeError, OSError):  # it is None if it was closed at the start
-        sys.stderr.write(text)
-
-
-def let_go() -> None:
-    """Write what is left for the standard streams, or throw away what they don't take.
-
-    Else the interpreter tries it at its end, tells of its failure, and makes the exit status 120.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if stream is None:
-            continue
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def coloured(text: str, style: str, *, colours: bool) -> str:
-    """Return `text` in a style of _CODES, if there are colours."""
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if colours else text
 
 
 class Lines:

@@ -67,7 +67,6 @@ def test_all_bad_settings_are_told_at_once_with_status_78() -> None:
     assert told["event"] == "settings.invalid"
     for name in ("CLIENT_ID", "SECRET_KEY", "PORT", "UPSTREAM_TIMEOUT"):
         assert any(problem.startswith(name) for problem in told["problems"])
-        assert name in ended.stderr
     assert "hush-hush" not in ended.stdout + ended.stderr
 
 
@@ -84,7 +83,7 @@ def test_telemetry_that_cannot_be_made_is_told_with_status_78(broken: dict[str, 
     environ = environment("https://accounts.spotify.com/api/token", PORT="0", **broken)
     ended = run(environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
     assert ended.returncode == 78
-    assert "OTEL_… can't be used as it is" in ended.stderr
+    assert "OTEL_… can't be used as it is" in ended.stdout
     assert "secret-value" not in ended.stderr + ended.stdout
 
 
@@ -153,7 +152,7 @@ def test_sigterm_drains_and_then_ends_with_0(simulator_url: str, simulator: http
 def test_a_signal_that_comes_as_the_start_ends_drains_as_any_other() -> None:
     code = """if True:
         import signal, sys
-        from service import __main__, server
+        from service import cli, server
 
         class Signalled(server.Server):
             async def startup(self, sockets=None):
@@ -161,7 +160,7 @@ def test_a_signal_that_comes_as_the_start_ends_drains_as_any_other() -> None:
                 signal.raise_signal(signal.SIGTERM)
 
         server.Server = Signalled
-        sys.exit(__main__.main([]))
+        sys.exit(cli.main([]))
     """
     environ = plain(environment("http://127.0.0.1:1/", PORT="0"))
     told = subprocess.run(

@@ -26,8 +26,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service import __main__ as command
-from service import logs
+from service import cli, logs
 from service import settings as service_settings
 from service.app import create_app
 from service.routes import CLIENT_FLOW, CODE_FLOW, PKCE_FLOW
@@ -640,11 +639,15 @@ def test_nothing_secret_is_seen_of_settings_under_the_wrong_name(
     for name in ("PORT", "LOG_LEVEL", "SPOTIFY_TOKEN_URL", "DRAIN_SECONDS", "CORS_ALLOW_ORIGINS"):
         monkeypatch.setenv(name, f"{CLIENT_SECRET} {SECRET_KEY}")
     monkeypatch.setenv("CLIENT_SECRET_FILE", f"/nowhere/{CLIENT_SECRET}")
-    assert command.main() == command.EX_CONFIG
+    assert cli.main([]) == cli.EX_CONFIG
     out, err = capsys.readouterr()
     assert "PORT" in out
-    assert "PORT" in err
     evidence.seen += [("log", json.dumps(json.loads(out), ensure_ascii=False)), ("stderr", err)]
+    monkeypatch.setenv("LOG_FORMAT", "console")
+    assert cli.main([]) == cli.EX_CONFIG
+    out, err = capsys.readouterr()
+    assert "PORT" in err
+    evidence.seen += [("stdout", out), ("stderr", err)]
     assert evidence.leaks() == set()
 
 
@@ -691,6 +694,17 @@ def test_keys_shows_no_token_and_no_key() -> None:
     assert evidence.leaks() == set()
 
 
+def test_seal_shows_no_token_and_no_key() -> None:
+    evidence = static_secrets()
+    environ = secret_environment("http://127.0.0.1:1/")
+    ended = run_command(evidence, "seal", stdin=f"{REFRESH_TOKEN}\n{CODE}\n", **environ)
+    assert ended.returncode == 0
+    for line in (f'"{REFRESH_TOKEN}"', f"{REFRESH_TOKEN} {CODE}", REFRESH_TOKEN * 1000):
+        assert run_command(evidence, "seal", stdin=f"{line}\n", **environ).returncode == 1
+    assert run_command(evidence, "seal", REFRESH_TOKEN, **environ).returncode == 2
+    assert evidence.leaks() == set()
+
+
 def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
     evidence = static_secrets()
     for changes in (
@@ -702,6 +716,9 @@ def test_check_shows_no_secret_even_under_a_wrong_name() -> None:
         {"SPOTIFY_TOKEN_URL": f"https://x:{quote(CODE)}@example.com/", "PORT": CODE},
         {"RATE_LIMIT_STORAGE": f"redis://:{quote(CODE)}@a/", "RATE_LIMIT": SECRET_KEY},
         {"RATE_LIMIT_STORAGE": f"http://:{quote(CODE)}@a/", "TRUSTED_PROXIES": CLIENT_SECRET},
+        {"UPSTREAM_PROXY": f"http://{quote(CODE)}:{quote(CODE)}@a:1/"},
+        {"UPSTREAM_PROXY": f"http://{quote(CODE)}:{quote(CODE)}@a/", "HTTPS_PROXY": SECRET_KEY},
+        {"SECRET_KEY": f'"{SECRET_KEY}"', "CLIENT_SECERT": CLIENT_SECRET},
         {"CLIENT_SECRET_FILE": f"/nowhere/{CLIENT_SECRET}"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_PROPAGATORS": CODE},
         {"OTEL_EXPORTER_OTLP_HEADERS": f"key={SECRET_KEY}"},

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from service.__main__ import main
+from service.cli import main
 
 
 def tell(_signal: int, _frame: FrameType | None) -> None:
@@ -28,4 +28,4 @@ def tell(_signal: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, tell)
-    sys.exit(main())
+    sys.exit(main([]))

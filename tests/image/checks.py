@@ -228,8 +228,7 @@ print(*filter(shutil.which, ["cc", "gcc", "ld", "make", "pip", "pip3", "strip"])
 def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
     look = """
 import os, sys
-import service.__main__, service.app, service.server
-import service.command, service.check, service.keys
+import service.cli, service.app, service.server
 from service import app, settings
 from service.export import provider
 limited = {"RATE_LIMIT": "1/day", "RATE_LIMIT_STORAGE": "redis://a"}
