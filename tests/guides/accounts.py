@@ -24,6 +24,7 @@ TRIAL: Final = Terminal(
     (_TRIAL, f"{_TRIAL}/3", f"{_TRIAL}/4", "docs/migrate.md#go-back", f"{_TRIAL}/5")
 )
 SWAP: Final = Terminal(("docs/http.md#requests",))
+SEAL: Final = Terminal(("docs/migrate.md#from-your-own-backend",))
 
 HOSTS: Final = {
     "heroku": Terminal(
@@ -72,7 +73,7 @@ DOCKER: Final = Terminal(
     ),
     _FILL_SECRETS,
 )
-TERMINALS: Final = (TRIAL, SWAP, *HOSTS.values(), AWS, DOCKER)
+TERMINALS: Final = (TRIAL, SWAP, SEAL, *HOSTS.values(), AWS, DOCKER)
 
 ELSEWHERE: Final = {
     "README.md#try-it": ".ci/paste-lines",

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.sealing import Sealer
 from simulator.accounts import Accounts
 from simulator.app import create_app as create_simulator
 from simulator.server import running as running_simulator
@@ -146,6 +147,15 @@ def test_a_trial_counts_what_the_original_can_not_open(trial: Done) -> None:
     stuck = sum(len(token["ciphertext"]) % 4 == 3 for token in ORIGINALS)
     assert stuck
     assert re.search(rf"^ *{stuck}$", trial.output, re.MULTILINE)
+
+
+def test_tokens_of_an_own_backend_are_sealed_in_order(where: Path, tmp_path: Path) -> None:
+    (where / "raw.txt").write_text("AQ-one\nAQ-two\n")
+    terminal = accounts.SEAL._replace(variables={"SECRET_KEY": SECRET_KEY})
+    done = run(terminal, where, tmp_path / "tools")
+    assert done.status == 0, done.errors
+    sealed = (where / "tokens.txt").read_text().splitlines()
+    assert [Sealer(SECRET_KEY).open(token).token for token in sealed] == ["AQ-one", "AQ-two"]
 
 
 # With stand-ins ------------------------------------------------------------------------------
