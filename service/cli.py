@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from service import __version__, hints, logs, settings, telemetry
+from service import __version__, hints, logs, settings
 from service.console import has_colours, is_terminal
 from service.errors import ServiceError, UndecryptableToken, UpstreamTimeout
 from service.hints import Hint
 from service.logs import log
-from service.sealing import Sealer
+from service.sealing import Sealer, fingerprint
 from service.settings import Reading, Secret, Settings, SettingsError
 
 OK: Final = 0
@@ -153,14 +153,14 @@ def _serve(_arguments: argparse.Namespace) -> int:
     try:
         configured = reading.settings()
         logs.configure(configured)
-        tracing = telemetry.create(os.environ, __version__)
+        # Imported only when the settings are valid: this is most of the start.
+        from service.app import create_app  # noqa: PLC0415
+        from service.server import listen, run  # noqa: PLC0415
+
+        app = create_app(configured)
     except SettingsError as error:
         _warn(reading)
         return _refuse(error.problems, reading.values.get("log_format"))
-    # Imported only when the settings are valid: this is most of the start.
-    from service.app import create_app  # noqa: PLC0415
-    from service.server import listen, run  # noqa: PLC0415
-
     _warn(reading)
     try:
         listening = listen(configured.host, configured.port)
@@ -168,7 +168,7 @@ def _serve(_arguments: argparse.Namespace) -> int:
         where = {"host": configured.host, "port": configured.port}
         log.error("server.failed", **where, problem=error.strerror)
         return FAILED
-    run(create_app(configured, tracing=tracing), configured, listening)
+    run(app, configured, listening)
     log.notice("server.stopped")
     return OK
 
@@ -220,11 +220,14 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _try_telemetry(problems: dict[str, str]) -> None:
     """Add the problem that the OpenTelemetry SDK has, unless one of OTEL_… is known already."""
-    if any(name.startswith("OTEL_") for name in problems):
+    known = any(name.startswith("OTEL_") for name in problems)
+    if known or not settings.tracing_enabled(os.environ):
         return
+    from service import tracing  # noqa: PLC0415 - only for this
+
     try:
-        if tracing := telemetry.create(os.environ, __version__):
-            tracing.flush()
+        if made := tracing.create(os.environ):
+            made.flush()
     except SettingsError as error:
         problems["OTEL_"] = error.problems[0]
 
@@ -282,24 +285,22 @@ def _fetch_app_token(configured: Settings) -> tuple[str, bool]:
 
 async def _request_app_token(configured: Settings) -> tuple[str, bool]:
     """Make the request as the service does, and explain the response."""
-    from service import answers, flows, forms, spotify  # noqa: PLC0415 - only for this
+    from service import forms, grants, upstream  # noqa: PLC0415 - only for this
 
-    transport = spotify.Transport(configured.spotify_token_url)
-    accounts = spotify.SpotifyAccounts(configured, transport, f"spotify-api-server/{__version__}")
-    context = flows.Context(configured, Sealer(configured.secret_key.reveal()))
-    grant = flows.client_credentials(forms.ClientCredentialsForm(), context)
+    spotify = upstream.Spotify(configured, upstream.Transport(configured))
+    context = grants.Context(configured, Sealer(configured.secret_key.reveal()))
+    request = grants.client_credentials(forms.ClientCredentialsForm(), context)
     started = time.perf_counter()
     try:
-        response = await accounts.ask(grant)
+        response = await spotify.fetch(request)
     finally:
-        await accounts.aclose()
+        await spotify.aclose()
     milliseconds = (time.perf_counter() - started) * 1000
     answered = f"answered {response.status} after {milliseconds:.0f} ms"
-    success = answers.is_success(response.status)
-    if success and _has_token(response.body):
+    if response.is_success and _has_token(response.body):
         tls = ", its certificate is valid" if configured.spotify_token_url[:6] == "https:" else ""
         return f"{answered}{tls}, CLIENT_ID and CLIENT_SECRET are right", True
-    code = None if success else answers.error_code(response)
+    code = None if response.is_success else response.error_code
     if code == "invalid_client":
         code = "CLIENT_ID or CLIENT_SECRET is wrong; copy both again from Spotify's dashboard"
     return f"{answered}: {code or 'this is not a token endpoint'}", False
@@ -346,7 +347,7 @@ def _keys(arguments: argparse.Namespace) -> int:
         except UndecryptableToken:
             none += 1
     names = ["current", *["previous"] * (len(keyring) - 1)]
-    counts = list(map(KeyCount, names, map(hints.key_fingerprint, keyring), sealer.opened))
+    counts = list(map(KeyCount, names, map(fingerprint, keyring), sealer.opened))
     if arguments.json:
         _say(msgspec.json.encode({"tokens": tokens, "keys": counts, "none": none}).decode() + "\n")
     elif tokens:

@@ -49,7 +49,6 @@ MEANINGS: Final = {
     "rate_limit_storage": "Valkey or Redis URL shared by replicas",
     "trusted_proxies": "networks whose X-Forwarded-For is trusted",
     "docs": "whether /docs and /openapi.json are served",
-    "try_page": "whether /try is served",
 }
 # A fingerprint lets a reader test guesses: only keys have one, and only keys that are long enough.
 _SHOWN_AS_SET: Final = {"client_id", "client_secret", "rate_limit_storage", "upstream_proxy"}
@@ -99,18 +98,13 @@ def shown(field: str, value: object) -> str:
     if field in _SHOWN_AS_SET and value is not None:
         return "set"
     if isinstance(value, Secret):
-        digits = key_fingerprint(value.reveal())
+        digits = fingerprint(value.reveal())
         return f"set, fingerprint {digits}" if digits else "set, short"
     if field in {"redirect_uri", "allowed_redirect_uris"} and value is not None:
         return _plain_uri(str(value)) or "set, but not a plain URI"
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else _printable(str(value))
-
-
-def key_fingerprint(key: str) -> str:
-    """Return the fingerprint of a key; "" for a short one, of which guesses could be tested."""
-    return fingerprint(key) if len(key) >= WEAK_SECRET_KEY else ""
 
 
 def _plain_uri(uri: str) -> str | None:

@@ -192,7 +192,7 @@ def test_variables_of_other_programs_and_kubernetes_are_not_misspelt_settings() 
 
 
 def test_every_setting_has_a_meaning() -> None:
-    assert {field.name for field in msgspec.structs.fields(Settings)} <= set(hints.MEANINGS)
+    assert {field.name for field in msgspec.structs.fields(Settings)} == set(hints.MEANINGS)
 
 
 @pytest.mark.parametrize(
