@@ -60,8 +60,6 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+")
 _TOKEN_PATH = re.compile(r"/api/token/?\Z")
 _YEAR = 366 * 24 * 3600
-_EXPORTERS = frozenset({"otlp", "console", "none"})
-_PROTOCOLS = frozenset({"grpc", "http/protobuf"})
 
 Value = TypeVar("Value")
 
@@ -512,26 +510,112 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None:
-    """Refuse what the OpenTelemetry SDK would only find later, or ignore."""
-    for name, known in (
-        ("OTEL_TRACES_EXPORTER", _EXPORTERS),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", _PROTOCOLS),
-        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", _PROTOCOLS),
-    ):
-        if (value := environ.get(name)) and value.strip() not in known:
-            problems[name] = f"{name} must be one of {', '.join(sorted(known))}"
-    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
-        if not all(map(_HEADER.fullmatch, filter(None, environ.get(name, "").split(",")))):
-            # NOTE: the SDK would quote them in a warning, and they hold API keys.
-            problems[name] = f"{name} must be name=value, separated by commas, blanks as %20"
-
-
 def tracing_enabled(environ: Mapping[str, str]) -> bool:
-    """Return whether the environment turns tracing on."""
+    """Return whether the environment asks for traces: it names an exporter or an endpoint."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if exporter := environ.get("OTEL_TRACES_EXPORTER", "").strip():
         return exporter != "none"
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     return any(environ.get(name) for name in endpoints)
+
+
+def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None:
+    """Reject what the OpenTelemetry SDK would ignore, or find only at the first export.
+
+    NOTE: a problem never quotes the value: OTEL_EXPORTER_OTLP_HEADERS holds API keys.
+    """
+    if not tracing_enabled(environ):
+        return
+    for name, check in _TELEMETRY.items():
+        try:
+            if value := environ.get(name):
+                check(value)
+        except ValueError as error:
+            problems[name] = f"{name} {error}"
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text.strip() not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return text.strip()
+
+    return convert
+
+
+def _propagators(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not {"baggage", "none", "tracecontext"}.issuperset(names):
+        raise ValueError("must be baggage, tracecontext or both, separated by a comma, or none")
+    return names
+
+
+def _ratio(text: str) -> float:
+    if not re.fullmatch(r"0|1|1\.0+|0?\.[0-9]+", text.strip()):
+        raise ValueError("must be a number from 0 to 1")
+    return float(text)
+
+
+def _otlp_endpoint(text: str) -> str:
+    if text != text.strip():
+        raise ValueError("must not have white space around it")
+    return _url(text)
+
+
+def _otlp_headers(text: str) -> str:
+    if not all(map(_HEADER.fullmatch, filter(None, text.split(",")))):
+        raise ValueError("must be name=value, separated by commas, blanks as %20")
+    return text
+
+
+def _readable_file(text: str) -> Path:
+    try:
+        Path(text).read_bytes()
+    except OSError as error:
+        raise ValueError(f"names a file that can't be read: {error.strerror}") from None
+    return Path(text)
+
+
+def _patterns(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile("|".join(pattern.strip() for pattern in text.split(",")))
+    except re.error:
+        raise ValueError("must be regular expressions, separated by commas") from None
+
+
+_TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
+    "OTEL_TRACES_EXPORTER": _one_of("console", "none", "otlp"),
+    "OTEL_PROPAGATORS": _propagators,
+    "OTEL_TRACES_SAMPLER": _one_of(
+        "always_off",
+        "always_on",
+        "parentbased_always_off",
+        "parentbased_always_on",
+        "parentbased_traceidratio",
+        "traceidratio",
+    ),
+    "OTEL_TRACES_SAMPLER_ARG": _ratio,
+    "OTEL_BSP_SCHEDULE_DELAY": _whole(1, 10**9 - 1),
+    "OTEL_BSP_EXPORT_TIMEOUT": _whole(0, 10**9 - 1),
+    "OTEL_BSP_MAX_QUEUE_SIZE": _whole(1, 10**9 - 1),
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": _whole(1, 10**9 - 1),
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": _patterns,
+    "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE": _patterns,
+    "OTEL_PYTHON_EXCLUDED_URLS": _patterns,
+    "OTEL_PYTHON_HTTPX_EXCLUDED_URLS": _patterns,
+    **{
+        f"OTEL_EXPORTER_OTLP_{signal}{option}": check
+        for signal in ("", "TRACES_")
+        for option, check in {
+            "ENDPOINT": _otlp_endpoint,
+            "PROTOCOL": _one_of("grpc", "http/protobuf"),
+            "HEADERS": _otlp_headers,
+            "TIMEOUT": _seconds(zero=False),
+            "COMPRESSION": _one_of("deflate", "gzip", "none"),
+            "CERTIFICATE": _readable_file,
+            "CLIENT_KEY": _readable_file,
+            "CLIENT_CERTIFICATE": _readable_file,
+        }.items()
+    },
+}

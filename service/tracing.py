@@ -1,57 +1,127 @@
-"""The spans themselves; imported only when they are wanted, for the SDK is large.
+"""OpenTelemetry: a server span per request, a client span per call to Spotify, exported by OTLP.
 
-Not in a span: query, user agent and client address, which hold what clients like, and any header.
+Imported only when traces are wanted: the SDK is large. There is no global provider. The SDK, the
+exporters and the instrumentation of httpx read their options from `OTEL_*` in the environment.
+
+Not in a span: query, user agent and client address of a request, values of headers and texts of
+exceptions.
 """
 
+import logging
+import os
 import threading
-from collections.abc import Mapping
-from typing import Any, Final
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
 
 import httpx
 from opentelemetry import context, propagate, trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport, RequestInfo
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+)
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, StatusCode, TraceState
+from opentelemetry.util.types import Attributes
 
-from service.answers import is_error
+from service import __version__
+from service.settings import SettingsError, tracing_enabled
 
-# Free texts of the client's, which the SDK would put into spans and warnings.
-_UNREAD = frozenset({b"tracestate", b"baggage"})
 FLUSH_SECONDS: Final = 5.0
+LOG_SECONDS: Final = 60.0
+"""Failing exports are logged once in this time."""
 
 _METHODS = frozenset(
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"]
 )
+# Free text from the client, which the SDK would put into spans and warnings.
+_IGNORED_HEADERS = frozenset({b"tracestate", b"baggage"})
+_PROPAGATOR: Final = propagate.get_global_textmap()
+"""Reads trace headers, as OTEL_PROPAGATORS says."""
+_UNTRUSTED = context.create_key("untrusted")
+_EXPORT_LOGGERS = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.sdk._shared_internal",  # the queue of BatchSpanProcessor
+)
+
+
+def create(environ: Mapping[str, str]) -> "Tracing | None":
+    """Return tracing as the environment configures it, or None if it configures none.
+
+    Raises SettingsError if the SDK rejects a value.
+    """
+    if not tracing_enabled(environ):
+        return None
+    for name in _EXPORT_LOGGERS:
+        logging.getLogger(name).addFilter(_once_a_minute)
+    try:
+        return Tracing(_processor(environ), environ)
+    except Exception as error:  # noqa: BLE001 - the SDK may raise anything, and quote a value
+        problem = f"OTEL_… can't be used as it is: {type(error).__name__}"
+        raise SettingsError([problem]) from None
 
 
 class Tracing:
-    """The tracer of one app over `provider`."""
+    """The tracer of one app. `processor` receives the spans, `environ` has sampler and resource."""
 
-    def __init__(self, provider: TracerProvider, version: str) -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("service", version)
-        fields = propagate.get_global_textmap().fields
-        self._propagated = {field.lower().encode() for field in fields} - _UNREAD
+    def __init__(self, processor: SpanProcessor, environ: Mapping[str, str]) -> None:
+        self._provider = TracerProvider(
+            sampler=_sampler(environ), resource=_resource(environ), shutdown_on_exit=False
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("service", __version__)
+        fields = {field.lower().encode() for field in _PROPAGATOR.fields}
+        self._propagated = fields - _IGNORED_HEADERS
 
-    def instrument(self, transport: httpx.AsyncBaseTransport, url: str) -> httpx.AsyncBaseTransport:
-        """Return `transport` with a client span around every call, all of which go to `url`."""
-        parsed = httpx.URL(url)
-        attributes: dict[str, str | int] = {
-            "url.full": url,
-            "server.address": parsed.host,
-            "server.port": parsed.port or (443 if parsed.scheme == "https" else 80),
-            "network.protocol.version": "1.1",
-        }
-        return _Traced(transport, self._tracer, attributes)
+    def instrument(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+        """Return `transport` with a client span around every call."""
+        # NOTE: the instrumentation adds to a request what the global propagator wants: nothing.
+        # Spotify must not see the trace of a client.
+        propagate.set_global_textmap(CompositePropagator([]))
+        # These two options of the instrumentation can be set in the environment only.
+        os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
+        # An operator may capture headers: names only, since any value may hold a secret.
+        os.environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
+        return AsyncOpenTelemetryTransport(
+            transport,
+            tracer_provider=_ClientTracerProvider(self._provider),
+            meter_provider=NoOpMeterProvider(),
+            request_hook=_name_client_span,
+        )
 
-    def start(self, scope: Mapping[str, Any]) -> "ServerSpan":
-        """Start the server span of the request in `scope`, below the trace it came with."""
+    def start(self, scope: Mapping[str, Any], *, trusted: bool) -> "ServerSpan":
+        """Start the server span of the request in `scope`, within the trace of its `traceparent`.
+
+        Only a trusted peer's sampling decision counts; the trace id of any peer is continued.
+        """
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
             if name in self._propagated
         }
-        parent = context.Context()
+        parent = Context()
         if headers:
-            parent = propagate.extract(headers, context=parent)
+            parent = _PROPAGATOR.extract(headers, context=parent)
+            if not trusted:
+                parent = context.set_value(_UNTRUSTED, value=True, context=parent)
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {
             "http.request.method": method,
@@ -60,54 +130,15 @@ class Tracing:
         }
         if server := scope.get("server"):
             attributes |= {"server.address": server[0], "server.port": server[1]}
-        kind = trace.SpanKind.SERVER
-        span = self._tracer.start_span(method, context=parent, kind=kind, attributes=attributes)
+        span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
         return ServerSpan(span, method)
 
     def flush(self) -> None:
-        """Export what is left, for FLUSH_SECONDS at most, whatever the receiver does."""
-        # A daemon thread, since the exporter's own retries can take longer than we are given.
+        """Export the remaining spans, for FLUSH_SECONDS at most, whatever the receiver does."""
+        # A daemon thread: the retries of the exporter may take longer.
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
         thread.join(FLUSH_SECONDS)
-
-
-class _Traced(httpx.AsyncBaseTransport):
-    """`transport` with a client span around every call; what all spans share is `attributes`.
-
-    An error is told by its type, since its text, which the SDK would record, may quote anything.
-    """
-
-    def __init__(
-        self,
-        transport: httpx.AsyncBaseTransport,
-        tracer: trace.Tracer,
-        attributes: Mapping[str, str | int],
-    ) -> None:
-        self._transport = transport
-        self._tracer = tracer
-        self._attributes = attributes
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        method = request.method
-        known = {"http.request.method": method, **self._attributes}
-        span = self._tracer.start_span(method, kind=trace.SpanKind.CLIENT, attributes=known)
-        try:
-            response = await self._transport.handle_async_request(request)
-        except BaseException as error:
-            _fail(span, type(error).__qualname__)
-            raise
-        else:
-            status = response.status_code
-            span.set_attribute("http.response.status_code", status)
-            if is_error(status):
-                _fail(span, str(status))
-            return response
-        finally:
-            span.end()
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 class ServerSpan:
@@ -119,17 +150,32 @@ class ServerSpan:
         self._token = context.attach(trace.set_span_in_context(span))
 
     def correlation(self) -> dict[str, str]:
-        """Return the ids that log lines carry."""
+        """Return the ids for log lines."""
         ids = self._span.get_span_context()
         return {"trace_id": f"{ids.trace_id:032x}", "span_id": f"{ids.span_id:016x}"}
 
-    def end(self, *, route: str | None, status: int, error_type: str | None) -> None:
-        """End the span with what is known only after the answer."""
-        known: dict[str, str | int] = {"http.response.status_code": status}
+    def end(
+        self,
+        *,
+        route: str | None,
+        status: int,
+        error_type: str | None,
+        flow: str | None,
+        reused: str | None,
+    ) -> None:
+        """End the span with what is known only after the response.
+
+        `route` is None for an unknown path; `reused` names why no call to Spotify was needed.
+        """
+        attributes: dict[str, str | int] = {"http.response.status_code": status}
         if route is not None:
             self._span.update_name(f"{self._method} {route}")
-            known |= {"http.route": route, "url.path": route}
-        self._span.set_attributes(known)
+            attributes |= {"http.route": route, "url.path": route}
+        if flow is not None:
+            attributes["spotify_api_server.flow"] = flow
+        if reused is not None:
+            attributes["spotify_api_server.reused"] = reused
+        self._span.set_attributes(attributes)
         if status >= 500:  # noqa: PLR2004
             _fail(self._span, error_type or str(status))
         self._span.end()
@@ -138,4 +184,166 @@ class ServerSpan:
 
 def _fail(span: trace.Span, error_type: str) -> None:
     span.set_attribute("error.type", error_type)
-    span.set_status(trace.StatusCode.ERROR)
+    span.set_status(StatusCode.ERROR)
+
+
+async def _name_client_span(span: trace.Span, request: RequestInfo) -> None:
+    url = cast("httpx.URL", request.url)  # a tuple before httpx 0.20
+    span.update_name(f"{request.method.decode()} {url.path}")
+
+
+class _ClientTracerProvider(trace.TracerProvider):
+    """`provider` for the instrumentation, with spans that record no text of an exception."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self._provider = provider
+
+    def get_tracer(self, *args: Any, **options: Any) -> trace.Tracer:  # noqa: ANN401
+        return _ClientTracer(self._provider.get_tracer(*args, **options))
+
+
+class _ClientTracer(trace.Tracer):
+    """Marks a span as failed by the type of the exception, a cancellation included.
+
+    NOTE: by default a span records text and stack trace of an exception and of its causes, which
+    may quote a response of Spotify.
+    """
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+
+    def start_span(self, *args: Any, **options: Any) -> trace.Span:  # noqa: ANN401
+        return self._tracer.start_span(*args, **options)
+
+    @contextmanager
+    def start_as_current_span(  # type: ignore[override]  # the type of the base is private
+        self,
+        *args: Any,  # noqa: ANN401 - all arguments are passed on
+        **options: Any,  # noqa: ANN401
+    ) -> Iterator[trace.Span]:
+        options |= {"record_exception": False, "set_status_on_exception": False}
+        with self._tracer.start_as_current_span(*args, **options) as span:
+            try:
+                yield span
+            except BaseException as error:
+                _fail(span, type(error).__qualname__)
+                raise
+
+
+class _EdgeSampler(Sampler):
+    """Decides about a trace of an untrusted client as `sampler` does about a new one."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._ids = RandomIdGenerator()
+
+    def should_sample(  # noqa: PLR0913, PLR0917 - the signature of the base
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        if context.get_value(_UNTRUSTED, parent_context):
+            # A ratio decides by the trace id, which the client chose.
+            parent_context, trace_id = Context(), self._ids.generate_trace_id()
+        return self._sampler.should_sample(
+            parent_context, trace_id, name, kind, attributes, links, trace_state
+        )
+
+    def get_description(self) -> str:
+        return f"EdgeSampler{{{self._sampler.get_description()}}}"
+
+
+def _sampler(environ: Mapping[str, str]) -> Sampler:
+    """Return the sampler that OTEL_TRACES_SAMPLER names, for an edge that strangers can reach."""
+    name = environ.get("OTEL_TRACES_SAMPLER", "").strip() or "parentbased_always_on"
+    ratio = float(environ.get("OTEL_TRACES_SAMPLER_ARG") or 1)
+    roots = {
+        "always_on": ALWAYS_ON,
+        "always_off": ALWAYS_OFF,
+        "traceidratio": TraceIdRatioBased(ratio),
+    }
+    root = roots[name.removeprefix("parentbased_")]
+    edge = _EdgeSampler(ParentBased(root) if name.startswith("parentbased_") else root)
+    # The client span follows its server span, whose decision may differ from the trace id's.
+    return ParentBased(edge, remote_parent_sampled=edge, remote_parent_not_sampled=edge)
+
+
+def _resource(environ: Mapping[str, str]) -> Resource:
+    attributes = {"service.version": __version__}
+    is_named = "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    if not is_named and not environ.get("OTEL_SERVICE_NAME"):
+        attributes["service.name"] = "spotify-api-server"
+    return Resource.create(attributes)
+
+
+def _processor(environ: Mapping[str, str]) -> SpanProcessor:
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip() == "console":
+        # One line a span, between the lines of the log.
+        formatter = lambda span: span.to_json(indent=None) + "\n"  # noqa: E731
+        return SimpleSpanProcessor(ConsoleSpanExporter(formatter=formatter))
+    protocol = (
+        environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+        or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+        or "http/protobuf"
+    )
+    return BatchSpanProcessor(_grpc() if protocol.strip() == "grpc" else _http())
+
+
+def _grpc() -> SpanExporter:
+    # Imported here: gRPC costs 20 MiB.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+
+    return OTLPSpanExporter()
+
+
+def _http() -> SpanExporter:
+    import requests  # noqa: PLC0415 - the exporter uses it
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+
+    def discard_body(response: requests.Response, **_: object) -> None:
+        if response.headers.get("Content-Length") == "0":
+            response.raw.read()  # the connection can be used again
+        response.close()
+
+    # The exporter needs status and headers only. A body is not read: it may have no end.
+    session = requests.Session()
+    session.stream = True
+    session.hooks["response"].append(discard_body)
+    return OTLPSpanExporter(session=session)
+
+
+class _OnceAMinute(logging.Filter):
+    """Passes one warning or error in LOG_SECONDS, with the number of those dropped before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self._dropped = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next:
+                self._dropped += 1
+                return False
+            self._next = now + LOG_SECONDS
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            message = f"{record.getMessage()} ({dropped} earlier messages about exports not logged)"
+            record.msg, record.args = message, None
+        return True
+
+
+_once_a_minute = _OnceAMinute()

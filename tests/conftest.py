@@ -86,8 +86,15 @@ def log_lines(
 
 
 @pytest.fixture
-def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> Iterator[Start]:  # noqa: ARG001
+def start(
+    simulator_url: str,
+    simulator: httpx.Client,  # noqa: ARG001
+    log_lines: LogLines,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Start]:
     """Start the service against the simulator; settings by name, `transport` as create_app's.
+
+    The OpenTelemetry SDK reads OTEL_* from the environment of the process.
 
     Returns a client of the service that follows nothing and trusts no environment.
     """
@@ -97,6 +104,8 @@ def start(simulator_url: str, simulator: httpx.Client, log_lines: LogLines) -> I
             transport: httpx.AsyncBaseTransport | None = None, **changes: str
         ) -> httpx.Client:
             environ = environment(f"{simulator_url}/api/token", **changes)
+            for name in [name for name in changes if name.startswith("OTEL_")]:
+                monkeypatch.setenv(name, changes[name])
             settings = service_settings.load(environ)
             logs.configure(settings)
             app = create_app(settings, transport=transport)

@@ -22,7 +22,6 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 import httpx
 import msgspec
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -156,11 +155,9 @@ class Run:
         self.sealer = Sealer(SECRET_KEY)
 
     def __enter__(self) -> Self:
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         settings = service_settings.load(self._environ)
         logs.configure(settings)
-        tracing = Tracing(provider, "test")
+        tracing = Tracing(SimpleSpanProcessor(self._exporter), {})
         self.app = create_app(settings, transport=self._transport, tracing=tracing)
         url = self._stack.enter_context(running(self.app, self._environ))
         self.address = (str(urlsplit(url).hostname), urlsplit(url).port)

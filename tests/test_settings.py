@@ -472,9 +472,9 @@ def test_what_opentelemetry_would_not_understand_is_refused(
     name: str, good: list[str], sentence: str
 ) -> None:
     for text in good:
-        load({**REQUIRED, name: text})
+        load({**REQUIRED, **OTLP, name: text})
     for text in ("jaeger", "http/json", "OTLP", "otlp,console"):
-        assert problems({name: text}) == [f"{name} {sentence}"]
+        assert problems({**OTLP, name: text}) == [f"{name} {sentence}"]
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:
@@ -528,6 +528,7 @@ def test_log_levels_are_swifts_in_order() -> None:
     assert not any(math.isclose(LOG_LEVELS["notice"], LOG_LEVELS[name]) for name in names[:3])
 
 
+OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 OTLP_HEADERS = "must be name=value, separated by commas, blanks as %20"
 
 
@@ -538,12 +539,12 @@ OTLP_HEADERS = "must be name=value, separated by commas, blanks as %20"
 def test_headers_for_otlp_that_the_sdk_would_quote_in_a_warning_are_told(
     name: str, text: str
 ) -> None:
-    assert problems({name: text}) == [f"{name} {OTLP_HEADERS}"]
+    assert problems({**OTLP, name: text}) == [f"{name} {OTLP_HEADERS}"]
 
 
 @pytest.mark.parametrize("text", ["api-key=abc", "a=b, c=d", "authorization=Basic%20eDp5", ""])
 def test_headers_for_otlp_as_the_specification_writes_them_are_taken(text: str) -> None:
-    assert value("PORT", {"OTEL_EXPORTER_OTLP_HEADERS": text}) == 7000
+    assert value("PORT", {**OTLP, "OTEL_EXPORTER_OTLP_HEADERS": text}) == 7000
 
 
 @pytest.mark.parametrize(

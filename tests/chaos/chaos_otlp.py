@@ -1,4 +1,4 @@
-"""The OTLP receiver is gone, slow, failing or mute: requests don't notice.
+"""The OTLP receiver is gone, slow, failing, mute or endless: requests do not notice.
 
 Each trouble is compared with a service beside it whose receiver is well, in turns, and the medians
 of the turns are taken: the machine's own noise is in both.
@@ -22,7 +22,7 @@ GROWTH_MIB = 12.0
 """The SDK's queue holds 2,048 spans, then drops."""
 STOP_SECONDS = 8.0
 """FLUSH_SECONDS for what is left, and some for the rest."""
-TROUBLES = ("gone", "slow", "failing", "mute")
+TROUBLES = ("gone", "slow", "failing", "mute", "endless")
 
 
 class Turn(NamedTuple):
@@ -92,7 +92,7 @@ def test_trouble(
     assert after.rss_mib - before.rss_mib < GROWTH_MIB
     assert after.threads == before.threads
     assert stopped < STOP_SECONDS
-    assert library < 100
+    assert library <= 2  # one a minute
     assert well.spans > 0
     assert troubled.errors() == beside.errors() == ""
 

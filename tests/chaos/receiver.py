@@ -1,4 +1,4 @@
-"""An OTLP receiver over HTTP: well, slow, failing or mute, as it is told."""
+"""An OTLP receiver over HTTP: well, slow, failing, mute or endless, by its mood."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from typing import Literal, Self
 import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-Mood = Literal["well", "slow", "failing", "mute"]
+Mood = Literal["well", "slow", "failing", "mute", "endless"]
 SLOW_SECONDS = 2.0
 
 
@@ -53,6 +53,9 @@ class Receiver:
                 length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
                 body = await reader.readexactly(int(length))
                 writer.write(await self._answer(body))
+                while self.mood == "endless":
+                    writer.write(bytes(2**16))
+                    await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
@@ -62,6 +65,8 @@ class Receiver:
         self.requests += 1
         if self.mood == "failing":
             return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+        if self.mood == "endless":
+            return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n"
         if self.mood == "mute":
             await asyncio.sleep(3600)
         if self.mood == "slow":

@@ -38,7 +38,7 @@ def _trace_of_a_swap() -> tuple[dict[str, Any], str]:
     while time.monotonic() < end:
         response = httpx.get(f"{JAEGER}/api/traces", params=query).raise_for_status()
         for trace in response.json()["data"]:
-            if {SWAP, "POST"} <= {span["operationName"] for span in trace["spans"]}:
+            if {SWAP, "POST /api/token"} <= {span["operationName"] for span in trace["spans"]}:
                 return trace, response.text
         time.sleep(1)
     sys.exit(f"no trace of a swap came to Jaeger in {WAIT_SECONDS} s")

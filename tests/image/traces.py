@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     add_TraceServiceServicer_to_server,
 )
 
-from service.export import provider
+from service.tracing import create
 
 received: list[ExportTraceServiceRequest] = []
 
@@ -46,9 +46,13 @@ class OverHTTP(BaseHTTPRequestHandler):
 
 def export(protocol: str, port: int) -> None:
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
-    made = provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "1.0")
-    made.get_tracer("image").start_span(protocol).end()
-    made.shutdown()
+    os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+    tracing = create(os.environ)
+    assert tracing
+    scope = {"method": "GET", "scheme": "http", "http_version": "1.1", "headers": []}
+    span = tracing.start(scope, trusted=False)
+    span.end(route=protocol, status=200, error_type=None, flow=None, reused=None)
+    tracing.flush()
 
 
 grpc_server = grpc.server(ThreadPoolExecutor(1))
@@ -61,7 +65,7 @@ threading.Thread(target=http_server.serve_forever, daemon=True).start()
 export("grpc", grpc_port)
 export("http/protobuf", http_server.server_port)
 names = [request.resource_spans[0].scope_spans[0].spans[0].name for request in received]
-assert names == ["grpc", "http/protobuf"], names
+assert names == ["GET grpc", "GET http/protobuf"], names
 
 roots = pkgutil.get_data("grpc._cython", "_credentials/roots.pem")
 assert roots == Path(certifi.where()).read_bytes()
