@@ -31,15 +31,19 @@ if TYPE_CHECKING:
 
 
 def create_app(
-    settings: Settings | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings | None = None,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    tracing: "Tracing | None" = None,
 ) -> Litestar:
     """Return the service.
 
-    `settings` are those of the environment unless given; `transport` replaces the one to Spotify.
-    The environment's OTEL_* variables configure tracing. Raises SettingsError.
+    `settings` and `tracing` are those of the environment unless given; `transport` replaces the one
+    to Spotify. Raises SettingsError.
     """
     settings = settings or service_settings.load(os.environ)
-    readiness, metrics, tracing = Readiness(), Metrics(__version__), _tracing()
+    tracing = tracing or _tracing()
+    readiness, metrics = Readiness(), Metrics(__version__)
     clients = Clients(settings.trusted_proxies)
     closing = AsyncExitStack()  # what is added last is closed first
     if tracing:

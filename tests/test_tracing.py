@@ -33,16 +33,15 @@ from opentelemetry.trace import SpanKind, StatusCode
 from service import __version__, logs
 from service import settings as service_settings
 from service.app import create_app
-from service.routes import CLIENT_FLOW, CODE_FLOW
 from service.settings import SettingsError, tracing_enabled
 from service.tracing import FLUSH_SECONDS, LOG_SECONDS, Tracing, create
 from tests.conftest import LogLines
 from tests.running import CLIENT_ID, CLIENT_SECRET, environment, running
 from tests.simulator.requests import minted_refresh_token
-from tests.test_routes import REFRESH, SEALER, order
+from tests.test_routes import CREDENTIALS, REFRESH, SEALER, order
 from tests.volley import volley
 
-PATH = f"{CLIENT_FLOW}/retrieve-tokens"
+PATH = CREDENTIALS
 FORM = {"grant_type": "client_credentials"}
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -252,7 +251,7 @@ def test_4xx_is_no_error_of_the_server_span(
     serve: Serve, tracing: Tracing, exporter: InMemorySpanExporter
 ) -> None:
     with serve(tracing) as client:
-        client.post(f"{CODE_FLOW}/refresh-tokens", data={"refresh_token": SECRET})
+        client.post(REFRESH, data={"refresh_token": SECRET})
     [server] = exporter.get_finished_spans()
     assert server.status.status_code is StatusCode.UNSET
     assert "error.type" not in attributes(server)
@@ -699,10 +698,10 @@ def test_exporter_that_hangs_does_not_delay_the_stop(
 
 
 PROGRAM = """
-import json, os, sys
-import service.__main__
-service.__main__._serve = lambda settings, tracing: tracing is not None
-traced = bool(service.__main__.main())
+import json, sys
+from service.app import create_app
+create_app()
+traced = "service.tracing" in sys.modules
 imported = any(name.startswith("opentelemetry") for name in sys.modules)
 sys.stderr.write(json.dumps([traced, imported]))
 """
