@@ -1,75 +1,50 @@
-# Three images: `runtime`, `dev`, which is runtime with the simulator of Spotify beside it, and
-# `simulator`, which is dev, starting that.
-# Any image with Python 3.11 or newer and Debian's apt will do as the base.
-# No RUN --mount and no here-documents: hosts that build by themselves may lack BuildKit.
-ARG PYTHON_VERSION=3.13
-ARG PYTHON_IMAGE=docker.io/library/python:${PYTHON_VERSION}-slim-trixie
+# Three images: `runtime` (the last stage, so the default), `dev`, which adds the simulator of
+# Spotify, and `simulator`, which is dev and starts it.
+#
+# The base can be any image with Python 3.11 or newer, venv and pip. Python 3.14 is the newest for
+# which every locked dependency has wheels, for x86_64 and for aarch64. To pin the base, write the
+# digest of `docker buildx imagetools inspect python:3.14-slim-trixie` into PYTHON_DIGEST
+# (`sha256:…`), here or by --build-arg.
+# No RUN --mount and no here-documents: the builders of some hosts lack BuildKit.
+ARG PYTHON_IMAGE=docker.io/library/python:3.14-slim-trixie
+ARG PYTHON_DIGEST=
 
-FROM ${PYTHON_IMAGE} AS build
-# The base's newest is right for a tool that leaves nothing behind.
-# hadolint ignore=DL3008
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends binutils \
- && rm -rf /var/lib/apt/lists/*
+FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}} AS build
 COPY requirements.txt /tmp/
-# What goes again is never loaded: Litestar's command line and its made-up examples (19 MB),
-# symbols for debuggers (23 MB), and what extensions were compiled from.
 RUN python3 -m venv --without-pip /opt/venv \
  && python3 -m pip --python /opt/venv install --no-cache-dir --no-compile --no-deps \
-      --only-binary :all: --require-hashes --requirement /tmp/requirements.txt \
- && python3 -m pip --python /opt/venv uninstall --yes \
-      faker markdown-it-py mdurl polyfactory pygments rich rich-click \
- && find /opt/venv -type f -name '*.so*' -exec strip --strip-unneeded {} + \
- && find /opt/venv -type f -regex '.*\.\(c\|h\|proto\|pxd\|pyi\|pyx\)' -delete
-# Parts of packages that no other part needs (3 MB): cffi's compiler, Google's own services, gRPC's
-# old interfaces, commands of Valkey's modules, what tests are written with, names of metrics that
-# nobody here measures, and extensions for what is never asked of their package, which has the same
-# in Python. gRPC's roots of trust are certifi's, which are there already. An update that moves one
-# of these fails the build.
-# hadolint ignore=DL3003
-RUN cd /opt/venv/lib/python3*/site-packages \
- && rm -r cffi pycparser google/api google/cloud google/gapic google/logging google/longrunning \
-      google/type grpc/beta grpc/framework litestar/cli litestar/testing \
-      valkey/commands/bf valkey/commands/graph valkey/commands/json valkey/commands/search \
-      valkey/commands/timeseries \
- && rm -f charset_normalizer/*.so multidict/_testcapi.*.so yaml/_yaml.*.so \
- && find opentelemetry/semconv/_incubating/metrics -name '*_metrics.py' ! -name otel_metrics.py \
-      -delete \
- && ln -sf ../../../certifi/cacert.pem grpc/_cython/_credentials/roots.pem
+      --only-binary :all: --require-hashes --requirement /tmp/requirements.txt
+# Bytecode carries no time and is not compared with its source: it is the same in each build, and
+# user 10001 could not write it. Likewise for the standard library and the service below.
+# faker (25 MB) comes with Litestar's tools for tests and is never imported.
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash -x /faker/ /opt/venv
 
-FROM ${PYTHON_IMAGE} AS service
-# Nothing can be installed in it: the base's pip goes, and what could bring it back.
-RUN find / -xdev '(' -name ensurepip -o -name pip -o -name 'pip[0-9-]*' ')' -prune \
-      -exec rm -r {} +
+FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}} AS service
+# The official image has no bytecode of the standard library.
+RUN python3 -m compileall -qf --invalidation-mode unchecked-hash -x '/(site|dist)-packages/' \
+      "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/venv /opt/venv
 COPY service /app/service
 WORKDIR /app
-# These stand before a RUN because buildah would take a LABEL from its cache whatever they are.
+# These stand before a RUN, because buildah takes a LABEL from its cache whatever its arguments are.
 ARG PYTHON_IMAGE
+ARG PYTHON_DIGEST
 ARG VERSION
 ARG REVISION
 ARG CREATED
 ARG SOURCE
-# Bytecode, which user 10001 couldn't write: of what is imported, in Python's own library too (the
-# official image has none), for all of it would weigh more than the service. Exporters and
-# the rate limit import the most when they are made.
-RUN ["/opt/venv/bin/python", "-X", "no_debug_ranges", "-c", \
-     "import service.cli, service.app, service.server; \
-      from service import app, settings; \
-      app.create_app(settings.load(dict(CLIENT_ID='a', CLIENT_SECRET='b', SECRET_KEY='c', \
-        RATE_LIMIT='1/day', RATE_LIMIT_STORAGE='redis://a'))); \
-      from service.export import provider; \
-      provider({'OTEL_EXPORTER_OTLP_PROTOCOL': 'grpc'}, ''); provider({}, '')"]
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash service
 ENV HOST=0.0.0.0 PORT=8080
 EXPOSE 8080 9464
 USER 10001:10001
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "service"]
-# Hosts that insist on a command (Heroku) take this one; any other replaces it: check, keys, --help.
+# The default command, which arguments replace. Heroku needs one.
 CMD ["serve"]
 LABEL org.opencontainers.image.title="spotify-api-server" \
       org.opencontainers.image.description="Token-swap backend that keeps a Spotify app's client secret off its users' devices" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
+      org.opencontainers.image.base.digest="${PYTHON_DIGEST}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \

@@ -30,7 +30,7 @@ $(KOTLIN)/.ready: tests/examples/kotlin/pom.xml tests/examples/kotlin/jars.sha25
 	@touch $@
 
 .PHONY: image image-test chart-test chart-docs cluster e2e storage-test skaffold-test skaffold-dev
-image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_VERSION, PYTHON_IMAGE)
+image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE, PYTHON_DIGEST)
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test

@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,7 +25,7 @@ from tests.documents import entry_point, hardening
 
 ENGINE, IMAGE, DEV_IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE", "DEV_IMAGE"))
 PYTHON = "/opt/venv/bin/python"
-LIMIT = 60_000_000
+LIMIT = 150_000_000
 """Bytes on top of the base image."""
 HARDENED = (
     *hardening(),
@@ -44,6 +43,11 @@ class Container(NamedTuple):
 
     def run(self, *command: str) -> str:
         return engine("exec", self.name, *command)
+
+    def address(self, network: str) -> str:
+        [description] = json.loads(engine("container", "inspect", self.name))
+        found: str = description["NetworkSettings"]["Networks"][network]["IPAddress"]
+        return found
 
     def client(self, port: int) -> httpx.Client:
         """Return what asks the container, by the port of ours that leads to its `port`."""
@@ -128,13 +132,15 @@ def service(network: str, simulator: Container) -> Iterator[Container]:
         "CLIENT_ID": ID,
         "CLIENT_SECRET": SECRET,
         "SECRET_KEY": secrets.token_hex(),
-        "SPOTIFY_TOKEN_URL": f"http://{simulator.name}:7001/api/token",
+        "SPOTIFY_TOKEN_URL": "http://simulator:7001/api/token",
         "ALLOW_INSECURE_UPSTREAM": "true",
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
     environment = [f"--env={name}={value}" for name, value in settings.items()]
+    # Not all of podman's networks have a name server.
+    host = f"--add-host=simulator:{simulator.address(network)}"
     ports = ("--publish=127.0.0.1::8080", "--publish=127.0.0.1::9464")
-    with running(network, *HARDENED, *ports, *environment, IMAGE) as container:
+    with running(network, *HARDENED, host, *ports, *environment, IMAGE) as container:
         with container.client(8080) as client:
             wait_for(client)
         yield container
@@ -195,7 +201,7 @@ def test_it_starts_python_itself_as_user_10001(config: dict[str, Any]) -> None:
     assert set(config["ExposedPorts"]) == {"8080/tcp", "9464/tcp"}
 
 
-def test_what_it_adds_to_the_base_stays_under_60_mb(config: dict[str, Any], tell: Tell) -> None:
+def test_size_above_the_base_is_bounded(config: dict[str, Any], tell: Tell) -> None:
     base = config["Labels"]["org.opencontainers.image.base.name"]
     added = layers(IMAGE)[: -len(layers(base))]
     tell(
@@ -215,37 +221,55 @@ def layers(image: str) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("python", ["python3", PYTHON])
-def test_nothing_that_builds_or_installs_is_left(python: str) -> None:
+def test_environment_has_no_installer_and_no_simulator() -> None:
     look = """
-import importlib.util, shutil
-print(*filter(importlib.util.find_spec, ["ensurepip", "pip", "setuptools", "simulator"]))
-print(*filter(shutil.which, ["cc", "gcc", "ld", "make", "pip", "pip3", "strip"]))
+import importlib.util
+print(*filter(importlib.util.find_spec, ["pip", "setuptools", "simulator"]))
 """
+    assert once(PYTHON, "-c", look) == ""
+
+
+@pytest.mark.parametrize("python", ["python3", PYTHON])
+def test_no_compiler(python: str) -> None:
+    look = "import shutil; print(*filter(shutil.which, ['cc', 'gcc', 'ld', 'make']))"
     assert once(python, "-c", look) == ""
 
 
-def test_whatever_it_imports_comes_with_bytecode(tell: Tell) -> None:
+def test_every_import_has_bytecode_that_is_not_compared_with_its_source(tell: Tell) -> None:
     look = """
-import os, sys
-import service.cli, service.app, service.server
-from service import app, settings
-from service.export import provider
-limited = {"RATE_LIMIT": "1/day", "RATE_LIMIT_STORAGE": "redis://a"}
-secrets = dict.fromkeys(("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY"), "a")
-app.create_app(settings.load(secrets | limited))
-for protocol in ("grpc", "http/protobuf"):
-    provider({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, "")
+import importlib, os, pkgutil, sys
+import service
+for module in pkgutil.iter_modules(service.__path__, "service."):
+    importlib.import_module(module.name)
 files = [module.__cached__ for module in sys.modules.values() if getattr(module, "__cached__", 0)]
-print(sys.version.split()[0], len(files), *(file for file in files if not os.path.exists(file)))
+unchecked = (1).to_bytes(4, "little")  # PEP 552
+def is_good(file):
+    return os.path.exists(file) and open(file, "rb").read(8)[4:] == unchecked
+print(sys.version.split()[0], len(files), *(file for file in files if not is_good(file)))
 """
-    version, modules, *missing = once(PYTHON, "-c", look).split()
+    version, modules, *wrong = once(PYTHON, "-c", look).split()
     tell(f"Python {version}, {modules} modules")
-    assert not missing
+    assert not wrong
 
 
-def test_spans_leave_it_by_both_protocols(tell: Tell) -> None:
-    tell(once(PYTHON, "-c", Path("tests/image/traces.py").read_text()))
+@pytest.mark.skipif(ENGINE != "podman", reason="docker's own exporter keeps the times of files")
+def test_second_build_has_the_same_layers(tell: Tell) -> None:
+    again = f"{IMAGE}-again"
+    build = ["tests/image/build", "runtime", "--no-cache"]
+    subprocess.run(build, check=True, capture_output=True, env={**os.environ, "IMAGE": again})
+    try:
+        first, second = (diff_ids(image) for image in (IMAGE, again))
+    finally:
+        # buildah may leave a container of its own, which keeps the image.
+        subprocess.run([ENGINE, "rmi", again], check=False, capture_output=True)
+    tell(f"{len(first)} layers")
+    assert first == second
+
+
+def diff_ids(image: str) -> list[str]:
+    [description] = json.loads(engine("image", "inspect", image))
+    found: list[str] = description["RootFS"]["Layers"]
+    return found
 
 
 def test_the_start_ends_with_78_without_settings() -> None:
