@@ -1,4 +1,4 @@
-"""docs/deploy.md, and what hosts read (app.json, heroku.yml, fly.toml), fit image and settings."""
+"""docs/deploy.md, and what hosts read (app.json, heroku.yml), fit image and settings."""
 
 import re
 import subprocess
@@ -59,7 +59,8 @@ def heroku() -> dict[str, Any]:
 
 @pytest.fixture
 def fly() -> dict[str, Any]:
-    return tomllib.loads(Path("fly.toml").read_text())
+    [text] = code("docs/deploy.md", "toml")
+    return tomllib.loads(text)
 
 
 def default(name: str) -> float:
@@ -136,6 +137,12 @@ def test_fly_scrapes_metrics_inside(fly: dict[str, Any]) -> None:
 
 def test_the_longest_stop_is_the_documented_one() -> None:
     assert f"{longest_stop():.0f} s with the defaults" in DEPLOY
+
+
+def test_base_image_names_a_python_that_is_tested() -> None:
+    [version] = re.findall(r"^ARG PYTHON_IMAGE=\S+:(3\.\d+)-", DOCKERFILE, re.MULTILINE)
+    tests = yaml.safe_load(Path(".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    assert version == tests["strategy"]["matrix"]["python"][-1]
 
 
 def test_docker_waits_until_the_service_has_ended_and_publishes_one_port_at_home() -> None:
