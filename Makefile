@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SOURCES := service simulator tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos lint types format check bench bench-candidates lock clean
+.PHONY: help install run test chaos lint types format check bench lock clean
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -38,10 +38,8 @@ format: $(READY) ## Format, and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 check: lint types ## Check everything that needs no run
 
-bench: $(READY) ## Measure CPU per request against the peers (needs nginx, wrk and Node.js)
+bench: $(READY) ## Measure CPU per request beside its peers (needs nginx, wrk and Node.js)
 	$(BIN)/python -m bench $(BENCH)
-bench-candidates: $(READY) ## Measure ASGI servers and HTTP clients against each other
-	$(BIN)/python -m bench.candidates $(BENCH)
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(LOCK)

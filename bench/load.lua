@@ -1,4 +1,4 @@
--- Sends the bodies given as arguments in turn, and counts every answer that isn't a 200.
+-- Sends the bodies given as arguments in turn, and counts every response that is not a 200.
 local loaders = {}
 local requests = {}
 local sent = 0
@@ -28,15 +28,15 @@ function response(status)
 end
 
 function done(summary)
-  local wrong_answers = 0
+  local wrong_responses = 0
   for _, thread in ipairs(loaders) do
-    wrong_answers = wrong_answers + thread:get("wrong")
+    wrong_responses = wrong_responses + thread:get("wrong")
   end
   local errors = summary.errors
   io.write(string.format(
     '{"requests": %d, "wrong": %d, "broken": %d}\n',
     summary.requests,
-    wrong_answers,
+    wrong_responses,
     errors.connect + errors.read + errors.write + errors.timeout
   ))
 end

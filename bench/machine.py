@@ -1,4 +1,4 @@
-"""What the numbers depend on beside the code: the machine and the versions."""
+"""The machine and the versions, on which the figures depend."""
 
 import json
 import os
@@ -13,36 +13,41 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from bench.contenders import Contender
+from bench.servers import Server
 from bench.tools import PEERS, tool
 
 _PYTHON_PACKAGES: Final = (
     "litestar",
     "msgspec",
+    "aiohttp",
     "httpx",
-    "pyreqwest",
     "uvicorn",
     "httptools",
     "uvloop",
     "cryptography",
     "structlog",
-    "granian",
-    "httpx-aiohttp",
-    "aiohttp",
+    "opentelemetry-sdk",
 )
-_NODE_PACKAGES: Final = ("fastify", "undici", "express", "axios", "pino")
+_NODE_PACKAGES: Final = (
+    "fastify",
+    "undici",
+    "express",
+    "axios",
+    "pino",
+    "@opentelemetry/sdk-trace-node",
+)
 
 
-def facts(module: str, contenders: Sequence[Contender]) -> Iterator[str]:
-    """Yield a Markdown list of when, where and how we measure; to be asked before."""
+def facts(servers: Sequence[Server]) -> Iterator[str]:
+    """Yield a Markdown list of time, machine and versions; call it before the load begins."""
     now = datetime.now(UTC)
-    command = ["python", "-m", module, *sys.argv[1:]]
+    command = ["python", "-m", "bench", *sys.argv[1:]]
     load = os.getloadavg()[0]
     yield f"- `{shlex.join(command)}`, {now:%Y-%m-%d %H:%M} UTC"
     yield f"- {_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    yield f"- load average before we began: {load:.2f}"
+    yield f"- load average before the run: {load:.2f}"
     yield f"- Python {platform.python_version()}: {_python_packages()}"
-    if any(contender.is_node for contender in contenders):
+    if any(server.is_node for server in servers):
         yield f"- Node {_version('node', '-v')}: {_node_packages()}"
     yield f"- nginx {_version('nginx', '-v')}, wrk {_version('wrk', '-v')}"
 
@@ -63,7 +68,7 @@ def _node_packages() -> str:
 
 
 def _version(name: str, option: str) -> str:
-    # wrk ends with an error after telling its version, and nginx tells it on standard error.
-    told = subprocess.run([tool(name), option], capture_output=True, text=True, check=False)
-    version = re.search(r"\d+(\.\d+)+", told.stdout + told.stderr)
+    # wrk exits with an error after printing its version; nginx prints it on standard error.
+    done = subprocess.run([tool(name), option], capture_output=True, text=True, check=False)
+    version = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
     return version[0] if version else "of unknown version"

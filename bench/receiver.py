@@ -1,48 +1,58 @@
-"""A receiver of OTLP over HTTP that counts the spans it is sent."""
+"""A receiver of OTLP over HTTP that counts the spans it gets."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from bench.rig import free_port
+
+_MAX_BODY_BYTES = 64 * 2**20
 
 
 class Receiver:
-    """What has been received: the number of `spans`, at `url`."""
+    """The number of `spans` received at `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.spans = 0
 
-    def take(self, body: bytes) -> None:
-        """Count the spans in `body`."""
-        request = ExportTraceServiceRequest.FromString(body)
+    async def take(self, request: web.Request) -> web.Response:
+        """Count the spans in the body."""
+        message = ExportTraceServiceRequest.FromString(await request.read())
         self.spans += sum(
-            len(scope.spans) for spans in request.resource_spans for scope in spans.scope_spans
+            len(scope.spans) for spans in message.resource_spans for scope in spans.scope_spans
         )
+        return web.Response(content_type="application/x-protobuf")
 
 
 @contextmanager
 def receiver() -> Iterator[Receiver]:
-    """Receive until the context ends, in threads of this process."""
+    """Receive until the context ends, in a thread of this process."""
+    port = free_port()
+    receiver = Receiver(f"http://127.0.0.1:{port}")
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    app.router.add_post("/v1/traces", receiver.take)
+    started = threading.Event()
+    with asyncio.Runner() as runner:
+        loop, stopped = runner.get_loop(), asyncio.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        async def serve() -> None:
+            server = web.AppRunner(app, access_log=None)
+            await server.setup()
+            await web.TCPSite(server, "127.0.0.1", port, shutdown_timeout=1).start()
+            started.set()
+            await stopped.wait()
+            await server.cleanup()
 
-        def do_POST(self) -> None:
-            made.take(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made = Receiver(f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
         thread.start()
-        yield made
-        server.shutdown()
-        thread.join()
+        try:
+            started.wait()
+            yield receiver
+        finally:
+            loop.call_soon_threadsafe(stopped.set)
+            thread.join()

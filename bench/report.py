@@ -14,9 +14,9 @@ _PARTS: Final = (0.5, 0.9, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared: a contender under a number of connections."""
+    """A row of the table: a server under a number of connections."""
 
-    contender: str
+    server: str
     connections: int
 
 
@@ -28,11 +28,11 @@ class Results:
 
     def rows(self) -> list[Row]:
         """Return what was measured, in the order of the first round."""
-        return list(dict.fromkeys(Row(s.contender, s.connections) for s in self._samples))
+        return list(dict.fromkeys(Row(s.server, s.connections) for s in self._samples))
 
     def of(self, row: Row) -> list[Sample]:
         """Return the samples of `row`, one per round."""
-        return [s for s in self._samples if Row(s.contender, s.connections) == row]
+        return [s for s in self._samples if Row(s.server, s.connections) == row]
 
     def ratio(self, row: Row, base: Row) -> float | None:
         """Return the median over the rounds of CPU against `base`'s in the same round."""
@@ -40,7 +40,7 @@ class Results:
         return _median(s.cpu_us / bases[s.round] for s in self.of(row) if s.round in bases)
 
     def per_second(self, row: Row) -> float | None:
-        """Return the median of requests answered a second."""
+        """Return the median of responses a second."""
         return _median(sample.per_second for sample in self.of(row))
 
     def rss_mib(self, row: Row) -> float | None:
@@ -48,13 +48,13 @@ class Results:
         return _median(sample.rss_mib for sample in self.of(row))
 
     def ready_seconds(self, row: Row) -> float | None:
-        """Return the median time from the start to the first answer."""
+        """Return the median time from the start to the first response."""
         return _median(sample.ready_seconds for sample in self.of(row))
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A promise: `value`, None if it was not measured, is `limit` at most."""
+    """A bound: `value`, None if it was not measured, is `limit` at most."""
 
     text: str
     value: float | None
@@ -62,23 +62,23 @@ class Threshold:
 
     @property
     def is_broken(self) -> bool:
-        """Tell whether it was measured and is too much."""
+        """Return whether the value was measured and is too high."""
         return self.value is not None and self.value > self.limit
 
     def __str__(self) -> str:
         if self.value is None:
-            return f"- {_ABSENT} {self.text}: not measured"
-        return f"- {'✗' if self.is_broken else '✓'} {self.text}: {self.value:.2f}"
+            return f"- not measured: {self.text}"
+        state = "NOT MET" if self.is_broken else "met"
+        return f"- {state}: {self.text}: {self.value:.2f}"
 
 
-def table(results: Results, bases: Sequence[Row]) -> Iterator[str]:
-    """Yield a Markdown table with one ratio per base."""
-    ratios = [f"× {base.contender} at {base.connections}" for base in bases]
+def table(results: Results, base: Row) -> Iterator[str]:
+    """Yield a Markdown table of medians, with the ratio to `base`."""
     titles = [
         "Server",
         "Connections",
         "CPU µs per request",
-        *ratios,
+        f"× {base.server}",
         "Requests/s",
         "RSS MiB",
         "Ready s",
@@ -88,10 +88,10 @@ def table(results: Results, bases: Sequence[Row]) -> Iterator[str]:
     for row in results.rows():
         yield _line(
             [
-                row.contender,
+                row.server,
                 str(row.connections),
                 _spread(sample.cpu_us for sample in results.of(row)),
-                *(_number(results.ratio(row, base), 2) for base in bases),
+                _number(results.ratio(row, base), 2),
                 _number(results.per_second(row), 0),
                 _number(results.rss_mib(row), 0),
                 _number(results.ready_seconds(row), 2),

@@ -1,29 +1,28 @@
-"""Rounds: every contender in turn, fresh each time, so that what slows the machine slows them all.
+"""Rounds: every server in turn, started afresh, so that a slow moment of the machine hits them all.
 
-A contender is started anew for its turn and ended after it: nothing else of the rig's competes for
-its core, every turn adds a readiness time, and its memory at few connections has not yet seen many.
-It is measured after it has warmed up for as long as its runtime needs. Each round begins with
-another contender.
+A server runs for its turn alone: no other one competes for its core, every turn yields a readiness
+time, and memory at few connections is not that of many. It is measured after a warm-up as long as
+its runtime needs. Each round begins with another server.
 """
 
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.contenders import USUAL, Contender
-from bench.load import check_answer, drive, wait_ready
+from bench.load import check_response, drive, wait_ready
 from bench.processes import cpu_seconds, rss_mib
 from bench.receiver import Receiver, receiver
 from bench.rig import Cores, Process, free_port, spawned
+from bench.servers import USUAL, Server
 from bench.tokens import SECRET_KEY
 from bench.tools import BenchError
-from bench.upstream import TOKEN_PATH, upstream
+from bench.upstream import TOKEN_PATH, Upstream, upstream
 
 _SETTLE_SECONDS: Final = 1
 _MICROSECONDS: Final = 1e6
@@ -31,7 +30,7 @@ _MICROSECONDS: Final = 1e6
 
 @dataclass(frozen=True)
 class Plan:
-    """How often, and for how long each time."""
+    """Number of rounds, and the seconds of each load."""
 
     rounds: int
     seconds: int
@@ -41,7 +40,7 @@ class Plan:
 class Sample:
     """One measurement: CPU per request, requests a second, peak memory under load, readiness."""
 
-    contender: str
+    server: str
     connections: int
     round: int
     cpu_us: float
@@ -52,35 +51,19 @@ class Sample:
 
 @dataclass
 class Served:
-    """A contender that runs: its processes, one port each, and how long they took to get ready.
+    """A running server; `responses` counts those of all its loads."""
 
-    `answered` counts the requests so far.
-    """
-
-    contender: Contender
-    processes: Sequence[Process]
-    ports: Sequence[int]
+    server: Server
+    process: Process
+    port: int
     ready_seconds: float
-    answered: int = 0
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of all."""
-        return sum(cpu_seconds(process.pid) for process in self.processes)
-
-    def rss_mib(self) -> float:
-        """Return the resident memory of all."""
-        return sum(rss_mib(process.pid) for process in self.processes)
-
-    def check_alive(self) -> None:
-        """Raise BenchError if one has ended."""
-        for process in self.processes:
-            process.check_alive()
+    responses: int = 0
 
     def drive(self, connections: int, seconds: int, tick: Callable[[], None]) -> int:
-        """Load all, and return how many requests were answered."""
-        answered = drive(self.ports, self.contender.question, connections, seconds, tick)
-        self.answered += answered
-        return answered
+        """Load the server, and return the number of responses."""
+        responses = drive(self.port, self.server.workload, connections, seconds, tick)
+        self.responses += responses
+        return responses
 
 
 @dataclass(frozen=True)
@@ -90,80 +73,89 @@ class Rig:
     plan: Plan
     cores: Cores
     directory: Path
-    upstream: str
+    upstream: Upstream
     receiver: Receiver
 
 
-def samples(rig: Rig, contenders: Sequence[Contender]) -> Iterator[Sample]:
+def samples(rig: Rig, servers: Sequence[Server]) -> Iterator[Sample]:
     """Yield the samples of all rounds."""
     for number in range(rig.plan.rounds):
-        first = number % len(contenders)
-        for contender in (*contenders[first:], *contenders[:first]):
+        first = number % len(servers)
+        for server in (*servers[first:], *servers[:first]):
             try:
-                yield from _turn(rig, number, contender)
+                yield from _turn(rig, number, server)
             except BenchError as error:
-                raise BenchError(f"{contender.name}: {error}") from error
+                raise BenchError(f"{server.name}: {error}") from error
 
 
-def _turn(rig: Rig, number: int, contender: Contender) -> Iterator[Sample]:
-    received = rig.receiver.spans
-    with serving(rig, contender) as served:
-        for connections in contender.connections:
-            cpu_us, per_second, rss = _load(rig, served, connections)
-            ready = served.ready_seconds
-            yield Sample(contender.name, connections, number, cpu_us, per_second, rss, ready)
-            tell(
+def _turn(rig: Rig, number: int, server: Server) -> Iterator[Sample]:
+    calls, spans = rig.upstream.calls(), rig.receiver.spans
+    with serving(rig, server) as served:
+        for connections in server.connections:
+            sample = _sample(rig, number, served, connections)
+            log(
                 rig,
                 number,
-                f"{contender.name}  {connections} connections: {cpu_us:.0f} µs, "
-                f"{per_second:.0f}/s, {rss:.0f} MiB, ready in {ready:.2f} s",
+                f"{server.name}  {connections} connections: {sample.cpu_us:.0f} µs, "
+                f"{sample.per_second:.0f}/s, {sample.rss_mib:.0f} MiB, "
+                f"ready in {sample.ready_seconds:.2f} s",
             )
-    received = rig.receiver.spans - received
-    if contender.spans * served.answered > received:
-        raise BenchError(f"{received} spans of {served.answered} requests arrived")
+            yield sample
+    calls, spans = rig.upstream.calls() - calls, rig.receiver.spans - spans
+    if server.workload.refreshes and calls < served.responses:
+        raise BenchError(f"{served.responses} refreshes were only {calls} calls to the upstream")
+    if spans < server.spans * served.responses:
+        raise BenchError(f"only {spans} spans of {served.responses} requests arrived")
 
 
 @contextmanager
-def serving(rig: Rig, contender: Contender) -> Iterator[Served]:
-    """Start `contender`, and warm it up; a second process has the load's core to share."""
-    ports = [free_port() for _ in range(contender.processes)]
-    cores = (rig.cores.server, rig.cores.load)
+def serving(rig: Rig, server: Server) -> Iterator[Served]:
+    """Start `server`, and warm it up."""
+    port = free_port()
+    values = {
+        "port": str(port),
+        "metrics_port": str(free_port()),
+        "upstream": rig.upstream.origin,
+        "tls_upstream": rig.upstream.tls_origin,
+        "ca": str(rig.upstream.certificate),
+        "receiver": rig.receiver.url,
+    }
+    command = [part.format_map(values) for part in server.command]
+    env = {name: value.format_map(values) for name, value in _env(server).items()}
     start = time.monotonic()
-    with ExitStack() as stack:
-        processes = []
-        for port, core in zip(ports, cores, strict=False):
-            places = {"port": str(port), "upstream": rig.upstream, "receiver": rig.receiver.url}
-            command = [_filled(part, places) for part in contender.command]
-            env = {name: _filled(text, places) for name, text in _env(contender).items()}
-            log = rig.directory / f"{contender.name}-{core}.log"
-            processes.append(stack.enter_context(spawned(command, core, log, env)))
-        for process, port in zip(processes, ports, strict=True):
-            wait_ready(process, port, contender.ready_path, contender.question)
-        served = Served(contender, processes, ports, time.monotonic() - start)
-        served.drive(USUAL, contender.warm_up_seconds, served.check_alive)
+    with spawned(command, rig.cores.server, rig.directory / f"{server.name}.log", env) as process:
+        wait_ready(process, port, server.ready_path, server.workload)
+        served = Served(server, process, port, time.monotonic() - start)
+        served.drive(USUAL, server.warm_up_seconds, process.check_alive)
         yield served
 
 
-def _load(rig: Rig, served: Served, connections: int) -> tuple[float, float, float]:
-    """Return CPU microseconds per request, requests a second, the peak of resident memory."""
-    rss: list[float] = []
+def _sample(rig: Rig, number: int, served: Served, connections: int) -> Sample:
+    process, rss = served.process, []
 
     def tick() -> None:
-        rss.append(served.rss_mib())
+        rss.append(rss_mib(process.pid))
 
-    for port in served.ports:
-        check_answer(port, served.contender.question)
+    check_response(served.port, served.server.workload)
     served.drive(connections, _SETTLE_SECONDS, tick)
-    before = served.cpu_seconds()
-    requests = served.drive(connections, rig.plan.seconds, tick)
-    spent = served.cpu_seconds() - before
+    before = cpu_seconds(process.pid)
+    responses = served.drive(connections, rig.plan.seconds, tick)
+    spent = cpu_seconds(process.pid) - before
     tick()
-    served.check_alive()
-    return spent / requests * _MICROSECONDS, requests / rig.plan.seconds, max(rss)
+    process.check_alive()
+    return Sample(
+        served.server.name,
+        connections,
+        number,
+        cpu_us=spent / responses * _MICROSECONDS,
+        per_second=responses / rig.plan.seconds,
+        rss_mib=max(rss),
+        ready_seconds=served.ready_seconds,
+    )
 
 
-def _env(contender: Contender) -> Mapping[str, str]:
-    """Build from nothing but PATH: a proxy or a tuned runtime of the caller's would tell."""
+def _env(server: Server) -> Mapping[str, str]:
+    """Build an environment with nothing of the caller's but PATH: no proxy, no tuned runtime."""
     return {
         "PATH": os.environ["PATH"],
         "CLIENT_ID": "bench-client",
@@ -171,18 +163,12 @@ def _env(contender: Contender) -> Mapping[str, str]:
         "SECRET_KEY": SECRET_KEY,
         "PORT": "{port}",
         "SPOTIFY_TOKEN_URL": f"{{upstream}}{TOKEN_PATH}",
-        **contender.env,
+        **server.env,
     }
 
 
-def _filled(text: str, places: Mapping[str, str]) -> str:
-    for name, value in places.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
-
-
-def tell(rig: Rig, number: int, text: str) -> None:
-    """Tell whoever waits how far we are."""
+def log(rig: Rig, number: int, text: str) -> None:
+    """Print progress on standard error."""
     print(f"round {number + 1}/{rig.plan.rounds}  {text}", file=sys.stderr)
 
 
@@ -190,9 +176,7 @@ def tell(rig: Rig, number: int, text: str) -> None:
 def rigged(plan: Plan) -> Iterator[Rig]:
     """Set up the rig, and take it down."""
     cores = Cores.claim()
-    with (
-        TemporaryDirectory(prefix="bench-") as folder,
-        upstream(cores.load, Path(folder)) as origin,
-        receiver() as spans,
-    ):
-        yield Rig(plan, cores, Path(folder), origin, spans)
+    with TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        with upstream(cores.load, directory) as spotify, receiver() as spans:
+            yield Rig(plan, cores, directory, spotify, spans)

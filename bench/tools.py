@@ -1,4 +1,4 @@
-"""What must be installed beside Python, and what to install when it isn't."""
+"""Programs and packages that must be installed, and the commands that install them."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ _NPM_CI: Final = ("ci", "--no-audit", "--no-fund", "--ignore-scripts")
 
 
 class BenchError(Exception):
-    """Something keeps us from measuring; the message says what, and what would help."""
+    """The measurement cannot go on; the message says why, and what would help."""
 
 
 def tool(name: str) -> str:
@@ -45,8 +45,10 @@ def install_peers() -> None:
     """Install the Node peers' packages as the lock file has them, unless they are there."""
     tool("node")
     npm = tool("npm")
-    # npm writes this file last: without it an installation was broken off.
-    if (PEERS / "node_modules" / ".package-lock.json").exists():
+    # npm writes this file last.
+    installed = PEERS / "node_modules" / ".package-lock.json"
+    lock = PEERS / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
     done = subprocess.run([npm, *_NPM_CI], cwd=PEERS, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,4 +1,4 @@
-// As people write it: Express, axios over a keep-alive agent, one JSON line per request by pino.
+// The refresh as usually written: Express, axios over a keep-alive agent, one JSON line per request by pino.
 import http from "node:http";
 
 import axios from "axios";

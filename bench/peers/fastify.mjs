@@ -1,4 +1,4 @@
-// As little as Node can do: Fastify over an undici Pool, no log, no validation, no timeouts.
+// The least that Node.js can do: Fastify over an undici Pool, no log, no validation, no timeouts.
 import formbody from "@fastify/formbody";
 import Fastify from "fastify";
 import { Pool } from "undici";

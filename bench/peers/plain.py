@@ -1,4 +1,4 @@
-"""The refresh as people write it: Litestar with a dataclass, httpx.AsyncClient, default logging."""
+"""The refresh as usually written: Litestar with a dataclass, httpx.AsyncClient, default logging."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ cipher = AESGCM(hashlib.sha256(os.environ["SECRET_KEY"].encode()).digest())
 
 @dataclass
 class RefreshForm:
-    """What the app sends."""
+    """Fields of the request."""
 
     refresh_token: str
     grant_type: str | None = None
@@ -57,7 +57,7 @@ async def lifespan(app: Litestar) -> AsyncIterator[None]:
 async def refresh(
     data: Annotated[RefreshForm, Body(media_type=RequestEncodingType.URL_ENCODED)], state: State
 ) -> dict[str, Any]:
-    """Trade a sealed refresh token for a new access token."""
+    """Return new tokens for a sealed refresh token."""
     form = {
         "grant_type": "refresh_token",
         "refresh_token": unseal(data.refresh_token),
