@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -146,7 +146,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
 
 def _lifespan(
     readiness: Readiness, closing: AsyncExitStack
-) -> "Callable[[Litestar], AsyncIterator[None]]":
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with closing:

@@ -133,7 +133,7 @@ class RequestMiddleware:
         error = errors.of(scope)
         route: str | None = scope.get("path_template")
         record.flow = record.flow or _flow(scope, error)
-        details = _details(record, error)
+        details = _details(error)
         _log_request(record, scope, route, error, details)
         reused = record.reused(error)
         if record.flow is not None:
@@ -163,7 +163,7 @@ def _log_request(
     error: errors.ServiceError | None,
     details: dict[str, Any],
 ) -> None:
-    method = scope["method"]
+    method = scope.get("method")
     reused = record.reused(error)
     upstream = record.response
     fields = {
@@ -205,14 +205,14 @@ def _flow(scope: Scope, error: errors.ServiceError | None) -> Flow | None:
 
     One that is refused because the server stops counts in no flow: it is not overload.
     """
-    handler = scope.get("route_handler")
-    if handler is None or isinstance(error, Stopping):
+    if isinstance(error, Stopping):
         return None
-    flow: Flow | None = handler.opt.get("flow")
+    handler = scope.get("route_handler")  # absent if no route was found, whatever its type says
+    flow: Flow | None = getattr(handler, "opt", {}).get("flow")
     return flow
 
 
-def _details(record: RequestRecord, error: errors.ServiceError | None) -> dict[str, Any]:
+def _details(error: errors.ServiceError | None) -> dict[str, Any]:
     """Return the reason of a local error and, for a defect, its type and place."""
     if error is None:
         return {}

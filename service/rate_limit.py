@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from limits import parse_many
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from service.errors import RateLimited
 from service.logs import log
@@ -152,7 +152,7 @@ class Limiter:
 
         Litestar runs guards for its own OPTIONS handlers too, which are not counted.
         """
-        if connection.scope["method"] == "OPTIONS":
+        if connection.scope.get("method") == "OPTIONS":
             return
         if seconds := await self.wait(connection.scope):
             raise RateLimited(seconds)

@@ -21,16 +21,19 @@ from service.sealing import Opened, Sealer
 Headers = Sequence[tuple[bytes, bytes]]
 
 _NOT_FORWARDED: Final = frozenset(
-    # Hop-by-hop (RFC 9110, section 7.6.1).
-    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
-    "transfer-encoding upgrade "
-    # They describe Spotify's body, server and origin.
-    "content-length content-encoding alt-svc server date via nel report-to set-cookie set-cookie2 "
-    "strict-transport-security "
-    # They would steer a proxy or a browser.
-    "x-sendfile location refresh clear-site-data link service-worker-allowed content-disposition "
-    # The service sets these itself.
-    "cache-control pragma x-content-type-options x-request-id".split()
+    {
+        # Hop-by-hop (RFC 9110, section 7.6.1).
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        # They describe Spotify's body, server and origin.
+        *("content-length", "content-encoding", "alt-svc", "server", "date", "via", "nel"),
+        *("report-to", "set-cookie", "set-cookie2", "strict-transport-security"),
+        # They would steer a proxy or a browser.
+        *("x-sendfile", "location", "refresh", "clear-site-data", "link"),
+        *("service-worker-allowed", "content-disposition"),
+        # The service sets these itself.
+        *("cache-control", "pragma", "x-content-type-options", "x-request-id"),
+    }
 )
 _NOT_FORWARDED_PREFIXES: Final = ("access-control-", "x-accel-")
 
