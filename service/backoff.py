@@ -63,13 +63,15 @@ class Backoff:
 
     def _pause(self, flow: Flow, headers: Headers) -> None:
         """Pause for as long as Retry-After says; a response to an earlier call may only prolong."""
-        seconds = max(0.0, retry_after(headers, self._now()) or 0)
-        left = self.seconds_left(flow)
-        if min(seconds, LONGEST) <= left:
+        seconds = retry_after(headers, self._now()) or 0
+        if seconds <= 0:
             return
         now = self._clock()
-        self._pauses[flow] = _Pause(ends=now + min(seconds, LONGEST), until=now + seconds)
-        if not left:
+        pause = _Pause(ends=now + min(seconds, LONGEST), until=now + seconds)
+        if self.seconds_left(flow):
+            self._pauses[flow] = _Pause(*map(max, pause, self._pauses[flow]))
+        else:
+            self._pauses[flow] = pause
             log.warning("upstream.throttled", flow=flow, seconds=math.ceil(seconds))
 
 
