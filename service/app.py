@@ -20,7 +20,7 @@ from service.grants import Context
 from service.health import Readiness
 from service.metrics import Metrics
 from service.middleware import RequestMiddleware
-from service.rate_limit import Clients, Limiter
+from service.rate_limit import Clients, Limiter, guard
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.singleflight import Coalescing
@@ -53,7 +53,7 @@ def create_app(
     if settings.rate_limit:
         limiter = Limiter(settings, clients, metrics)
         closing.push_async_callback(limiter.aclose)
-        guards.append(limiter.guard)
+        guards.append(guard(limiter))
     context = Context(settings, _sealer(settings, metrics))
     base_path = settings.base_path or "/"
     tokens = [*routes.handlers(context, endpoint), oauth.token_handler(context, endpoint)]
@@ -61,7 +61,10 @@ def create_app(
         [
             *health.handlers,
             *oauth.root_metadata(settings),
-            Router(base_path, route_handlers=[*oauth.handlers(settings), *_documents(settings)]),
+            Router(
+                base_path,
+                route_handlers=[routes.root, *oauth.handlers(settings), *_documents(settings)],
+            ),
             Router(base_path, route_handlers=tokens, guards=guards),
         ],
         cors_config=_cors(settings),

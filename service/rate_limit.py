@@ -24,7 +24,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Scope
+from litestar.types import Guard, Scope
 
 from service.errors import RateLimited
 from service.logs import log
@@ -139,23 +139,10 @@ class Limiter:
         self._limits = sorted(
             parse_many(settings.rate_limit or ""), key=lambda item: item.get_expiry()
         )
-        self._storage = (
-            _Shared(settings.rate_limit_storage, metrics) if settings.rate_limit_storage else None
-        )
+        url = settings.rate_limit_storage
+        self._storage = SharedStorage(url, metrics) if url else None
         counts = self._storage.counts if self._storage else BoundedMemory()
         self._window = SlidingWindowCounterRateLimiter(counts)
-
-    async def guard(
-        self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
-    ) -> None:
-        """Guard of the token endpoints: count the request, or raise RateLimited.
-
-        Litestar runs guards for its own OPTIONS handlers too, which are not counted.
-        """
-        if connection.scope.get("method") == "OPTIONS":
-            return
-        if seconds := await self.wait(connection.scope):
-            raise RateLimited(seconds)
 
     async def wait(self, scope: Scope) -> int:
         """Count the request in `scope`; return 0, or the seconds after which it may come again."""
@@ -181,14 +168,34 @@ class Limiter:
         return 0
 
 
+def guard(limiter: Limiter) -> Guard:
+    """Return a guard of the token endpoints: it counts the request, or raises RateLimited.
+
+    NOTE: a function, not a method of Limiter: Litestar copies guards deeply, and each copy of the
+    limiter would count by itself.
+    """
+
+    async def count(
+        connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
+    ) -> None:
+        # Litestar runs guards for its own OPTIONS handlers too, which are not counted.
+        if connection.scope.get("method") == "OPTIONS":
+            return
+        if seconds := await limiter.wait(connection.scope):
+            raise RateLimited(seconds)
+
+    return count
+
+
 class BoundedMemory(MemoryStorage):
     """limits' own memory within bounds: of its size, and of what a request pays for others' counts.
 
     limits walks through all counts at each request, to find those that have ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = COUNTS) -> None:
         super().__init__()
+        self._most = most
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -211,18 +218,27 @@ class BoundedMemory(MemoryStorage):
         """Let go of the oldest if it has ended or there are too many; two at most, to be quick."""
         for _ in range(2):
             key, (_count, end) = next(iter(self._counts.items()))
-            if end > time.time() and len(self._counts) <= COUNTS:
+            if end > time.time() and len(self._counts) <= self._most:
                 break
             del self._counts[key]
 
 
-class _Shared:
-    """Counts in a Valkey or Redis at `url`, asked with care: it must not stop or slow requests.
+class SharedStorage:
+    """Counts in a Valkey or Redis at `url`, which must not stop or slow requests.
 
-    What goes wrong with it is logged once a minute, and counted.
+    Its failures are logged once a minute, and counted. `clock` is monotonic.
     """
 
-    def __init__(self, url: Secret, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        url: Secret,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        turn_seconds: float = TURN_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._turn_seconds = turn_seconds
         self._pool = _pool(url.reveal())
         self.counts = RedisStorage(
             "async+valkey://",
@@ -254,14 +270,15 @@ class _Shared:
         if not self._turns.locked():
             await self._turns.acquire()
             return
-        async with asyncio.timeout(TURN_SECONDS):
+        async with asyncio.timeout(self._turn_seconds):
             await self._turns.acquire()
 
     async def _answer(self, question: Callable[[], Awaitable[int]]) -> int:
-        now = asyncio.get_running_loop().time
-        if self._failures >= FAILURES and now() < self._try_at:
+        if self._failures >= FAILURES and self._clock() < self._try_at:
             return self._pass()
-        self._try_at = now() + REST_SECONDS  # if it still fails, the others don't wait for it
+        # If it still fails, the others do not wait for it.
+        self._try_at = self._clock() + REST_SECONDS
+        now = asyncio.get_running_loop().time
         end = now() + ANSWER_SECONDS
         try:
             async with asyncio.timeout_at(end):
@@ -285,7 +302,7 @@ class _Shared:
         """Let a request pass that isn't counted; `error` says why, if that was tried."""
         self._count_unchecked()
         self._unchecked += 1
-        now = time.monotonic()
+        now = self._clock()
         if error is not None and now >= self._log_at:
             # NOTE: the type alone is intentional: the text may have the URL in it.
             kind = type(error).__qualname__
@@ -302,7 +319,7 @@ def _pool(url: str) -> "ConnectionPool":
     return ConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        socket_timeout=None,  # _Shared has one for all that a question takes
+        socket_timeout=None,  # SharedStorage has one for all that a question takes
         lib_name=None,
         lib_version=None,
         **({"ssl_check_hostname": True} if tls else {}),

@@ -20,10 +20,10 @@ from service.upstream import TokenEndpoint
 
 
 def handlers(context: Context, endpoint: TokenEndpoint) -> list[HTTPRouteHandler]:
-    """Return the handlers of all original endpoints; a flow that is switched off has none."""
+    """Return the handlers of the token endpoints; a flow that is switched off has none."""
     enabled = context.settings.client_credentials_enabled
     grants = [grant for grant in GRANTS if enabled or grant.flow is not Flow.CLIENT_CREDENTIALS]
-    return [root, *[token_handler(grant, context, endpoint) for grant in grants]]
+    return [token_handler(grant, context, endpoint) for grant in grants]
 
 
 def token_handler(grant: Grant[Any], context: Context, endpoint: TokenEndpoint) -> HTTPRouteHandler:
