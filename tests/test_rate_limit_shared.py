@@ -1,4 +1,4 @@
-"""RATE_LIMIT_STORAGE: replicas that count together, in a real Valkey or Redis."""
+"""RATE_LIMIT_STORAGE: replicas count together, in a real Valkey or Redis."""
 
 import shutil
 import signal
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from service.rate_limit import FAILURES
 from tests.conftest import LogLines, Start
 from tests.running import free_port
-from tests.test_limiting import PASSWORD, ask, counted, crowd, scrape, statuses
+from tests.test_rate_limit import PASSWORD, counted, crowd, post, scrape, statuses
 
 pytestmark = pytest.mark.storage
 
@@ -28,7 +28,7 @@ PROGRAMS = ("valkey-server", "redis-server")
 
 
 class Storage:
-    """A server on a port of its own, which keeps nothing."""
+    """A storage server on a port of its own, without persistence."""
 
     def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -54,7 +54,7 @@ class Storage:
                 time.sleep(0.02)
             else:
                 return
-        pytest.fail("the storage can't be reached")
+        pytest.fail("the storage cannot be reached")
 
     def stop(self) -> None:
         self._process.kill()
@@ -62,7 +62,7 @@ class Storage:
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
-        """Keep it from running for as long as the block lasts."""
+        """Stop its process for as long as the block lasts."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -70,7 +70,7 @@ class Storage:
             self._process.send_signal(signal.SIGCONT)
 
     def command(self, *words: str) -> list[str]:
-        """Send a command, as RESP's inline form; return the lines of the answer."""
+        """Send a command, as RESP's inline form; return the lines of the response."""
         lines = [f"AUTH {PASSWORD}", "SELECT 1", " ".join(words), "QUIT"]
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
             raw.sendall("".join(f"{line}\r\n" for line in lines).encode())
@@ -89,23 +89,23 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 def test_replicas_count_together(start: Start, storage: Storage) -> None:
     replicas = [start(RATE_LIMIT="5/month", RATE_LIMIT_STORAGE=storage.url()) for _ in range(2)]
-    turns = [ask(replicas[n % 2]).status_code for n in range(7)]
+    turns = [post(replicas[n % 2]).status_code for n in range(7)]
     assert turns == [200] * 5 + [429] * 2
 
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
-def test_a_refused_client_passes_when_it_was_told(
+def test_a_refused_client_passes_after_retry_after(
     start: Start, storage: Storage, scheme: str
 ) -> None:
     client = start(RATE_LIMIT="3/2seconds", RATE_LIMIT_STORAGE=storage.url(scheme))
     assert statuses(client, 3) == [200] * 3
-    refused = ask(client)
+    refused = post(client)
     assert refused.status_code == 429
     time.sleep(int(refused.headers["retry-after"]))
-    assert ask(client).status_code == 200
+    assert post(client).status_code == 200
 
 
-def test_clients_are_counted_one_by_one_and_the_storage_learns_no_address(
+def test_clients_count_separately_and_the_storage_learns_no_address(
     start: Start, storage: Storage
 ) -> None:
     settings = {"RATE_LIMIT": "1/month;5/month", "TRUSTED_PROXIES": "127.0.0.1"}
@@ -118,7 +118,7 @@ def test_clients_are_counted_one_by_one_and_the_storage_learns_no_address(
         assert trace not in keys
 
 
-def test_what_it_keeps_ends_by_itself(start: Start, storage: Storage) -> None:
+def test_counts_expire(start: Start, storage: Storage) -> None:
     client = start(RATE_LIMIT="3/second", RATE_LIMIT_STORAGE=storage.url())
     statuses(client, 5)
     assert storage.command("DBSIZE") != [":0"]
@@ -126,7 +126,7 @@ def test_what_it_keeps_ends_by_itself(start: Start, storage: Storage) -> None:
     assert storage.command("DBSIZE") == [":0"]
 
 
-def test_a_storage_that_dies_lets_requests_pass_and_counts_again_when_it_is_back(
+def test_requests_pass_while_the_storage_is_down_and_count_when_it_is_back(
     start: Start, storage: Storage, log_lines: LogLines
 ) -> None:
     port = free_port()
@@ -137,13 +137,13 @@ def test_a_storage_that_dies_lets_requests_pass_and_counts_again_when_it_is_back
     assert counted(port, "rate_limit_unchecked_total") == 4
     storage.start()
     time.sleep(1.1)  # it is left alone for a second
-    assert statuses(client, 3) == [200, 200, 429]  # the storage has forgotten, as it was told to
+    assert statuses(client, 3) == [200, 200, 429]  # the storage has no persistence
     assert counted(port, "rate_limit_unchecked_total") == 4
     assert len(log_lines.of("rate_limit.unchecked")) == 1
     assert PASSWORD not in log_lines.text + scrape(port)
 
 
-def test_a_storage_that_stalls_does_not_stall_requests(start: Start, storage: Storage) -> None:
+def test_stalled_storage_does_not_stall_requests(start: Start, storage: Storage) -> None:
     client = start(RATE_LIMIT="5/month", RATE_LIMIT_STORAGE=storage.url())
     assert statuses(client, 6) == [200] * 5 + [429]
     with storage.stalled():
@@ -154,8 +154,8 @@ def test_a_storage_that_stalls_does_not_stall_requests(start: Start, storage: St
     assert statuses(client, 2) == [429, 429]
 
 
-def test_a_crowd_does_not_lift_the_limit(start: Start, storage: Storage) -> None:
-    """Requests that wait for their turn aren't let pass, however many there are."""
+def test_crowd_does_not_lift_the_limit(start: Start, storage: Storage) -> None:
+    """Requests wait for their turn, however many there are."""
     port = free_port()
     client = start(RATE_LIMIT="20/month", RATE_LIMIT_STORAGE=storage.url(), METRICS_PORT=str(port))
     assert statuses(client, 1) == [200]
@@ -165,7 +165,7 @@ def test_a_crowd_does_not_lift_the_limit(start: Start, storage: Storage) -> None
     assert unchecked < FAILURES  # those who were asking when the crowd arrived, on a slow machine
 
 
-def test_a_wrong_password_is_told_without_it(
+def test_wrong_password_is_logged_without_it(
     start: Start, storage: Storage, log_lines: LogLines
 ) -> None:
     url = f"redis://:{PASSWORD}-but-wrong@127.0.0.1:{storage.port}"
@@ -233,7 +233,7 @@ def encrypted(tmp_path: Path, certificates: Certificates) -> Iterator[Storage]:
     running.stop()
 
 
-def test_over_tls_it_counts_if_the_certificate_is_good(
+def test_tls_with_a_valid_certificate(
     start: Start,
     encrypted: Storage,
     certificates: Certificates,
@@ -249,7 +249,7 @@ def test_over_tls_it_counts_if_the_certificate_is_good(
 @pytest.mark.parametrize(
     ("host", "known"), [("localhost", False), ("127.0.0.1", True)], ids=["authority", "name"]
 )
-def test_over_tls_no_password_goes_to_a_server_that_is_not_the_one_named(
+def test_tls_sends_no_password_to_another_server(
     start: Start,
     encrypted: Storage,
     certificates: Certificates,
