@@ -1,4 +1,4 @@
-"""The rooms keep to themselves: who may import what."""
+"""Which module may import what, and what stays unloaded while it is off."""
 
 import ast
 import subprocess
@@ -8,23 +8,15 @@ from pathlib import Path
 import pytest
 
 SERVICE = Path("service")
-FRAMEWORKS = {"httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
-PURE = (
-    "forms",
-    "flows",
-    "sealing",
-    "answers",
-    "errors",
-    "settings",
-    "connections",
-    "asgi",
-    "cors",
-    "addresses",
-    "names",
-    "hints",
-)
-# Who knows httpx: spotify uses it, app and tracing name its transport in their signatures.
-KNOW_HTTPX = {"spotify", "app", "tracing"}
+FRAMEWORKS = {"aiohttp", "httpx", "litestar", "opentelemetry", "structlog", "uvicorn"}
+PURE = ("grants", "hints", "sealing", "settings")
+# The transport is httpx's type: `upstream` is one, the others have it in their signatures.
+KNOW_HTTPX = {"upstream", "app", "tracing"}
+WITHOUT_RATE_LIMIT = """if True:
+    from service import app, settings
+    environ = dict(CLIENT_ID="a", CLIENT_SECRET="b", SECRET_KEY="c")
+    app.create_app(settings.load(environ))
+"""
 
 
 def imported_by(path: Path) -> set[str]:
@@ -38,48 +30,39 @@ def imported_by(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_pure_rooms_know_no_framework(room: str) -> None:
-    assert not imported_by(SERVICE / f"{room}.py") & FRAMEWORKS
+def loads(package: str, code: str) -> bool:
+    """Return whether running `code` imports `package`, by its full name."""
+    code = f"{code}\nimport sys; print({package!r} in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {"True\n": True, "False\n": False}[ran.stdout]
 
 
-def test_only_spotify_and_those_who_hand_it_a_transport_know_httpx() -> None:
-    knowing = {path.stem for path in SERVICE.glob("*.py") if "httpx" in imported_by(path)}
-    assert knowing == KNOW_HTTPX
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_import_no_framework(module: str) -> None:
+    assert not imported_by(SERVICE / f"{module}.py") & FRAMEWORKS
 
 
-def test_the_service_knows_nothing_around_it() -> None:
+def test_only_the_upstream_side_imports_http_clients() -> None:
+    imports = {path.stem: imported_by(path) for path in SERVICE.glob("*.py")}
+    assert {name for name, found in imports.items() if "httpx" in found} == KNOW_HTTPX
+    assert {name for name, found in imports.items() if "aiohttp" in found} == {"upstream"}
+
+
+def test_service_and_simulator_import_nothing_of_each_other() -> None:
     for path in SERVICE.glob("*.py"):
         assert not imported_by(path) & {"simulator", "tests", "bench"}, path
-
-
-def test_the_simulator_does_not_know_the_service() -> None:
     for path in Path("simulator").glob("*.py"):
         assert "service" not in imported_by(path), path
 
 
-def test_telemetry_that_is_off_is_not_even_loaded() -> None:
-    assert not loaded("opentelemetry", by="import service.__main__, service.server")
+def test_opentelemetry_sdk_is_not_loaded_while_tracing_is_off() -> None:
+    assert not loads("opentelemetry.sdk", WITHOUT_RATE_LIMIT)
 
 
-@pytest.mark.parametrize("package", ["limits", "valkey"])
-def test_a_rate_limit_that_is_off_is_not_even_loaded(package: str) -> None:
-    code = """if True:
-        from service import app, settings
-        environ = dict(CLIENT_ID="a", CLIENT_SECRET="b", SECRET_KEY="c")
-        app.create_app(settings.load(environ))
-    """
-    assert not loaded(package, by=code)
-    limited = code.replace("CLIENT_ID", "RATE_LIMIT='1/day', CLIENT_ID")
-    assert loaded(package, by=limited) == (package == "limits")  # counts are in memory
+def test_storage_client_is_not_loaded_without_a_storage() -> None:
+    limited = WITHOUT_RATE_LIMIT.replace("CLIENT_ID", "RATE_LIMIT='1/day', CLIENT_ID")
+    assert not loads("valkey", limited)
 
 
 def test_the_command_line_does_not_load_the_service() -> None:
-    assert not loaded("litestar", by="import service.cli")
-
-
-def loaded(package: str, *, by: str) -> bool:
-    """Tell whether running `by` imports `package`."""
-    code = f"{by}\nimport sys; print({package!r} in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {"True\n": True, "False\n": False}[ran.stdout]
+    assert not loads("litestar", "import service.cli")
