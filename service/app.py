@@ -124,11 +124,9 @@ def _upstream(
 
 def _sealer(settings: Settings, metrics: Metrics) -> Sealer:
     current, *previous = settings.keyring
-    sealer = Sealer(current, previous)
     names = ["current"] + ["previous"] * len(previous)
     keys = [(name, fingerprint(key)) for name, key in zip(names, settings.keyring, strict=True)]
-    metrics.tokens_opened(keys, sealer.opened)
-    return sealer
+    return Sealer(current, previous, metrics.tokens_opened(keys))
 
 
 def _documents(settings: Settings) -> list[HTTPRouteHandler]:

@@ -1,13 +1,15 @@
-"""Metrics for Prometheus: what requests came to, what Spotify took, what is under way.
+"""Prometheus metrics: outcomes of requests, calls to Spotify, what is in flight.
 
-Every label has a closed list of values: nothing that a client or Spotify sends becomes one.
-docs/operations.md says what each is good for.
+Each label has a closed list of values: nothing that a client or Spotify sends becomes one.
+docs/operations.md describes each metric.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -16,133 +18,105 @@ from prometheus_client import (
     disable_created_metrics,
     make_asgi_app,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
-from typing import Any
+from service.errors import Outcome
+from service.grants import Flow
+from service.responses import Reuse
 
-App = Scope = Receive = Send = Any
-SPARED = ("shared", "cached")
-
-FLOWS: Final = (
-    "client_credentials",
-    "authorization_code",
-    "refresh",
-    "pkce_authorization_code",
-    "pkce_refresh",
-)
-OUTCOMES: Final = (
-    "success",
-    "refused",
-    "rejected",
-    "throttled",
-    "rate_limited",
-    "upstream_error",
-    "overloaded",
-    "abandoned",
-    "failed",
-)
 _PREFIX: Final = "spotify_api_server"
-# Spotify answers in tens of milliseconds; UPSTREAM_TIMEOUT's default is 10 s.
+# Spotify responds in tens of milliseconds; UPSTREAM_TIMEOUT's default is 10 s.
 _SECONDS: Final = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0)
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own."""
+    """The metrics of one app, in a registry of its own.
+
+    The children of each metric are created at the start: a rate needs a zero to start from, and
+    `labels()` costs more than counting.
+    """
 
     def __init__(self, version: str) -> None:
-        # A series more for each one, which nobody here asks about.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        # Zeros at the start, so that a rate has something to start from.
-        self._requests = {(flow, outcome): 0 for flow in FLOWS for outcome in OUTCOMES}
-        self._spared = {(flow, reason): 0 for flow in FLOWS for reason in SPARED}
-        counts = partial(iter, self._requests.items())
-        registry.register(_Counts("requests", "Requests for tokens.", ["flow", "outcome"], counts))
-        told = "Requests that were answered without a call to Spotify of their own."
-        spared = partial(iter, self._spared.items())
-        registry.register(_Counts("spared_calls", told, ["flow", "reason"], spared))
+        requests = self._counter("requests", "Requests for tokens.", "flow", "outcome")
+        self._requests = {
+            (flow, outcome): requests.labels(flow, outcome) for flow in Flow for outcome in Outcome
+        }
+        spared = self._counter(
+            "spared_calls", "Requests served without a call to Spotify.", "flow", "reason"
+        )
+        self._spared = {
+            (flow, reason): spared.labels(flow, reason) for flow in Flow for reason in Reuse
+        }
         upstream = Histogram(
             f"{_PREFIX}_upstream_duration_seconds",
-            "From asking Spotify to its whole answer, or its lack.",
+            "Duration of calls to Spotify, failed ones included.",
             ["flow"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._spotify_errors = Counter(
-            f"{_PREFIX}_spotify_errors",
-            "Errors that Spotify answered, by its code.",
-            ["flow", "error"],
-            registry=registry,
+        self._upstream = {flow: upstream.labels(flow) for flow in Flow}
+        self._spotify_errors = self._counter(
+            "spotify_errors", "Error responses of Spotify by their code.", "flow", "error"
         )
-        self._upstream = {flow: upstream.labels(flow) for flow in FLOWS}
         build = Gauge(f"{_PREFIX}_build_info", "This build.", ["version"], registry=registry)
         build.labels(version).set(1)
 
     def gauge(self, name: str, documentation: str, value: Callable[[], float]) -> None:
-        """Show what `value` returns at the time of a scrape."""
+        """Add a gauge that shows what `value` returns at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, registry=self._registry)
         gauge.set_function(value)
 
-    def counter(self, name: str, documentation: str) -> Callable[[], None]:
-        """Show a counter; return what counts one more."""
-        return Counter(f"{_PREFIX}_{name}", documentation, registry=self._registry).inc
-
-    def flow_gauge(self, name: str, documentation: str, value: Callable[[str], float]) -> None:
-        """Show what `value` returns for each flow at the time of a scrape."""
+    def flow_gauge(self, name: str, documentation: str, value: Callable[[Flow], float]) -> None:
+        """Add a gauge that shows what `value` returns for each flow at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, ["flow"], registry=self._registry)
-        for flow in FLOWS:
+        for flow in Flow:
             gauge.labels(flow).set_function(partial(value, flow))
 
-    def tokens_opened(self, keys: Sequence[tuple[str, str]], counts: Sequence[int]) -> None:
-        """Show what `counts` holds at a scrape, for each key: "current" or "previous", its name."""
-        told = "Sealed refresh tokens, by the key that opened them."
-        found = partial(zip, keys, counts, strict=True)
-        self._registry.register(_Counts("tokens_opened", told, ["key", "fingerprint"], found))
+    def counter(self, name: str, documentation: str) -> Callable[[], None]:
+        """Add a counter; return the function that increments it."""
+        return self._counter(name, documentation).inc
 
-    def count(self, flow: str, outcome: str, spared: str | None) -> None:
+    def tokens_opened(self, keys: Iterable[tuple[str, str]]) -> Callable[[int], None]:
+        """Add a counter for each key: "current" or "previous", and its fingerprint.
+
+        Returns the function that counts a token for the key at a position in `keys`.
+        """
+        opened = self._counter(
+            "tokens_opened",
+            "Sealed refresh tokens by the key that opened them.",
+            "key",
+            "fingerprint",
+        )
+        children = [opened.labels(*key) for key in keys]
+        return lambda position: children[position].inc()
+
+    def count(self, flow: Flow, outcome: Outcome, reused: Reuse | None) -> None:
         """Count a request that has ended."""
-        self._requests[flow, outcome] += 1
-        if spared is not None:
-            self._spared[flow, spared] += 1
+        self._requests[flow, outcome].inc()
+        if reused is not None:
+            self._spared[flow, reused].inc()
 
-    def observe_upstream(self, flow: str, seconds: float, error: str | None) -> None:
-        """Add a call to Spotify, which took `seconds`."""
+    def observe_upstream(self, flow: Flow, seconds: float, error: str | None) -> None:
+        """Count a call to Spotify and its duration."""
         self._upstream[flow].observe(seconds)
         if error is not None:
             self._spotify_errors.labels(flow, error).inc()
 
-    def app(self) -> App:
-        """Return the ASGI application that answers scrapes of /metrics, and nothing else."""
+    def app(self) -> ASGIApp:
+        """Return the ASGI application that serves /metrics, and 404 elsewhere."""
         exposition = make_asgi_app(self._registry)
+        not_found = ASGIResponse(status_code=404)
 
         async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
             found = scope["path"].rstrip("/") == "/metrics"
-            await exposition(scope, receive, send)
+            await (exposition if found else not_found)(scope, receive, send)
 
         return metrics
 
-
-class _Counts(Collector):
-    """Counts kept elsewhere, so that to count is an addition and takes no lock."""
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        labels: Sequence[str],
-        counts: Callable[[], Iterator[tuple[Sequence[str], int]]],
-    ) -> None:
-        self._named = (f"{_PREFIX}_{name}", documentation)
-        self._labels = labels
-        self._counts = counts
-
-    def collect(self) -> Iterator[Metric]:
-        counter = CounterMetricFamily(*self._named, labels=self._labels)
-        for labels, count in self._counts():
-            counter.add_metric(labels, count)
-        yield counter
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"{_PREFIX}_{name}", documentation, labels, registry=self._registry)

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -36,13 +36,18 @@ class Opened(NamedTuple):
 class Sealer:
     """Seals with `key`; opens with `key` and all of `previous`, tried in that order.
 
-    `opened` counts the tokens that each of them has opened, in the same order.
+    `on_open` is called with the position of the key that opened a token; the current key's is 0.
     """
 
-    def __init__(self, key: str, previous: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        key: str,
+        previous: Iterable[str] = (),
+        on_open: Callable[[int], None] = lambda _position: None,
+    ) -> None:
         self._ciphers = tuple(map(_cipher, (key, *previous)))
         self._current = self._ciphers[0]
-        self.opened = [0] * len(self._ciphers)
+        self._on_open = on_open
 
     def seal(self, token: str) -> str:
         """Return `token` sealed under the current key, different every time.
@@ -59,7 +64,7 @@ class Sealer:
         raw = _decode(sealed)
         for number, cipher in enumerate(self._ciphers):
             if (token := _decrypt(cipher, raw)) is not None:
-                self.opened[number] += 1
+                self._on_open(number)
                 return Opened(token, stale=number > 0)
         raise UndecryptableToken
 

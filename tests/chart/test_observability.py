@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import FLOWS
+from service.grants import Flow
 from tests.chart.promql import Matcher, grouped_by, matchers, metrics
 from tests.chart.rendering import CHART, NAMESPACE, RELEASE, only, render
 from tests.conftest import Start
@@ -137,7 +137,7 @@ def scrape(start: Start) -> Samples:
     port = free_port()
     client = start(METRICS_PORT=str(port), CLIENT_SECRET="wrong")
     paths = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
-    assert len(paths) == len(FLOWS)
+    assert len(paths) == len(Flow)
     form = {"code": "x", "code_verifier": "v" * 43, "redirect_uri": "a:/b", "refresh_token": "x"}
     for path in paths:
         assert client.post(path, data=form).status_code >= 400
