@@ -13,6 +13,7 @@ import re
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
@@ -20,12 +21,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from service import __version__, hints, logs, settings
-from service.console import has_colours, is_terminal
 from service.errors import ServiceError, UndecryptableToken, UpstreamTimeout
 from service.hints import Hint
-from service.logs import log
+from service.logs import has_colours, is_terminal, log
 from service.sealing import Sealer, fingerprint
-from service.settings import Reading, Secret, Settings, SettingsError
+from service.settings import Reading, Settings, SettingsError
 
 OK: Final = 0
 FAILED: Final = 1
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         parsed = _parser().parse_args(arguments)
         if parsed.version:
             return _say(f"spotify-api-server {__version__}\n")
-        logs.configure(_log_settings(log_level="error"))  # serve configures them again
+        logs.configure(level="error")  # serve configures them again
         status: int = parsed.run(parsed)
     except SettingsError as error:
         _complain("".join(f"{problem}\n" for problem in error.problems))
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(_arguments: argparse.Namespace) -> int:
     _fill_standard_streams()
     reading = settings.read(os.environ)
-    logs.configure(_log_settings(log_format=reading.values.get("log_format")))
+    logs.configure(log_format=reading.log_format)
     try:
         configured = reading.settings()
         logs.configure(configured)
@@ -160,7 +160,7 @@ def _serve(_arguments: argparse.Namespace) -> int:
         app = create_app(configured)
     except SettingsError as error:
         _warn(reading)
-        return _refuse(error.problems, reading.values.get("log_format"))
+        return _refuse(error.problems, reading.log_format)
     _warn(reading)
     try:
         listening = listen(configured.host, configured.port)
@@ -179,7 +179,7 @@ def _warn(reading: Reading) -> None:
             log.warning(hint.event, **(hint.fields or {}))
 
 
-def _refuse(problems: Sequence[str], log_format: object) -> int:
+def _refuse(problems: Sequence[str], log_format: str | None) -> int:
     """Report invalid settings: a log line if logs are JSON, otherwise text."""
     if log_format == "console" or (log_format is None and is_terminal(sys.stdout)):
         lines = "".join(f"  {problem}\n" for problem in problems)
@@ -187,12 +187,6 @@ def _refuse(problems: Sequence[str], log_format: object) -> int:
     else:
         log.error("settings.invalid", problems=problems)
     return EX_CONFIG
-
-
-def _log_settings(**values: object) -> Settings:
-    """Return settings for `logs.configure` while the real ones may be invalid."""
-    required = {"client_id": "", "client_secret": Secret(""), "secret_key": Secret("")}
-    return Settings(**required, **values)  # type: ignore[arg-type]
 
 
 def _fill_standard_streams() -> None:
@@ -336,7 +330,8 @@ class KeyCount(msgspec.Struct, frozen=True):
 
 def _keys(arguments: argparse.Namespace) -> int:
     keyring = settings.read_keyring(os.environ)
-    sealer = Sealer(keyring[0], keyring[1:])
+    opened: Counter[int] = Counter()
+    sealer = Sealer(keyring[0], keyring[1:], lambda position: opened.update([position]))
     tokens = none = 0
     for line in _lines("Sealed refresh tokens", _SEALED_LIMIT):
         if line == b"":
@@ -347,7 +342,10 @@ def _keys(arguments: argparse.Namespace) -> int:
         except UndecryptableToken:
             none += 1
     names = ["current", *["previous"] * (len(keyring) - 1)]
-    counts = list(map(KeyCount, names, map(fingerprint, keyring), sealer.opened))
+    counts = [
+        KeyCount(name, fingerprint(key), opened[position])
+        for position, (name, key) in enumerate(zip(names, keyring, strict=True))
+    ]
     if arguments.json:
         _say(msgspec.json.encode({"tokens": tokens, "keys": counts, "none": none}).decode() + "\n")
     elif tokens:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from service import settings
+from service.logs import printable
 from service.sealing import fingerprint
 from service.settings import SPOTIFY, WEAK_SECRET_KEY, Secret, Settings
 
@@ -86,11 +87,6 @@ def stray_characters(text: str) -> str | None:
     return "white space" if any(map(str.isspace, ends)) else None
 
 
-def _printable(text: str) -> str:
-    """Return `text`; escaped and in quotes if a terminal would obey something in it."""
-    return text if text.isprintable() else ascii(text)
-
-
 def shown(field: str, value: object) -> str:
     """Return what may be shown of a value, without characters that a terminal would obey."""
     if isinstance(value, tuple | frozenset):
@@ -104,7 +100,7 @@ def shown(field: str, value: object) -> str:
         return _plain_uri(str(value)) or "set, but not a plain URI"
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else _printable(str(value))
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))
 
 
 def _plain_uri(uri: str) -> str | None:
@@ -116,7 +112,7 @@ def _plain_uri(uri: str) -> str | None:
 def _warnings(environ: Mapping[str, str], values: Values) -> Iterator[Hint]:
     """Yield the hints that `serve` logs."""
     if found := dict(settings.misspelt(environ)):
-        names = [_printable(name) for name in found]
+        names = [printable(name) for name in found]
         sentences = [
             f"{name} is not a known setting (ignored). Did you mean {meant}?"
             for name, meant in zip(names, found.values(), strict=True)

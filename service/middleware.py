@@ -4,6 +4,7 @@ It is one ASGI middleware outside Litestar's router, so that a 404 is recorded l
 only client input in a log line is a well-formed request id: routes are templates, never paths.
 """
 
+import logging
 import re
 import time
 from random import getrandbits
@@ -181,10 +182,10 @@ def _log_request(
 
 def _level(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> int:
     if route in health.PATHS:
-        return logs.DEBUG
+        return logging.DEBUG
     if record.status < 500:  # noqa: PLR2004
-        return logs.INFO
-    return logs.ERROR if isinstance(error, InternalError) else logs.WARNING
+        return logging.INFO
+    return logging.ERROR if isinstance(error, InternalError) else logging.WARNING
 
 
 def _event(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> str:

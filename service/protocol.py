@@ -267,7 +267,7 @@ class Protocol(HttpToolsProtocol):
 
     def _write_400(self, msg: str) -> None:
         request_id = observation.new_request_id()
-        log.emit("info", "request.malformed", request_id=request_id, status=MalformedBody.status)
+        log.info("request.malformed", request_id=request_id, status=MalformedBody.status)
         body = answers.respond(MalformedBody(msg)).content
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"

@@ -205,6 +205,11 @@ class Reading:
         self.sources: dict[str, str] = {}
         self.problems: dict[str, str] = {}
 
+    @property
+    def log_format(self) -> str | None:
+        """LOG_FORMAT if it is valid, whatever is wrong with other settings."""
+        return cast("str | None", self.values.get("log_format"))
+
     def settings(self) -> Settings:
         """Return the settings, or raise SettingsError."""
         if self.problems:

@@ -2,12 +2,14 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from service import logs
 from service import settings as service_settings
@@ -40,8 +42,22 @@ class LogLines:
         """Every line, parsed: each one has to be a JSON object."""
         return [json.loads(line) for line in self.text.splitlines()]
 
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["event"] == event]
+    def of(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
+        """Wait for `count` lines of `event` and return them, with those beyond."""
+        return self._wait(lambda line: line["event"] == event, count)
+
+    def requests(self, *, count: int = 1) -> list[dict[str, Any]]:
+        """Wait for the lines of `count` requests and return them, with those beyond."""
+        return self._wait(lambda line: "method" in line, count)
+
+    def _wait(self, wanted: Callable[[dict[str, Any]], bool], count: int) -> list[dict[str, Any]]:
+        """Return the wanted lines once there are `count`: the service writes after it responds."""
+        deadline = time.monotonic() + 5
+        while len(found := [line for line in self.lines if wanted(line)]) < count:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.005)
+        return found
 
 
 @pytest.fixture(scope="session")
@@ -67,22 +83,23 @@ def simulator(_simulator_client: httpx.Client) -> httpx.Client:
 def log_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LogLines]:
-    """Capture the service's lines; whatever logs.configure() changes is put back afterwards."""
+    """Capture the service's lines; restore afterwards what logs.configure() changes."""
     for owner, name in (
         (sys, "excepthook"),
         (sys, "unraisablehook"),
         (threading, "excepthook"),
-        (logs.Logger, "threshold"),
-        (logs.Logger, "write"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")
     before = root.handlers, root.level, uvicorn_log.level
+    structlog_before = structlog.get_config()
+    logs.configure()
     yield LogLines(capsys)
     root.handlers, level, uvicorn_level = before
     root.setLevel(level)
     uvicorn_log.setLevel(uvicorn_level)
     logging.captureWarnings(capture=False)
+    structlog.configure(**structlog_before)
 
 
 @pytest.fixture

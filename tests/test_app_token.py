@@ -47,7 +47,7 @@ def test_concurrent_requests_at_a_cold_start_are_one_call(
     assert len(recorded(simulator)) == 1
     assert len({shot.json()["access_token"] for shot in shots}) == 1
     assert service.requests() == {"client_credentials success": HERD}
-    lines = log_lines.of("token.retrieved")
+    lines = log_lines.of("token.retrieved", count=HERD)
     reused = [line for line in lines if line.get("shared") or line.get("cached")]
     assert (len(lines), len(reused)) == (HERD, HERD - 1)
     samples = service.scrape()
@@ -80,7 +80,7 @@ def test_cached_response_differs_only_in_expires_in(
         assert second.headers[name] == first.headers[name]
     assert "x-trace" not in second.headers
     assert len(recorded(simulator)) == 1
-    assert [line.get("cached") for line in log_lines.of("token.retrieved")] == [None, True]
+    assert [line.get("cached") for line in log_lines.of("token.retrieved", count=2)] == [None, True]
 
 
 @pytest.mark.parametrize(

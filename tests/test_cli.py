@@ -578,7 +578,7 @@ def test_the_log_at_a_terminal_is_for_people() -> None:
     seen = log_at_terminal(TERM="xterm", SECRET_KEY="short")
     assert ESCAPE in seen
     plainly = re.sub(r"\x1b\[[0-9;]*m", "", seen)
-    time_of_day = r"\d\d:\d\d:\d\d\.\d{3}Z"
+    time_of_day = r"\d\d:\d\d:\d\d\.\d{6}Z"
     assert re.search(rf"^{time_of_day} \[warning *\] settings.weak_secret_key", plainly)
     assert re.search(rf"\n{time_of_day} \[notice *\] server.started +version=1", plainly)
     assert "server.stopped" in plainly

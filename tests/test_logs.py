@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
+from structlog.contextvars import bound_contextvars
 
 from service import logs
 from service import settings as service_settings
@@ -43,9 +44,9 @@ def configure(log_lines: LogLines) -> Callable[..., None]:
     return configured
 
 
-def of_requests(log_lines: LogLines) -> list[dict[str, Any]]:
-    """Return the lines of requests to the service (its clients log to the same root)."""
-    return [line for line in log_lines.lines if "request_id" in line]
+def log_at_every_level() -> None:
+    for level in LEVELS[1:]:  # the service logs nothing at trace
+        getattr(log, level)("test.happened")
 
 
 @pytest.mark.parametrize("threshold", LEVELS)
@@ -53,26 +54,13 @@ def test_a_line_is_written_at_its_level_and_above(
     configure: Callable[..., None], log_lines: LogLines, threshold: str
 ) -> None:
     configure(LOG_LEVEL=threshold)
-    for level in LEVELS:
-        log.emit(level, "test.happened")
-    assert [line["level"] for line in log_lines.lines] == LEVELS[LEVELS.index(threshold) :]
-
-
-def test_each_method_writes_its_own_level(
-    configure: Callable[..., None], log_lines: LogLines
-) -> None:
-    configure(LOG_LEVEL="trace")
-    log.debug("a")
-    log.notice("b")
-    log.warning("c")
-    log.error("d")
-    assert [line["level"] for line in log_lines.lines] == ["debug", "notice", "warning", "error"]
+    log_at_every_level()
+    assert [line["level"] for line in log_lines.lines] == LEVELS[max(LEVELS.index(threshold), 1) :]
 
 
 def test_the_level_is_info_until_settings_are_there(log_lines: LogLines) -> None:
     logs.configure()
-    for level in LEVELS:
-        log.emit(level, "test.happened")
+    log_at_every_level()
     assert [line["level"] for line in log_lines.lines] == LEVELS[2:]
 
 
@@ -84,11 +72,41 @@ def test_a_line_begins_with_time_level_and_event(
     log.notice("test.happened", number=1, text="é\n")
     assert list(log_lines.lines[0]) == ["timestamp", "level", "event", "number", "text"]
     [line] = log_lines.lines
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", line["timestamp"])
     written = datetime.fromisoformat(line["timestamp"])
     assert before - timedelta(milliseconds=1) <= written <= datetime.now(UTC)
     assert (line["number"], line["text"]) == (1, "é\n")
     assert log_lines.text.count("\n") == 1
+
+
+def test_bound_and_context_variables_are_in_the_line(log_lines: LogLines) -> None:
+    with bound_contextvars(request_id="id-1"):
+        log.bind(bound=1).notice("first", own=2)
+    log.info("second")
+    first, second = log_lines.lines
+    assert list(first.items())[2:] == [
+        ("event", "first"), ("bound", 1), ("own", 2), ("request_id", "id-1")
+    ]  # fmt: skip
+    assert list(second) == ["timestamp", "level", "event"]
+
+
+def test_log_exception_describes_the_current_exception_by_type_and_place(
+    log_lines: LogLines,
+) -> None:
+    try:
+        fail()
+    except ValueError:
+        log.exception("test.failed")
+    [line] = log_lines.lines
+    assert (line["level"], line["error_type"]) == ("error", "ValueError")
+    assert re.search(r"test_logs\.py:\d+ fail$", line["stack"][-1])
+    assert TOLD not in log_lines.text
+
+
+def test_a_value_that_json_does_not_have_is_its_type(log_lines: LogLines) -> None:
+    log.info("test.happened", value=ValueError(TOLD), text="\udcff")
+    [line] = log_lines.lines
+    assert (line["value"], line["text"]) == ("<ValueError>", "?")
 
 
 def test_lines_of_many_threads_stay_whole(
@@ -140,7 +158,7 @@ def test_a_success_is_one_line_with_the_promised_fields(
     began = time.perf_counter()
     assert client.post(path, data=form, headers={"X-Request-ID": "my-id.1"}).status_code == 200
     took = (time.perf_counter() - began) * 1000
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert list(line) == [*LINE, "request_id"]
     duration = line.pop("duration_ms")
     assert 0 < duration <= took
@@ -164,7 +182,7 @@ def test_spotifys_refusal_is_one_line_with_its_code_and_never_its_description(
     body = json.dumps({"error": "invalid_grant", "error_description": TOLD})
     simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
     assert client.post(path, data=form).status_code == 400
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert list(line) == [*LINE, "error", "request_id"]
     assert (line["level"], line["event"], line["error"]) == (
         "info",
@@ -181,7 +199,7 @@ def test_a_code_of_spotifys_that_is_not_known_is_other(
     body = json.dumps({"error": TOLD})
     simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
     client.post(path, data=form)
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert line["error"] == "other"
 
 
@@ -200,7 +218,7 @@ def test_a_spotify_that_fails_is_a_warning_with_our_reason(
     path, form = asked(simulator, "pkce_refresh")
     simulator.post("/admin/faults", json={"kind": fault})
     client.post(path, data=form)
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert list(line) == [*LINE, "reason", "request_id"]
     assert (line["level"], line["event"]) == ("warning", "upstream.failed")
     assert (line["status"], line["reason"]) == FAILURES[fault]
@@ -212,7 +230,7 @@ def test_a_spotify_that_answers_5xx_is_a_warning(
     path, form = asked(simulator, "pkce_refresh")
     simulator.post("/admin/faults", json={"kind": "status", "status": 503, "body": TOLD})
     client.post(path, data=form)
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert (line["level"], line["event"], line["status"]) == ("warning", "upstream.failed", 503)
     assert "error" not in line
     assert TOLD not in log_lines.text
@@ -222,7 +240,7 @@ def test_a_refusal_of_ours_is_one_line_with_its_reason(
     client: httpx.Client, log_lines: LogLines
 ) -> None:
     client.post("/authorization-code-flow/refresh-tokens", data={"refresh_token": TOLD})
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert list(line) == [*LINE, "reason", "request_id"]
     assert (line["level"], line["event"]) == ("info", "request.refused")
     assert line["reason"] == "could not decrypt refresh token"
@@ -233,7 +251,7 @@ def test_a_path_that_is_not_there_is_one_line_without_the_path(
     client: httpx.Client, log_lines: LogLines
 ) -> None:
     client.get(f"/{TOLD}", params={"code": TOLD})
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert (line["route"], line["status"], line["event"]) == (None, 404, "request.refused")
     assert TOLD not in json.dumps(line)
 
@@ -249,7 +267,7 @@ def test_a_defect_is_an_error_line_with_types_and_places_only(
     form = {"grant_type": "x"}
     answer = start(Defect()).post("/client-credentials-flow/retrieve-tokens", data=form)
     assert answer.json() == {"error": True, "reason": "Internal Server Error"}
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert list(line) == [*LINE, "error_type", "caused_by", "stack", "reason", "request_id"]
     assert (line["level"], line["event"]) == ("error", "request.failed")
     assert (line["error_type"], line["caused_by"]) == ("RuntimeError", "KeyError")
@@ -261,16 +279,16 @@ def test_a_defect_is_an_error_line_with_types_and_places_only(
 def test_probes_are_logged_at_debug_alone(start: Start, log_lines: LogLines, path: str) -> None:
     quiet = start(LOG_LEVEL="info")
     assert quiet.get(path).status_code == 200
-    assert of_requests(log_lines) == []
+    assert not any("request_id" in line for line in log_lines.lines)
     loud = start(LOG_LEVEL="debug")
     assert loud.get(path).status_code == 200
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert (line["level"], line["event"], line["route"]) == ("debug", "probe.answered", path)
 
 
 def test_the_root_is_served_at_info(client: httpx.Client, log_lines: LogLines) -> None:
     client.get("/")
-    [line] = of_requests(log_lines)
+    [line] = log_lines.requests()
     assert (line["level"], line["event"], line["route"]) == ("info", "request.served", "/")
     assert "flow" not in line
 
@@ -282,7 +300,7 @@ def test_requests_that_go_well_are_silent_above_info(
     client = start(LOG_LEVEL=level)
     client.get("/")
     client.get("/nowhere")
-    assert of_requests(log_lines) == []
+    assert not any("request_id" in line for line in log_lines.lines)
 
 
 def test_start_is_a_notice_that_says_where(start: Start, log_lines: LogLines) -> None:
@@ -524,17 +542,17 @@ def test_a_line_that_nobody_can_read_is_lost_without_an_exception(
     configure()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stdout())
-        assert log.emit("error", "test.happened") is None  # type: ignore[func-returns-value]
+        log.error("test.happened")
 
 
 def test_lines_appear_again_on_a_new_stdout(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+    monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", closed())
-        client.get("/", headers={"X-Request-ID": "lost"})
-    client.get("/", headers={"X-Request-ID": "seen"})
-    assert [line["request_id"] for line in of_requests(log_lines)] == ["seen"]
+        log.info("lost")
+    log.info("seen")
+    assert [line["event"] for line in log_lines.lines] == ["seen"]
 
 
 def test_every_level_of_the_settings_has_a_name_in_the_log() -> None:
@@ -542,14 +560,10 @@ def test_every_level_of_the_settings_has_a_name_in_the_log() -> None:
     assert sorted(LOG_LEVELS.values()) == list(LOG_LEVELS.values())
 
 
-def test_a_librarys_line_that_is_no_utf_8_is_written_with_escapes(
-    start: Start, log_lines: LogLines
-) -> None:
+def test_a_library_line_that_is_not_utf_8_is_written(start: Start, log_lines: LogLines) -> None:
     start()
     logging.getLogger("lib").warning("bad %s", "\udcff")
-    assert [line["message"] for line in log_lines.lines if line.get("logger") == "lib"] == [
-        "bad \\udcff"
-    ]
+    assert [line["message"] for line in log_lines.lines if line.get("logger") == "lib"] == ["bad ?"]
 
 
 def test_a_line_for_a_person_has_the_same_fields_in_one_line(
@@ -559,7 +573,7 @@ def test_a_line_for_a_person_has_the_same_fields_in_one_line(
     log.notice("test.happened", number=1, text="two words", nothing=None, keys=["a", "b"])
     fields = "number=1 text='two words' nothing=None keys=['a', 'b']"
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d\.\d{{3}}Z \[notice +\] test\.happened +{re.escape(fields)}\n",
+        rf"\d\d:\d\d:\d\d\.\d{{6}}Z \[notice +\] test\.happened +{re.escape(fields)}\n",
         log_lines.text,
     )
 
@@ -602,9 +616,13 @@ def test_lines_are_json_until_settings_are_there_unless_a_person_reads_them(
 
 @pytest.mark.parametrize("stdout", [closed, broken, none])
 def test_the_format_is_found_though_stdout_is_gone(
-    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, stdout: Callable[[], Any]
+    configure: Callable[..., None],
+    log_lines: LogLines,
+    monkeypatch: pytest.MonkeyPatch,
+    stdout: Callable[[], Any],
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stdout())
         configure()
-        assert logs.Logger.write({"a": 1}) == b'{"a":1}\n'
+    log.info("test.happened")
+    assert log_lines.of("test.happened")  # as JSON

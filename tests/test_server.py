@@ -250,7 +250,7 @@ def test_what_is_sent_before_an_answer_neither_overtakes_it_nor_is_read(
     assert head.startswith("HTTP/1.1 200 ")
     assert "connection: close" in head
     assert json.loads(body)["access_token"]
-    assert [line["event"] for line in log_lines.lines if "method" in line] == ["token.retrieved"]
+    assert [line["event"] for line in log_lines.requests()] == ["token.retrieved"]
 
 
 def test_a_client_that_closes_its_own_direction_gets_its_answer(

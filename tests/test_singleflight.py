@@ -63,7 +63,7 @@ def test_concurrent_refreshes_of_one_token_are_one_call(
     seals = {shot.json()["refresh_token"] for shot in shots}
     assert len(seals) == CALLERS
     assert len({SEALER.open(seal).token for seal in seals}) == 1
-    lines = log_lines.of("token.refreshed")
+    lines = log_lines.of("token.refreshed", count=CALLERS)
     assert len(lines) == CALLERS
     assert [line.get("shared") for line in lines].count(True) == CALLERS - 1
 

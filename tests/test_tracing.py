@@ -386,7 +386,7 @@ def test_request_line_has_the_ids_of_its_span(
         client.post(PATH, data=FORM)
         client.get("/healthz")
     _, server = spans(exporter)
-    [line] = [line for line in log_lines.lines if "request_id" in line]
+    [line] = log_lines.requests()
     assert (line["trace_id"], line["span_id"]) == ids(server)
     for line in log_lines.of("server.started"):
         assert "trace_id" not in line

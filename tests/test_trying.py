@@ -213,7 +213,7 @@ def test_no_secret_and_no_redirect_uri_is_in_it(start: Start, log_lines: LogLine
     for path in TRY:
         assert "to-hide" not in client.get(path).text
         assert "192.0.2.7" not in client.get(path).text
-    assert "request.served" in log_lines.text
+    assert log_lines.of("request.served")
 
 
 @pytest.mark.parametrize(
