@@ -40,6 +40,13 @@ class Flow(StrEnum):
     PKCE_REFRESH = "pkce_refresh"
 
 
+class Endpoint(StrEnum):
+    """The kind of a token endpoint: the metric label `endpoint`."""
+
+    ORIGINAL = "original"
+    OAUTH = "oauth"
+
+
 class TokenRequest(NamedTuple):
     """A request to Spotify's token endpoint.
 

@@ -22,7 +22,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from service.errors import Outcome
-from service.grants import Flow
+from service.grants import Endpoint, Flow
 from service.responses import Reuse
 
 _PREFIX: Final = "spotify_api_server"
@@ -45,6 +45,14 @@ class Metrics:
         requests = self._counter("requests", "Requests for tokens.", "flow", "outcome")
         self._requests = {
             (flow, outcome): requests.labels(flow, outcome) for flow in Flow for outcome in Outcome
+        }
+        endpoints = self._counter(
+            "endpoint_requests", "Requests for tokens by endpoint.", "endpoint", "outcome"
+        )
+        self._endpoints = {
+            (endpoint, outcome): endpoints.labels(endpoint, outcome)
+            for endpoint in Endpoint
+            for outcome in Outcome
         }
         spared = self._counter(
             "spared_calls", "Requests served without a call to Spotify.", "flow", "reason"
@@ -95,8 +103,13 @@ class Metrics:
         children = [opened.labels(*key) for key in keys]
         return lambda position: children[position].inc()
 
-    def count(self, flow: Flow, outcome: Outcome, reused: Reuse | None) -> None:
-        """Count a request that has ended."""
+    def count(
+        self, endpoint: Endpoint, flow: Flow | None, outcome: Outcome, reused: Reuse | None
+    ) -> None:
+        """Count a token request that has ended; `flow` is None if its form did not name one."""
+        self._endpoints[endpoint, outcome].inc()
+        if flow is None:
+            return
         self._requests[flow, outcome].inc()
         if reused is not None:
             self._spared[flow, reused].inc()

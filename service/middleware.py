@@ -16,8 +16,15 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 from structlog.contextvars import bound_contextvars
 
 from service import errors, health, logs
-from service.errors import ClientGone, InternalError, NotFound, Outcome, Stopping
-from service.grants import Flow
+from service.errors import (
+    ClientGone,
+    InternalError,
+    NotFound,
+    Outcome,
+    ServiceError,
+    Stopping,
+)
+from service.grants import Endpoint, Flow
 from service.health import Readiness
 from service.logs import log
 from service.metrics import Metrics
@@ -33,31 +40,80 @@ _STATE_KEY: Final = "record"
 
 
 class RequestRecord:
-    """What is known about a request; the handler adds the flow and Spotify's response."""
+    """What is known about a request; its handler adds flow, event and Spotify's response."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.started = time.perf_counter()
         self.status: int = ClientGone.status
+        self.route: str | None = None
+        self.endpoint: Endpoint | None = None
         self.flow: Flow | None = None
         self.event: str | None = None
         self.response: TokenResponse | None = None
+        self.error: ServiceError | None = None
 
-    def outcome(self, error: errors.ServiceError | None) -> Outcome:
-        """Return how the token request ended; `error` is the local error, if there was one."""
-        if error is not None:
-            return error.outcome
+    def complete(self, scope: Scope) -> None:
+        """Add what Litestar and the exception handler left in `scope`.
+
+        A request that is refused because the server stops counts nowhere: it is not overload.
+        """
+        self.error = errors.of(scope)
+        self.route = scope.get("path_template")
+        if isinstance(self.error, Stopping):
+            return
+        handler = scope.get("route_handler")  # absent if no route was found, whatever its type says
+        opt: dict[str, Any] = getattr(handler, "opt", {})
+        self.endpoint = opt.get("endpoint")
+        self.flow = self.flow or opt.get("flow")
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the token request ended."""
+        if self.error is not None:
+            return self.error.outcome
         if self.response is None:
             return Outcome.ABANDONED
         if self.response.is_success:
             return Outcome.SUCCESS
         return Outcome.REFUSED if self.response.status < 500 else Outcome.UPSTREAM_ERROR  # noqa: PLR2004
 
-    def reused(self, error: errors.ServiceError | None) -> Reuse | None:
-        """Return why the request needed no upstream call of its own, if it did not."""
-        if error is not None and error.shared:
+    @property
+    def reused(self) -> Reuse | None:
+        """Why the request needed no upstream call of its own, if it did not."""
+        if self.error is not None and self.error.shared:
             return Reuse.SHARED
         return self.response.reused if self.response else None
+
+    @property
+    def level(self) -> int:
+        """The level of the log line."""
+        if self.route in health.PATHS:
+            return logging.DEBUG
+        if self.status < 500:  # noqa: PLR2004
+            return logging.INFO
+        return logging.ERROR if isinstance(self.error, InternalError) else logging.WARNING
+
+    @property
+    def name(self) -> str:
+        """The event of the log line."""
+        if self.route in health.PATHS:
+            return "probe.answered"
+        if self.error is not None:
+            return self.error.event
+        if self.response is None:
+            return ClientGone.event if self.status == ClientGone.status else "request.served"
+        if self.outcome is Outcome.SUCCESS:
+            return self.event or "request.served"
+        return "token.refused" if self.outcome is Outcome.REFUSED else "upstream.failed"
+
+    def details(self) -> dict[str, Any]:
+        """Return the reason of a local error and, for a defect, its type and place."""
+        if self.error is None:
+            return {}
+        cause = self.error.__cause__
+        defect = logs.exception(cause) if isinstance(self.error, InternalError) and cause else {}
+        return {**defect, "reason": self.error.reason}
 
 
 def record_of(scope: Scope) -> RequestRecord:
@@ -131,21 +187,18 @@ class RequestMiddleware:
 
     def _finish(self, record: RequestRecord, scope: Scope, span: "ServerSpan | None") -> None:
         """Write the log line, count the request and end its span."""
-        error = errors.of(scope)
-        route: str | None = scope.get("path_template")
-        record.flow = record.flow or _flow(scope, error)
-        details = _details(error)
-        _log_request(record, scope, route, error, details)
-        reused = record.reused(error)
-        if record.flow is not None:
-            self._metrics.count(record.flow, record.outcome(error), reused)
+        record.complete(scope)
+        details = record.details()
+        _log(record, scope, details)
+        if record.endpoint is not None:
+            self._metrics.count(record.endpoint, record.flow, record.outcome, record.reused)
         if span is not None:
             span.end(
-                route=route,
+                route=record.route,
                 status=record.status,
                 error_type=details.get("error_type"),
                 flow=record.flow,
-                reused=reused,
+                reused=record.reused,
             )
 
 
@@ -157,69 +210,20 @@ def _add_headers(message: HTTPResponseStartEvent, record: RequestRecord, *, drai
     message["headers"] = headers
 
 
-def _log_request(
-    record: RequestRecord,
-    scope: Scope,
-    route: str | None,
-    error: errors.ServiceError | None,
-    details: dict[str, Any],
-) -> None:
+def _log(record: RequestRecord, scope: Scope, details: dict[str, Any]) -> None:
     method = scope.get("method")
-    reused = record.reused(error)
-    upstream = record.response
-    fields = {
+    error_code = record.response.error_code if record.response else None
+    fields: dict[str, Any] = {
         **({"flow": record.flow.value} if record.flow else {}),
         "method": method if method in _LOGGED_METHODS else "other",
-        "route": route,
+        "route": record.route,
         "status": record.status,
         "duration_ms": round((time.perf_counter() - record.started) * 1000, 2),
-        **({"error": code} if upstream and (code := upstream.error_code) else {}),
-        **({reused.value: True} if reused else {}),
+        **({"error": error_code} if error_code else {}),
+        **({record.reused.value: True} if record.reused else {}),
         **details,
     }
-    log.log(_level(record, route, error), _event(record, route, error), **fields)
-
-
-def _level(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> int:
-    if route in health.PATHS:
-        return logging.DEBUG
-    if record.status < 500:  # noqa: PLR2004
-        return logging.INFO
-    return logging.ERROR if isinstance(error, InternalError) else logging.WARNING
-
-
-def _event(record: RequestRecord, route: str | None, error: errors.ServiceError | None) -> str:
-    if route in health.PATHS:
-        return "probe.answered"
-    if error is not None:
-        return error.event
-    if record.response is not None:
-        outcome = record.outcome(error)
-        if outcome is Outcome.SUCCESS and record.event:
-            return record.event
-        return "token.refused" if outcome is Outcome.REFUSED else "upstream.failed"
-    return ClientGone.event if record.status == ClientGone.status else "request.served"
-
-
-def _flow(scope: Scope, error: errors.ServiceError | None) -> Flow | None:
-    """Return the flow of a request that was refused before its handler ran.
-
-    One that is refused because the server stops counts in no flow: it is not overload.
-    """
-    if isinstance(error, Stopping):
-        return None
-    handler = scope.get("route_handler")  # absent if no route was found, whatever its type says
-    flow: Flow | None = getattr(handler, "opt", {}).get("flow")
-    return flow
-
-
-def _details(error: errors.ServiceError | None) -> dict[str, Any]:
-    """Return the reason of a local error and, for a defect, its type and place."""
-    if error is None:
-        return {}
-    cause = error.__cause__
-    details = logs.exception(cause) if isinstance(error, InternalError) and cause else {}
-    return {**details, "reason": error.reason}
+    log.log(record.level, record.name, **fields)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote_plus, urlencode
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
@@ -28,7 +28,7 @@ from service.errors import (
     UnsupportedGrantType,
 )
 from service.forms import AnyRequest, OAuthForm, convert, read_form
-from service.grants import GRANTS, Context, Flow, Grant
+from service.grants import GRANTS, Context, Endpoint, Flow, Grant
 from service.routes import fetch, with_redirect_uri
 from service.settings import Settings
 from service.upstream import TokenEndpoint
@@ -60,7 +60,7 @@ def token_handler(context: Context, endpoint: TokenEndpoint) -> HTTPRouteHandler
     """Return the handler of the token endpoint, which calls Spotify through `endpoint`."""
     settings = context.settings
 
-    @post(list(TOKEN_PATHS), status_code=HTTPStatus.OK, opt={"oauth": True})
+    @post(list(TOKEN_PATHS), status_code=HTTPStatus.OK, opt={"endpoint": Endpoint.OAUTH})
     async def token(request: AnyRequest) -> ASGIResponse:
         form = await read_form(request, OAuthForm, seconds=settings.request_timeout)
         _check_client(request, form, settings)

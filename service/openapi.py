@@ -179,7 +179,7 @@ class Page:
                 errors.append(_link(_name(reference), status))
                 continue
             response = self._resolve(reference)
-            content = next(iter(response.get("content", {}).values()), {})
+            content: Object = next(iter(response.get("content", {}).values()), {})
             schema = _name(content.get("schema", {}))
             fields = f" Fields: {_link(schema, schema)}." if schema else ""
             parts.append(f"<p><b>{_text(status)}</b> {_text(response['description'])}{fields}</p>")

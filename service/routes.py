@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from service import responses
 from service.errors import InvalidField, RedirectURINotAllowed
 from service.forms import AnyRequest, Form, read_form
-from service.grants import GRANTS, Context, Flow, Grant, TokenRequest
+from service.grants import GRANTS, Context, Endpoint, Flow, Grant, TokenRequest
 from service.middleware import record_of
 from service.responses import TokenResponse
 from service.settings import Settings
@@ -28,8 +28,9 @@ def handlers(context: Context, endpoint: TokenEndpoint) -> list[HTTPRouteHandler
 
 def token_handler(grant: Grant[Any], context: Context, endpoint: TokenEndpoint) -> HTTPRouteHandler:
     """Return the handler of `grant`, which calls Spotify through `endpoint`."""
+    opt = {"endpoint": Endpoint.ORIGINAL, "flow": grant.flow}
 
-    @post(grant.path, status_code=HTTPStatus.OK, opt={"flow": grant.flow})
+    @post(grant.path, status_code=HTTPStatus.OK, opt=opt)
     async def exchange(request: AnyRequest) -> ASGIResponse:
         form = await read_form(request, grant.form, seconds=context.settings.request_timeout)
         token_request = grant.build(with_redirect_uri(form, request, context.settings), context)
@@ -59,7 +60,8 @@ def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Fo
     The iOS SDK sends no redirect URI, but its `tokenSwapURL` can have one in its query. Such a URI
     has to be in ALLOWED_REDIRECT_URIS. Raises InvalidField or RedirectURINotAllowed.
     """
-    if not request.scope["query_string"] or getattr(form, "redirect_uri", "none"):
+    in_body: str | None = getattr(form, "redirect_uri", "no such field")
+    if in_body or not request.scope["query_string"]:
         return form
     sent = request.query_params.getall("redirect_uri", [])
     if len(sent) > 1:

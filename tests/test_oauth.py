@@ -10,6 +10,7 @@ from service.sealing import Sealer
 from tests.conftest import LogLines, Start
 from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY
 from tests.simulator.requests import CHALLENGE, REDIRECT_URI, VERIFIER, minted_code
+from tests.test_metrics import measured
 from tests.test_routes import (
     PKCE_REFRESH,
     SEALER,
@@ -120,7 +121,7 @@ def test_our_client_id_is_accepted_and_no_secret_is_needed(
     form: dict[str, str],
     auth: tuple[str, str] | None,
 ) -> None:
-    answer = client.post(TOKEN, data=refresh_form(simulator) | form, auth=auth)
+    answer = client.post(TOKEN, data=refresh_form(simulator) | form, auth=auth)  # type: ignore[arg-type]  # httpx leaves None out of its type
     assert answer.status_code == 200
     pair = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
     assert ["Authorization", f"Basic {pair}"] in recorded(simulator)[-1]["headers"]
@@ -163,7 +164,7 @@ def test_another_client_by_basic_is_401_with_a_challenge(
     client: httpx.Client, simulator: httpx.Client, credentials: tuple[str, str] | None
 ) -> None:
     malformed = {} if credentials else {"Authorization": "Basic %%%"}
-    answer = client.post(TOKEN, data=refresh_form(simulator), auth=credentials, headers=malformed)
+    answer = client.post(TOKEN, data=refresh_form(simulator), auth=credentials, headers=malformed)  # type: ignore[arg-type]
     assert_oauth_error(answer, 401, "invalid_client")
     assert answer.headers["www-authenticate"].startswith("Basic ")
     assert recorded(simulator) == []
@@ -269,9 +270,10 @@ def test_authorize_redirects_with_the_query_unchanged(
 
 def test_the_query_of_a_login_is_never_logged(client: httpx.Client, log_lines: LogLines) -> None:
     client.get("/authorize?state=a-secret-state")
-    [line] = [line for line in log_lines.lines if line.get("route") == "/authorize"]
-    assert line["status"] == 302
-    assert "a-secret-state" not in log_lines.text
+    [line] = log_lines.requests()
+    assert (line["route"], line["status"]) == ("/authorize", 302)
+    own = [line for line in log_lines.lines if line.get("logger") != "httpx"]  # the test's client
+    assert "a-secret-state" not in str(own)
 
 
 # Discovery and paths -------------------------------------------------------------------------
@@ -327,3 +329,19 @@ def test_a_redirect_uri_in_the_query_does_not_count_without_a_list(client: httpx
     path = "/authorization-code-flow/retrieve-tokens"
     answer = client.post(path, params={"redirect_uri": REDIRECT_URI}, data={"code": "x"})
     assert answer.status_code == 400
+
+
+# Metrics -------------------------------------------------------------------------------------
+
+
+def test_metrics_count_the_endpoint(start: Start, simulator: httpx.Client) -> None:
+    service = measured(start)
+    service.client.post(TOKEN, data=refresh_form(simulator))
+    service.client.post(TOKEN, data={"grant_type": "password"})
+    service.client.post(PKCE_REFRESH, data=good_form(simulator, PKCE_REFRESH))
+    name = 'spotify_api_server_endpoint_requests_total{{endpoint="{}",outcome="{}"}}'
+    samples = service.scrape()
+    assert samples[name.format("oauth", "success")] == 1
+    assert samples[name.format("oauth", "rejected")] == 1
+    assert samples[name.format("original", "success")] == 1
+    assert service.requests() == {"pkce_refresh success": 2}
