@@ -1,27 +1,23 @@
-"""spotify-api-server: swaps authorization codes and sealed refresh tokens for Spotify's tokens.
+"""spotify-api-server: a token-swap backend that keeps a Spotify app's client secret out of the app.
 
-The way of one request, POST /authorization-code-flow-pkce/refresh-tokens for example:
+The path of one request, POST /authorization-code-flow-pkce/refresh-tokens for example:
 
-    protocol     bytes → ASGI                          deadlines, bounds
-    observation  request id, span; the line at the end
-    limiting     too often from this client?           429, where RATE_LIMIT is set
-    routes       the path's handler
-    forms        bytes → PKCERefreshForm               400 / 413 / 415
-    flows        Sealer.open (sealing), → Grant        400
-    coalescing   the same token at the same time: one call
-    backoff      nothing while Spotify says so         429
-    spotify      Grant → POST /api/token               502 / 503 / 504; Spotify's own errors pass
-    answers      sealed token, headers that may pass   no-store
+    server          bytes → ASGI                               deadlines, limits
+    middleware      request id, server span; the log line and metrics at the end
+    rate_limit      guard, where RATE_LIMIT is set             429
+    routes          the handler of the grant
+    forms           body → PKCERefreshForm                     400 / 408 / 413 / 415
+    grants          form → TokenRequest; sealing opens the token   400
+    app_token       upstream chain: cached app token (client credentials only)
+    singleflight    upstream chain: one call for the same token at the same time
+    backoff         upstream chain: no call while Spotify asked for a pause   429
+    upstream        TokenRequest → POST to Spotify → TokenResponse            502 / 503 / 504
+    responses       TokenResponse → our response, the refresh token sealed
 
-For the app's own token, `app_token` stands before coalescing: its answer is kept and handed to all.
-`app` joins these, `settings` is what an operator says, `errors` the tree of what can go wrong,
-`probes` what Kubernetes asks, `telemetry`, `tracing`, `export`, `metrics` and `logs` what an
-operator sees, `cors` what a browser asks, `addresses` who a client is for `limiting`, `command`,
-`check` and `keys` what a person asks at a terminal, which `console` writes to, `openapi` serves
-openapi.yaml, which describes the HTTP interface, and renders it at /docs,
-`connections` the HTTP/1.1 below `spotify`, `names` where it leads, `deadlines` how long it may
-take, `server` the process that listens and drains, `cycle` an answer as `protocol` writes it,
-`asgi` the types.
+`oauth` has the RFC 6749 endpoint on the same grants. `app` joins the parts. `errors` is the tree of
+local errors and writes them, `settings` are what an operator sets, `health` the probes. `logs`,
+`metrics` and `tracing` are what an operator sees. `openapi` serves openapi.yaml and renders /docs.
+`cli` is the command line, with `hints` about the settings.
 """
 
 __version__ = "1.0.0"
