@@ -17,7 +17,7 @@ $(READY): requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
-run: $(READY) ## Run the service, with a simulator of Spotify unless CLIENT_ID and the rest are set
+run: $(READY) ## Run the service and a playground, with a simulator of Spotify unless credentials are set
 	@$(BIN)/python -m simulator.demo
 test: $(READY) ## Run the tests, with branch coverage of service/
 	$(BIN)/coverage erase

@@ -21,11 +21,13 @@ The modules, from the rules outwards:
 - ``faults``     what can go wrong on demand, and the queue of what will
 - ``token``      POST /api/token, and /trap where redirected requests end up
 - ``webapi``     /v1/me, the Web API as far as a login needs it
-- ``pages``      the HTML a person sees
+- ``pages``      the HTML of the login page and its errors
 - ``authorize``  GET and POST /authorize
+- ``playground_page``  the playground at /, with its files in playground/
 - ``admin``      the endpoints that steer the simulator: /admin/... and /healthz
 - ``app``        all of that as one Litestar application
 - ``server``     that application on a socket
+- ``demo``       `make run`: the service, with the simulator or with Spotify, and the playground
 
 It knows nothing of the service it stands beside, and is not part of its image.
 """

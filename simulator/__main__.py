@@ -14,6 +14,7 @@ from msgspec import Meta
 from simulator import redirects, users
 from simulator.accounts import Accounts, RegisteredApp, Rotation, Seconds, Settings
 from simulator.app import create_app
+from simulator.playground_page import SERVICE_URL, service_url
 from simulator.server import listen, server_of, url_of
 
 
@@ -40,7 +41,7 @@ def _serve(listener: socket.socket, flags: argparse.Namespace) -> None:
         refresh_token_lifetime=flags.refresh_token_lifetime,
     )
     accounts = Accounts(app, settings, people=flags.users)
-    server = server_of(create_app(accounts), verbose=flags.verbose)
+    server = server_of(create_app(accounts, flags.service_url), verbose=flags.verbose)
 
     def leave(*_: object) -> None:
         server.should_exit = True
@@ -48,7 +49,8 @@ def _serve(listener: socket.socket, flags: argparse.Namespace) -> None:
     # uvicorn raises the signal that stopped it once more, for whoever handled it before: us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    sys.stdout.write(f"Simulator of accounts.spotify.com at {url_of(listener)}\n")
+    url = url_of(listener)
+    sys.stdout.write(f"Simulator of accounts.spotify.com, with a playground, at {url}\n")
     sys.stdout.flush()
     server.run(sockets=[listener])
 
@@ -66,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--client-id", type=_ID, default=_variable("CLIENT_ID", _APP.client_id))
     add("--client-secret", type=_SECRET, default=_variable("CLIENT_SECRET", _APP.client_secret))
     add("--redirect-uri", action="append", metavar="URI", help="repeatable; default: any legal one")
+    service = _variable("SERVICE_URL", SERVICE_URL)
+    add("--service-url", type=_service_url, default=service, metavar="URL", help=_SERVICE)
     add("--rotation", type=_ROTATION, default=_variable("ROTATION", "spotify"), help=_ROTATIONS)
     add("--expires-in", type=_SECONDS, default=_variable("EXPIRES_IN", "3600"), metavar="SECONDS")
     lifetime = _variable("REFRESH_TOKEN_LIFETIME", str(Settings().refresh_token_lifetime))
@@ -94,6 +98,13 @@ def _reader(wanted: Any, expected: str) -> Callable[[str], Any]:  # noqa: ANN401
     return read
 
 
+def _service_url(text: str) -> str:
+    try:
+        return service_url(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from problem
+
+
 def _users(text: str) -> users.Users:
     try:
         return users.read(text)
@@ -102,6 +113,7 @@ def _users(text: str) -> users.Users:
 
 
 _APP = RegisteredApp()
+_SERVICE = f"where browsers reach the service, for the playground; default: {SERVICE_URL}"
 _ROTATIONS = ", ".join(get_args(Rotation))
 _ROTATION = _reader(Rotation, f"one of {_ROTATIONS}")
 _PORT = _reader(Annotated[int, Meta(ge=0, le=65535)], "a port from 0 to 65535")

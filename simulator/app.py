@@ -8,14 +8,19 @@ from simulator import admin
 from simulator.accounts import Accounts
 from simulator.authorize import consent, decide
 from simulator.faults import FaultQueue
+from simulator.playground_page import SERVICE_URL, Playground, routes
 from simulator.record import Record
 from simulator.token import token_route, trap_route
 from simulator.webapi import web_api_route
 
 
-def create_app(accounts: Accounts) -> Litestar:
-    """Return the application around accounts. It must be served by ``simulator.server``."""
+def create_app(accounts: Accounts, service_url: str = SERVICE_URL) -> Litestar:
+    """Return the application around accounts. It must be served by ``simulator.server``.
+
+    ``service_url`` is where a browser reaches the service that the playground calls.
+    """
     faults, record = FaultQueue(), Record()
+    playground = Playground(service_url=service_url, client_id=accounts.app.client_id)
     return Litestar(
         [
             token_route(accounts, faults, record),
@@ -24,6 +29,7 @@ def create_app(accounts: Accounts) -> Litestar:
             consent,
             decide,
             *admin.HANDLERS,
+            *routes(playground),
         ],
         dependencies={
             "accounts": Provide(lambda: accounts, sync_to_thread=False),
@@ -33,6 +39,11 @@ def create_app(accounts: Accounts) -> Litestar:
         openapi_config=None,
         on_app_init=[_without_logging],
     )
+
+
+def create_playground(playground: Playground) -> Litestar:
+    """Return an application with the playground only, for a service that calls the real Spotify."""
+    return Litestar(routes(playground), openapi_config=None, on_app_init=[_without_logging])
 
 
 def _without_logging(config: AppConfig) -> AppConfig:

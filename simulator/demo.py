@@ -1,11 +1,11 @@
-"""`make run`: the service, with real Spotify if there are credentials, else with the simulator.
+"""`make run`: the service with a playground, and with a simulator of Spotify or the real one.
 
     python -m simulator.demo
 
-It prints where the page to try it is, which is on unless TRY_PAGE says otherwise. Without
-credentials it prints shell lines, too, that go through the flows; each can be pasted as it is, into
-any terminal. The simulator is at port 7001 unless that is taken. Stops on Ctrl-C or SIGTERM, and
-when the service stops.
+With CLIENT_ID, CLIENT_SECRET or SECRET_KEY set, the service calls the real Spotify, and this
+process serves the playground only. Without credentials, this process is Spotify too, and prints
+commands that can be pasted into a terminal. The playground is on port 7001 unless that is taken.
+Stops on Ctrl-C or SIGTERM, and when the service stops.
 """
 
 import argparse
@@ -20,46 +20,42 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 
 from simulator.accounts import Accounts
-from simulator.app import create_app
-from simulator.pkce import challenge_of
+from simulator.app import create_app, create_playground
+from simulator.playground_page import Playground
 from simulator.server import running
 
 CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY")
 SIMULATOR_PORT = 7001
-"""The one that docs/simulator.md writes."""
-# RFC 7636, appendix B.
-VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+"""The port in docs/simulator.md."""
+AUTHORIZE_URL = "https://accounts.spotify.com/authorize"
+WEB_API_URL = "https://api.spotify.com/v1"
 SERVICE = (sys.executable, "-m", "service")
 
 PAGE = """
-Open this in a browser to try the service:
-
-    {service}/try
+Open the playground:  {page}/
+The service:          {service}
 """
 LINES = """
-The service is at {service}, and talks to a simulator of Spotify at {simulator}
-(set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to talk to Spotify itself).
-Paste these into another terminal:
+Spotify is simulated. Set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to use the real one.
+Or paste these commands into another terminal:
 
-# Log in with PKCE: get a code as if a person had agreed, and swap it for tokens.
-curl -sS --fail-with-body -o {file}.new {service}/authorization-code-flow-pkce/retrieve-tokens \
--d redirect_uri={redirect_uri} -d code_verifier={verifier} \
--d "code=$(curl -sS -o /dev/null -w '%{{redirect_url}}' -d decision=allow \
-'{simulator}/authorize?client_id={client_id}&response_type=code&redirect_uri={redirect_uri}\
-&code_challenge_method=S256&code_challenge={challenge}' | sed 's/.*code=//')" \
-&& mv {file}.new {file} && cat {file} || cat {file}.new; echo
+# Exchange a code for tokens. The simulator issues the code without a login page.
+curl -sS {service}/authorization-code-flow/retrieve-tokens -d redirect_uri={redirect_uri} \
+-d code=$(curl -sS {simulator}/admin/codes -d '{{"redirect_uri":"{redirect_uri}"}}' \
+| cut -d'"' -f4) | tee {file}; echo
 
-# Refresh the tokens that the line above got; again and again, if you like.
-curl -sS --fail-with-body -o {file}.new {service}/authorization-code-flow-pkce/refresh-tokens \
--d "refresh_token=$(sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/' {file})" \
-&& mv {file}.new {file} && cat {file} || cat {file}.new; echo
+# Refresh them.
+curl -sS {service}/authorization-code-flow/refresh-tokens \
+-d refresh_token=$(grep -o '"refresh_token":"[^"]*' {file} | cut -d'"' -f4); echo
 
-# Get the app's own token.
-curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_credentials && echo
+# Get an app access token.
+curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_credentials; echo
 """
 
 
@@ -67,86 +63,101 @@ def main() -> int:
     """Run the service in the foreground; return its exit status."""
     argparse.ArgumentParser(
         prog="python -m simulator.demo",
-        description="Run the service, with a simulator of Spotify unless credentials are set; "
-        "all settings come from the environment.",
+        description="Run the service with a playground, and with a simulator of Spotify unless "
+        "credentials are set; all settings come from the environment.",
     ).parse_args()
-    page = {"TRY_PAGE": os.environ.get("TRY_PAGE") or "true"}
+    service, port = _service_url(os.environ), _playground_port(os.environ)
     given = [name for name in CREDENTIALS if os.environ.get(name) or f"{name}_FILE" in os.environ]
     if given:
-        return _serve({**os.environ, **page})
+        with running(create_playground(_spotify(service, os.environ)), port) as page:
+            return _serve(_with_cors(os.environ, page), service, page)
     accounts = Accounts()
-    with running(create_app(accounts), _simulator_port(os.environ)) as simulator:
-        app = accounts.app
+    with running(create_app(accounts, service), port) as simulator:
         environ = {
-            **os.environ,
-            **page,
-            "CLIENT_ID": app.client_id,
-            "CLIENT_SECRET": app.client_secret,
+            **_with_cors(os.environ, simulator),
+            "CLIENT_ID": accounts.app.client_id,
+            "CLIENT_SECRET": accounts.app.client_secret,
             "SECRET_KEY": os.urandom(32).hex(),
             "SPOTIFY_TOKEN_URL": f"{simulator}/api/token",
+            "SPOTIFY_AUTHORIZE_URL": f"{simulator}/authorize",
             "DRAIN_SECONDS": os.environ.get("DRAIN_SECONDS", "0"),
         }
-        return _serve(environ, simulator, app.client_id)
+        return _serve(environ, service, simulator, simulator)
 
 
-def _simulator_port(environ: Mapping[str, str]) -> int:
-    """Return the port that the simulator tries first; 0, any, if the service is to have it."""
+def _spotify(service: str, environ: Mapping[str, str]) -> Playground:
+    """Return what the playground must know if the service calls the real Spotify."""
+    client_id = environ.get("CLIENT_ID", "")
+    if file := environ.get("CLIENT_ID_FILE"):
+        with suppress(OSError):  # the service reports it
+            client_id = Path(file).read_text().strip()
+    return Playground(
+        service_url=service,
+        client_id=client_id,
+        authorize_url=environ.get("SPOTIFY_AUTHORIZE_URL") or AUTHORIZE_URL,
+        web_api_url=WEB_API_URL,
+        simulated=False,
+    )
+
+
+def _with_cors(environ: Mapping[str, str], origin: str) -> dict[str, str]:
+    """Return the environment in which the service accepts requests from the playground."""
+    origins = filter(None, (environ.get("CORS_ALLOW_ORIGINS"), origin))
+    return {**environ, "CORS_ALLOW_ORIGINS": ",".join(origins)}
+
+
+def _playground_port(environ: Mapping[str, str]) -> int:
+    """Return the port to try first; 0, any free one, if the service is to have 7001."""
     wanted = {environ.get(name, "").strip() for name in ("PORT", "METRICS_PORT")}
     return 0 if str(SIMULATOR_PORT) in wanted else SIMULATOR_PORT
 
 
-def lines(service: str, simulator: str, client_id: str) -> str:
-    """Return the text that shows how to try the flows with curl alone."""
+def lines(service: str, simulator: str) -> str:
+    """Return commands that use the service with curl alone."""
     return LINES.format(
         service=service,
         simulator=simulator,
-        client_id=client_id,
         redirect_uri="http://127.0.0.1:8888/callback",
-        verifier=VERIFIER,
-        challenge=challenge_of(VERIFIER),
-        file=f"{_private_folder()}/tokens.json",
+        file=f"{_private_folder()}/tokens",
     )
 
 
 def _private_folder() -> str:
-    """Return a folder of this run's alone, for every terminal of the person who runs it.
-
-    It goes as this process ends.
-    """
+    """Return a folder for this run and its user, which is removed when this process ends."""
     folder = tempfile.mkdtemp(prefix="spotify-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def _serve(environ: Mapping[str, str], simulator: str = "", client_id: str = "") -> int:
-    host, port = _reachable(environ.get("HOST", "")), environ.get("PORT") or "7000"
-    # Else it is somebody else who would answer there, until the service finds out.
-    free = _is_free(host, port)
+def _serve(environ: Mapping[str, str], service_url: str, page: str, simulator: str = "") -> int:
+    # Otherwise the server that has the port already would answer for ours.
+    free = _is_free(environ)
     with subprocess.Popen(SERVICE, env=dict(environ)) as service:  # noqa: S603 - ourselves
         _pass_signals(service)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        if free and _is_up(service, url):
-            if _is_true(environ["TRY_PAGE"]):
-                sys.stdout.write(PAGE.format(service=url))
+        if free and _is_up(service, service_url):
+            sys.stdout.write(PAGE.format(page=page, service=service_url))
             if simulator:
-                sys.stdout.write(lines(url, simulator, client_id))
+                sys.stdout.write(lines(service_url, simulator))
             sys.stdout.flush()
         return service.wait()
 
 
-def _is_true(flag: str) -> bool:
-    return flag.strip().lower() == "true"
-
-
-def _reachable(host: str) -> str:
-    """Return where a service that listens on `host` can be asked from here."""
+def _address(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the host and port at which the service can be reached from this machine."""
+    host = environ.get("HOST", "")
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-        return "127.0.0.1"
-    return host
+        host = "127.0.0.1"
+    return host, environ.get("PORT") or "7000"
 
 
-def _is_free(host: str, port: str) -> bool:
-    """Tell whether nobody listens there yet."""
+def _service_url(environ: Mapping[str, str]) -> str:
+    host, port = _address(environ)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_free(environ: Mapping[str, str]) -> bool:
+    """Return whether the service's port is free."""
+    host, port = _address(environ)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, int(port)), family=family).close()
@@ -156,7 +167,7 @@ def _is_free(host: str, port: str) -> bool:
 
 
 def _pass_signals(service: "subprocess.Popen[bytes]") -> None:
-    """Let SIGTERM end the service; Ctrl-C reaches it by itself, as the terminal's whole group."""
+    """Let SIGTERM end the service; Ctrl-C reaches it as part of the terminal's process group."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         service.terminate()

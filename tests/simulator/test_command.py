@@ -105,6 +105,8 @@ def test_users_and_the_life_of_refresh_tokens_can_be_given() -> None:
         (["--users", "eve"], "The users are not JSON"),
         (["--users", "[]"], "length >= 1"),
         (["--users", '[{"id": "eve"}]'], "missing required field `display_name`"),
+        (["--service-url", "swap.example"], "'swap.example' is not an http or https URL"),
+        (["--service-url", "https://a;script-src"], "is not an http or https URL"),
         (["--color"], "unrecognized arguments: --color"),
     ],
 )
@@ -144,7 +146,7 @@ def test_a_port_in_use_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str])
 
 
 def test_it_imports_nothing_of_the_service() -> None:
-    for path in ROOM.glob("*.py"):
+    for path in ROOM.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):

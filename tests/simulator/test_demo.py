@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from simulator import demo as simulator_demo
@@ -45,35 +46,28 @@ def printed_lines(port: int, command: Sequence[str] = COMMAND) -> Iterator[list[
 
 def paste(line: str) -> dict[str, object]:
     ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
-    answer: dict[str, object] = json.loads(ran.stdout)
-    return answer
+    response: dict[str, object] = json.loads(ran.stdout)
+    return response
 
 
-def test_each_printed_line_works_as_it_is_and_can_be_pasted_again() -> None:
+def test_each_printed_command_works_as_it_is_and_can_be_repeated() -> None:
     with printed_lines(free_port()) as (login, refresh, app):
-        first, again = paste(login), paste(login)
-        refreshed = [paste(refresh), paste(refresh)]
-        assert "access_token" in paste(app)
-    tokens = [answer["refresh_token"] for answer in (first, again, *refreshed)]
-    assert len(set(tokens)) == 4
-    assert all("access_token" in answer for answer in refreshed)
+        responses = [paste(login), paste(login), paste(refresh), paste(refresh), paste(app)]
+    assert len({response["access_token"] for response in responses}) == 5
 
 
-def test_tokens_are_kept_for_one_run_and_one_person_and_an_error_takes_none_away() -> None:
-    with printed_lines(free_port()) as (login, refresh, _), printed_lines(free_port()) as others:
+def test_tokens_are_kept_for_one_run_and_one_user() -> None:
+    with printed_lines(free_port()) as (login, *_), printed_lines(free_port()) as others:
         file = _kept_in(login)
         assert file != _kept_in(others[0])
         assert file.parent.stat().st_mode & 0o777 == 0o700
         paste(login)
-        refused = paste(refresh.replace('"refresh_token=', '"refresh_token=x'))
-        assert refused == {"error": True, "reason": "could not decrypt refresh token"}
-        assert "access_token" in paste(refresh)
         assert file.is_file()
     assert not file.parent.exists()
 
 
 def _kept_in(line: str) -> Path:
-    [file] = re.findall(r"-o (\S+)\.new ", line)
+    [file] = re.findall(r"tee ([^;]+);", line)
     return Path(file)
 
 
@@ -95,37 +89,59 @@ def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> Non
     assert "CLIENT_SECRET is required" in ran.stderr
 
 
-def first_lines(count: int, **changes: str) -> list[str]:
-    """Run it until it has printed `count` lines that are no log's."""
-    with subprocess.Popen(
-        COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
-    ) as demo:
-        assert demo.stdout is not None
-        lines: list[str] = []
-        while len(lines) < count:
-            line = demo.stdout.readline()
-            assert line, "it ended"
-            if line.strip() and not line.startswith("{"):
-                lines.append(line.strip())
-        demo.send_signal(signal.SIGTERM)
-        demo.stdout.read()
-        assert demo.wait(20) == 0
-    return lines
-
-
 CREDENTIALS = {"CLIENT_ID": "x", "CLIENT_SECRET": "y", "SECRET_KEY": "z" * 20}
 
 
+@contextmanager
+def demo(**changes: str) -> Iterator[list[str]]:
+    """Run it; yields the URLs of the playground and of the service."""
+    with subprocess.Popen(
+        COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        urls: list[str] = []
+        while len(urls) < 2:
+            line = process.stdout.readline()
+            assert line, "it ended"
+            if line.startswith(("Open the playground:", "The service:")):
+                urls.append(line.split()[-1])
+        yield urls
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(20) == 0
+
+
 @pytest.mark.parametrize("credentials", [{}, CREDENTIALS], ids=["simulator", "Spotify"])
-def test_where_to_try_it_is_told_first(credentials: dict[str, str]) -> None:
+def test_playground_calls_the_service(credentials: dict[str, str]) -> None:
     port = str(free_port())
-    lines = first_lines(2, PORT=port, **credentials)
-    assert lines == ["Open this in a browser to try the service:", f"http://127.0.0.1:{port}/try"]
+    with demo(PORT=port, **credentials) as (page, service):
+        assert service == f"http://127.0.0.1:{port}"
+        known = httpx.get(f"{page}playground.json", trust_env=False).json()
+        origin = page.rstrip("/")
+        response = httpx.get(f"{service}/healthz", headers={"Origin": origin}, trust_env=False)
+        authorize = httpx.get(f"{page}authorize", trust_env=False)
+    assert known["service_url"] == service
+    assert response.headers["access-control-allow-origin"] == origin
+    assert known["client_id"] == credentials.get("CLIENT_ID", "simulator-client-id")
+    assert known["simulated"] == (not credentials)
+    assert authorize.status_code == (404 if credentials else 400)  # there are no fake accounts
 
 
-def test_a_page_that_is_off_is_not_told() -> None:
-    [line] = first_lines(1, PORT=str(free_port()), TRY_PAGE="false")
-    assert line.startswith("The service is at http://127.0.0.1:")
+def test_client_id_of_a_file_and_other_origins_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "id"
+    file.write_text("from-a-file\n")
+    settings = {
+        "CLIENT_ID_FILE": str(file),
+        "CLIENT_SECRET": "y",
+        "SECRET_KEY": "z" * 20,
+        "CORS_ALLOW_ORIGINS": "https://app.example",
+    }
+    with demo(PORT=str(free_port()), **settings) as (page, service):
+        known = httpx.get(f"{page}playground.json", trust_env=False).json()
+        other = {"Origin": "https://app.example"}
+        response = httpx.get(f"{service}/healthz", headers=other, trust_env=False)
+    assert known["client_id"] == "from-a-file"
+    assert response.headers["access-control-allow-origin"] == "https://app.example"
 
 
 # Which port the simulator has ----------------------------------------------------------------
@@ -143,7 +159,7 @@ def test_the_simulator_is_where_its_document_says() -> None:
     assert f"http://127.0.0.1:{simulator_demo.SIMULATOR_PORT}/admin/codes" in DOCUMENT.read_text()
     port = free_port()
     with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
-        assert f"'http://127.0.0.1:{port}/authorize?" in login
+        assert f"http://127.0.0.1:{port}/admin/codes" in login
         assert "access_token" in paste(login)
 
 
@@ -151,7 +167,7 @@ def test_a_simulator_whose_port_is_taken_has_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
-            assert f"'http://127.0.0.1:{port}/authorize?" not in login
+            assert f"http://127.0.0.1:{port}/admin/codes" not in login
             assert "access_token" in paste(login)
 
 
