@@ -35,7 +35,7 @@ MEANINGS: Final = {
     "public_url": "the service's URL as clients see it",
     "metrics_port": "port of Prometheus /metrics; 0 turns it off",
     "spotify_token_url": "gets the client secret",
-    "spotify_authorize_url": "login page; default: beside SPOTIFY_TOKEN_URL",
+    "spotify_authorize_url": "Spotify's login page",
     "upstream_timeout": "seconds for one whole call to Spotify",
     "upstream_max_in_flight": "concurrent calls to Spotify; beyond it: 503",
     "upstream_proxy": "HTTP proxy for calls to Spotify",
@@ -218,7 +218,7 @@ def _secret_key(values: Values) -> Iterator[str]:
 
 def _upstream(values: Values) -> Iterator[str]:
     token_url = values["spotify_token_url"]
-    authorize_url = values["spotify_authorize_url"] or token_url
+    authorize_url = values["spotify_authorize_url"]
     hosts = [urlsplit(str(url)).hostname for url in (token_url, authorize_url)]
     if (hosts[0] == SPOTIFY) != (hosts[1] == SPOTIFY):
         yield (

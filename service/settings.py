@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar, cast
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
@@ -58,7 +58,6 @@ _HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.
 # What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+")
-_TOKEN_PATH = re.compile(r"/api/token/?\Z")
 _YEAR = 366 * 24 * 3600
 
 Value = TypeVar("Value")
@@ -101,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     metrics_port: int = 9464
     spotify_token_url: str = f"https://{SPOTIFY}/api/token"
-    spotify_authorize_url: str | None = None
+    spotify_authorize_url: str = f"https://{SPOTIFY}/authorize"
     upstream_timeout: float = 10.0
     upstream_max_in_flight: int = 512
     upstream_proxy: Secret | None = None
@@ -116,16 +115,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_storage: Secret | None = None
     trusted_proxies: tuple[str, ...] = ()
     docs: bool = True
-
-    @property
-    def authorize_url(self) -> str:
-        """Where a person logs in; if nothing is said, beside the token endpoint's `/api/token`.
-
-        A token endpoint whose path ends otherwise has it in place of the last segment.
-        """
-        if self.spotify_authorize_url is not None:
-            return self.spotify_authorize_url
-        return urljoin(_TOKEN_PATH.sub("/", self.spotify_token_url), "authorize")
 
     @property
     def keyring(self) -> tuple[str, ...]:

@@ -5,12 +5,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from litestar import Litestar
 
-from service import openapi, probes, routes
 from service import settings as service_settings
-from service.grants import Context
-from service.sealing import Sealer
+from service.app import create_app
 from service.settings import Settings
 from tests.guides.blocks import anchor_of
 
@@ -71,14 +68,8 @@ def test_the_settings_that_can_be_files_are_named() -> None:
 
 
 def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
-    async def nobody(_grant: object) -> None: ...
-
     environ = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
-    settings = service_settings.load(environ)
-    context = Context(settings, Sealer("c"))
-    swap = routes.Swap(context, nobody)  # type: ignore[arg-type]
-    handlers = [*routes.handlers(swap, None, client_credentials=True), *probes.handlers]
-    app = Litestar([*handlers, *openapi.handlers(settings)], openapi_config=None)
+    app = create_app(service_settings.load(environ))
     served = {
         f"{method} {route.path}"
         for route in app.routes
@@ -89,11 +80,6 @@ def test_the_table_of_endpoints_has_every_route_and_no_other() -> None:
         name for row in rows(section("Endpoints")) for name in re.findall(r"`(.+?)`", row[0])
     ]
     assert sorted(documented) == sorted(served)
-
-
-def test_it_fits_on_a_screen() -> None:
-    """What it is, the two commands and the tables; everything else has a document of its own."""
-    assert len(README.splitlines()) <= 70
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

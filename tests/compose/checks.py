@@ -103,10 +103,13 @@ def containers(project: str, ports: dict[str, str]) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_page_to_try_it_is_there(ports: dict[str, str]) -> None:
-    page = httpx.get(f"http://127.0.0.1:{ports['7000']}/try", trust_env=False)
-    assert page.status_code == 200
-    assert f"http://127.0.0.1:{ports['7001']}/authorize" in page.text
+def test_playground_can_call_the_service(ports: dict[str, str]) -> None:
+    origin = f"http://127.0.0.1:{ports['7001']}"
+    known = httpx.get(f"{origin}/playground.json", trust_env=False).json()
+    assert known["service_url"] == f"http://127.0.0.1:{ports['7000']}"
+    url = f"{known['service_url']}/healthz"
+    response = httpx.get(url, headers={"Origin": origin}, trust_env=False)
+    assert response.headers["access-control-allow-origin"] == origin
 
 
 def test_each_line_prints_what_the_document_says(ports: dict[str, str]) -> None:

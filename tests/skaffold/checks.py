@@ -125,6 +125,7 @@ def test_the_simulator_is_spotify_unless_there_are_credentials(profile: str) -> 
     settings = environment(service(manifests))
     assert settings["SPOTIFY_TOKEN_URL"]["value"] == "http://simulator:7001/api/token"
     assert settings["SPOTIFY_AUTHORIZE_URL"]["value"] == "http://127.0.0.1:7001/authorize"
+    assert settings["CORS_ALLOW_ORIGINS"]["value"] == "http://127.0.0.1:7001"
     assert settings["ALLOW_INSECURE_UPSTREAM"]["value"] == "true"
 
 

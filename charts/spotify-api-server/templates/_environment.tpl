@@ -59,7 +59,6 @@ ALLOW_INSECURE_UPSTREAM: {{ .allowInsecureUpstream | quote }}
 CLIENT_CREDENTIALS_ENABLED: {{ .clientCredentialsEnabled | quote }}
 CLIENT_CREDENTIALS_CACHE: {{ .clientCredentialsCache | quote }}
 DOCS: {{ .docs | quote }}
-TRY_PAGE: {{ .tryPage | quote }}
 {{- with .spotifyAuthorizeUrl }}
 SPOTIFY_AUTHORIZE_URL: {{ . | quote }}
 {{- end }}
