@@ -57,19 +57,17 @@ guides-cluster: $(READY) ## Run the guides' commands for a cluster in the one of
 compose-test: $(READY) .venv-compose/.ready ## Do what docs/simulator.md says, in containers
 	tests/compose/test
 
-.PHONY: browser-test screenshots examples-test apps-docs
+.PHONY: browser-test screenshots examples-test
 browser-test: .venv-browser/.ready $(PAGES) ## Test the pages in Chromium (needs it and Node.js)
 	.venv-browser/bin/mypy tests/browser
 	.venv-browser/bin/python -m pytest tests/browser $(BROWSER)
-screenshots: .venv-browser/.ready ## Take the README's pictures of the page anew
-	.venv-browser/bin/python -m pytest tests/browser/test_pictures.py -k "light or dark"
-	cp .browser/try-tokens.png .browser/try-error.png docs/images
+screenshots: .venv-browser/.ready ## Take the README's pictures of the playground
+	.venv-browser/bin/python -m pytest tests/browser/test_pictures.py -k picture_of
+	cp .browser/playground-login.png .browser/playground-error.png docs/images
 SOURCES += examples
 examples-test: $(READY) .venv-libraries/.ready $(KOTLIN)/.ready $(EXAMPLES) ## Test examples, snippets, other clients (needs Node.js, Maven, Chromium, Swift or root)
 	cd examples/typescript && npm run --silent build
 	$(BIN)/python -m pytest tests/examples
-apps-docs: $(READY) ## Write the lines that /try shows into docs/apps.md (needs Node.js)
-	$(BIN)/python -m tests.examples.documented
 
 .PHONY: fuzz fuzz-api
 FUZZ_SECONDS ?= 90

@@ -1,17 +1,18 @@
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests import simulating
 from tests.browser import chromium
+from tests.browser.playground import CLIPBOARD, visit
 from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
 from tests.chromium import executable
+from tests.running import free_port
 
 PICTURES = Path(".browser")
 SECONDS = 10
@@ -19,11 +20,22 @@ SECONDS = 10
 
 Open = Callable[..., Page]
 Picture = Callable[[str], None]
-StartService = Callable[..., Service]
-StartSimulator = Callable[[dict[str, str]], Simulator]
 _failed = pytest.StashKey[bool]()
 
-simulator_process, accounts = simulating.simulator_process, simulating.simulator
+
+class Pair(NamedTuple):
+    """A simulator with the playground, and the service that the playground calls."""
+
+    simulator: Simulator
+    service: Service
+
+    @property
+    def page(self) -> str:
+        """The playground's URL."""
+        return f"{self.simulator.url}/"
+
+
+Start = Callable[..., Pair]
 
 
 def pytest_configure() -> None:
@@ -48,47 +60,51 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@contextmanager
+def pair(
+    temporary: pytest.TempPathFactory, flags: Sequence[str] = (), **settings: str
+) -> Iterator[Pair]:
+    """Start a simulator with flags, and a service with settings, for each other."""
+    port = str(free_port())
+    flags = ("--service-url", f"http://127.0.0.1:{port}", *flags)
+    with Simulator(temporary.mktemp("simulator"), flags=flags) as simulator:
+        settings = {"PORT": port, "CORS_ALLOW_ORIGINS": simulator.url, **settings}
+        token_url = settings.pop("SPOTIFY_TOKEN_URL", simulator.token_url)
+        directory = temporary.mktemp("service")
+        with Service(directory, token_url, **settings) as service:  # type: ignore[arg-type]
+            yield Pair(simulator, service)
+
+
 @pytest.fixture(scope="session")
-def service(
-    simulator_process: Simulator, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """Return the service with a page to try it, which has logged no defect in the end."""
-    directory = tmp_path_factory.mktemp("service")
-    with Service(directory, simulator_process.token_url, TRY_PAGE="true") as service:
-        yield service
-        service.assert_no_defect()
+def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair(tmp_path_factory) as found:
+        yield found
+        found.service.assert_no_defect()
 
 
 @pytest.fixture
-def start_service(
-    watch: Watch, accounts: Simulator, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartService]:
-    """Return what starts a service with settings by name, until the test ends."""
-    with ExitStack() as stack:
-
-        def start(token_url: str = accounts.token_url, **changes: str) -> Service:
-            directory = tmp_path_factory.mktemp("service")
-            service = Service(directory, token_url, **{"TRY_PAGE": "true", **changes})  # type: ignore[arg-type]
-            watch.allow(service.url)
-            return stack.enter_context(service)
-
-        yield start
+def service(_pair: Pair) -> Service:
+    """Return the service that the playground calls."""
+    return _pair.service
 
 
 @pytest.fixture
-def start_simulator(
-    watch: Watch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartSimulator]:
-    """Return what starts another simulator with flags, until the test ends."""
+def accounts(_pair: Pair) -> Simulator:
+    """Return the simulator in its initial state."""
+    _pair.simulator.reset()
+    return _pair.simulator
+
+
+@pytest.fixture
+def start(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Return what starts another pair, which ends with the test."""
     with ExitStack() as stack:
 
-        def start(flags: dict[str, str]) -> Simulator:
-            given = [part for flag in flags.items() for part in flag]
-            simulator = stack.enter_context(
-                Simulator(tmp_path_factory.mktemp("simulator"), flags=given)
-            )
-            watch.allow(simulator.url)
-            return simulator
+        def start(flags: Sequence[str] = (), **settings: str) -> Pair:
+            found = stack.enter_context(pair(tmp_path_factory, flags, **settings))
+            watch.allow(found.service.url)
+            watch.allow(found.simulator.url)
+            return found
 
         yield start
 
@@ -99,6 +115,14 @@ def watch(service: Service, accounts: Simulator) -> Iterator[Watch]:
     watch = Watch(service.url, accounts.url)
     yield watch
     watch.verify()
+
+
+@pytest.fixture
+def playground(open_page: Open, accounts: Simulator) -> Page:
+    """Return the playground, which may use the clipboard."""
+    page = open_page(permissions=CLIPBOARD)
+    visit(page, accounts.url)
+    return page
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The simulator's page of consent, which stands for Spotify's."""
+"""The simulator's login page and its errors, which stand for Spotify's."""
 
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -7,13 +7,14 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import Open, Picture
+from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
 from tests.running import CLIENT_ID
 
 
 @pytest.fixture
 def consent(service: Service, accounts: Simulator) -> str:
-    """Return the page's URL; from there one comes to a page that exists."""
+    """Return the page's URL, with a redirect URI that is a page."""
     query = {
         "client_id": CLIENT_ID,
         "redirect_uri": f"{service.url}/docs",
@@ -24,13 +25,13 @@ def consent(service: Service, accounts: Simulator) -> str:
     return f"{accounts.url}/authorize?{urlencode(query)}"
 
 
-def test_it_says_who_asks_for_what_and_where_that_leads(
+def test_page_shows_app_scopes_and_redirect_uri(
     page: Page, consent: str, service: Service, picture: Picture
 ) -> None:
     page.goto(consent)
     expect(page.get_by_role("heading", level=1)).to_have_text("Agree to let this app in?")
-    for told in (CLIENT_ID, "user-read-private", "playlist-read-private", f"{service.url}/docs"):
-        expect(page.get_by_text(told, exact=True)).to_be_visible()
+    for text in (CLIENT_ID, "user-read-private", "playlist-read-private", f"{service.url}/docs"):
+        expect(page.get_by_text(text, exact=True)).to_be_visible()
     picture("consent")
 
 
@@ -49,7 +50,25 @@ def test_each_button_leads_back_to_the_app(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out(open_page: Open, consent: str, scheme: str) -> None:
+def test_axe_finds_no_barrier(
+    open_page: Open, consent: str, accounts: Simulator, watch: Watch, scheme: str
+) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": 390, "height": 844})
     page.goto(consent)
     assert violations(page) == []
+    watch.announce(r"Failed to load resource: .* 400 \(Bad Request\)")
+    page.goto(f"{accounts.url}/authorize")
+    assert violations(page) == []
+
+
+def test_style_is_the_playgrounds_and_a_link_leads_back(
+    page: Page, consent: str, accounts: Simulator, watch: Watch
+) -> None:
+    watch.announce(r"Failed to load resource: .* 400 \(Bad Request\)")
+    page.goto(f"{accounts.url}/")
+    ground = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+    for url in (consent, f"{accounts.url}/authorize"):
+        page.goto(url)
+        expect(page.locator("body")).to_have_css("background-color", ground)
+        page.get_by_role("link", name="Back to the playground").click()
+        expect(page).to_have_url(f"{accounts.url}/")

@@ -1,157 +1,128 @@
-"""/try: each error that can be provoked, what the page says of it, and its line for curl."""
+"""The playground: errors that it provokes, their explanations and curl commands."""
 
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Picture, StartService
-from tests.browser.trying import answered, expect_said, pasted, region, visit
+from tests.browser.conftest import Start
+from tests.browser.playground import copied, expect_said, pasted, region, response_of, visit
 from tests.browser.watching import Watch
-from tests.chaos.processes import Service
 
-OURS = "This server’s error."
-SPOTIFYS = "Spotify’s error, passed on."
+LOCAL = "Error from this server."
+SPOTIFY = "Error from Spotify, passed on unchanged."
 PROVOCATIONS = [
-    # button, status text, whose, what the page says of it, what the app is to do
-    ("400 Missing field", "Bad Request", OURS, "missing, empty", "Mend the request"),
-    ("400 Token that can’t be opened", "Bad Request", OURS, "not sealed with SECRET_KEY", "log in"),
-    ("400 No redirect URI", "Bad Request", OURS, "has a redirect URI", "Send redirect_uri"),
-    ("404 Unknown path", "Not Found", OURS, "nothing at this path", "/docs lists"),
-    ("405 Wrong method", "Method Not Allowed", OURS, "the one in Allow", "never come by GET"),
-    ("413 Body too large", "Content Too Large", OURS, "16 KiB or more", "Mend the request"),
-    ("415 Wrong media type", "Unsupported Media Type", OURS, "holds no form", "Content-Type"),
-    ("400 Code that is no good", "Bad Request", SPOTIFYS, "used up, too old", "log in again"),
-    ("503 Spotify fails with a page", "Service Unavailable", SPOTIFYS, "need not be JSON", "later"),
-    ("502 Spotify answers nonsense", "Bad Gateway", OURS, "can’t be handed on", "later"),
+    # button, reason phrase, source, explanation, advice
+    ("400 Missing field", "Bad Request", LOCAL, "missing, empty", "Fix the request"),
+    ("400 Refresh token that cannot be decrypted", "Bad Request", LOCAL, "SECRET_KEY", "log in"),
+    ("400 No redirect URI", "Bad Request", LOCAL, "has a redirect URI", "Send redirect_uri"),
+    ("404 Unknown path", "Not Found", LOCAL, "no such path", "API reference"),
+    ("405 Wrong method", "Method Not Allowed", LOCAL, "does not support", "Use POST"),
+    ("413 Body too large", "Content Too Large", LOCAL, "16 KiB or larger", "Fix the request"),
+    ("415 Wrong media type", "Unsupported Media Type", LOCAL, "media type", "urlencoded"),
+    ("400 Invalid or used code", "Bad Request", SPOTIFY, "used, expired", "new login"),
+    ("503 Spotify returns an HTML error", "Service Unavailable", SPOTIFY, "JSON", "later"),
+    ("502 Invalid response from Spotify", "Bad Gateway", LOCAL, "not usable", "later"),
 ]
+TOO_MANY = "429 Spotify asks for fewer requests"
 
 
 def announce(watch: Watch, status: int | str) -> None:
     watch.announce(rf"^error: Failed to load resource: .* status of {status} ")
 
 
-def provoke(page: Page, button: str) -> None:
-    act = region(page, "Errors").get_by_role("button", name=button, exact=True)
-    answered(page, "-flow/*", act.click)
+def errors(page: Page) -> Locator:
+    return region(page, "Errors")
 
 
-def told(page: Page) -> str:
-    expect(region(page, "Errors").locator(".answer")).to_be_visible()
-    text: str = region(page, "Errors").locator("#error-answer").inner_text()
-    return text
+def button(page: Page, name: str) -> Locator:
+    return errors(page).get_by_role("button", name=name)
 
 
-@pytest.mark.parametrize(("button", "words", "whose", "means", "do"), PROVOCATIONS)
-def test_an_error_is_explained_and_its_line_for_curl_brings_the_same(
-    page: Page,
-    service: Service,
-    watch: Watch,
-    button: str,
-    words: str,
-    whose: str,
-    means: str,
-    do: str,
+def newest(page: Page) -> Locator:
+    return errors(page).locator("details.exchange").first
+
+
+@pytest.mark.parametrize(("name", "phrase", "source", "means", "todo"), PROVOCATIONS)
+def test_error_is_explained_and_its_curl_command_reproduces_it(
+    playground: Page, watch: Watch, name: str, phrase: str, source: str, means: str, todo: str
 ) -> None:
-    status = button[:3]
-    visit(page, service.url)
+    status = name[:3]
     announce(watch, status)
-    provoke(page, button)
-    expect_said(page, f"The answer is {status} {words}.")
-    text = told(page)
-    for part in (f"{status} {words}", whose, means, do):
-        assert part in text, text
-    line = page.get_by_label("The call with curl").inner_text()
-    assert statuses(pasted(line)) == [status]
+    button(playground, name).click()
+    expect_said(playground, f"The response is {status} {phrase}.")
+    for part in (f"{status} {phrase}", source, means, todo):
+        expect(newest(playground)).to_contain_text(part)
+    command = copied(playground, newest(playground), "Copy the request")
+    assert statuses(pasted(command)) == [status]
 
 
-def statuses(answer: str) -> list[str]:
-    """Return the statuses of an answer as `curl -i` prints it; 100 is none."""
-    return [status for status in re.findall(r"(?m)^HTTP/\S+ (\d{3})", answer) if status != "100"]
+def statuses(response: str) -> list[str]:
+    """Return the statuses of a response as `curl -i` prints it, without 100 Continue."""
+    return [status for status in re.findall(r"(?m)^HTTP/\S+ (\d{3})", response) if status != "100"]
 
 
-def test_every_button_is_tried_here(page: Page, service: Service) -> None:
-    visit(page, service.url)
-    buttons = region(page, "Errors").locator("button.provoke").all_inner_texts()
-    elsewhere = {"429 Spotify wants fewer requests", "504 Spotify is silent"}
-    assert set(buttons) == {button for button, *_ in PROVOCATIONS} | elsewhere
+def test_every_button_is_tested_here(playground: Page) -> None:
+    numbers = errors(playground).locator("button.provoke").all_inner_texts()
+    assert len(numbers) == len(PROVOCATIONS) + 2
+    for name in (*(name for name, *_ in PROVOCATIONS), TOO_MANY, "504 Spotify times out"):
+        expect(button(playground, name)).to_be_visible()
 
 
-def test_too_many_requests_are_spotifys_error_first_and_ours_after(
-    page: Page, start_service: StartService, watch: Watch, picture: Picture
+def test_too_many_requests_come_from_spotify_first_and_then_from_the_server(
+    playground: Page, start: Start, watch: Watch
 ) -> None:
-    visit(page, start_service().url)
-    announce(watch, 429)
-    provoke(page, "429 Spotify wants fewer requests")
-    text = told(page)
-    assert SPOTIFYS in text
-    assert "retry-after: 5" in text
-    picture("error")
-    announce(watch, 429)
-    provoke(page, "429 Spotify wants fewer requests")
-    expect(region(page, "Errors").get_by_text(OURS)).to_be_visible()
-    text = told(page)
-    assert re.search(r"retry-after: [1-5]\b", text)
-    assert "until its Retry-After is over" in text
+    visit(playground, start().simulator.url)
+    for source in (SPOTIFY, LOCAL):
+        announce(watch, 429)
+        response_of(playground, "/retrieve-tokens", button(playground, TOO_MANY).click)
+        expect(newest(playground)).to_contain_text(source)
+        expect(newest(playground)).to_contain_text(re.compile(r"retry-after: [1-3]\b"))
 
 
-def test_silence_is_waited_for_and_then_explained(
-    page: Page, start_service: StartService, watch: Watch
+def test_provoked_errors_do_not_affect_each_other(
+    playground: Page, start: Start, watch: Watch
 ) -> None:
-    visit(page, start_service(UPSTREAM_TIMEOUT="1").url)
-    expect(page.get_by_text("takes 1 s")).to_be_visible()
+    visit(playground, start().simulator.url)
+    for name in (TOO_MANY, "503 Spotify returns an HTML error", "400 Invalid or used code"):
+        announce(watch, name[:3])
+        response_of(playground, "/retrieve-tokens", button(playground, name).click)
+        expect(newest(playground)).to_contain_text(re.compile(f"^{name[:3]} "))
+
+
+def test_timeout_is_explained(playground: Page, start: Start, watch: Watch) -> None:
+    visit(playground, start(UPSTREAM_TIMEOUT="1").simulator.url)
     announce(watch, 504)
-    provoke(page, "504 Spotify is silent")
-    text = told(page)
-    for part in ("504 Gateway Timeout", OURS, "within UPSTREAM_TIMEOUT", "log in again"):
-        assert part in text
+    button(playground, "504 Spotify times out").click()
+    expect_said(playground, "The response is 504 Gateway Timeout.")
+    for part in (LOCAL, "within UPSTREAM_TIMEOUT", "new login"):
+        expect(newest(playground)).to_contain_text(part)
 
 
-def test_of_two_in_quick_succession_the_last_one_stays(
-    page: Page, start_service: StartService, watch: Watch
-) -> None:
-    visit(page, start_service(UPSTREAM_TIMEOUT="2").url)
-    announce(watch, 405)
-    announce(watch, 504)
-    with page.expect_response(lambda answer: answer.status == 504):
-        region(page, "Errors").get_by_role("button", name="504 Spotify is silent").click()
-        provoke(page, "405 Wrong method")
-        expect_said(page, "The answer is 405 Method Not Allowed.")
-    expect_said(page, "The answer is 504 Gateway Timeout.")
-    assert "405 Method Not Allowed" in told(page)
-
-
-def test_a_service_that_has_stopped_is_told_of(
-    page: Page, start_service: StartService, watch: Watch
-) -> None:
-    service = start_service()
-    visit(page, service.url)
-    service.stop()
+def test_stopped_service_is_reported(playground: Page, start: Start, watch: Watch) -> None:
+    pair = start()
+    visit(playground, pair.simulator.url)
+    pair.service.stop()
     watch.announce("^error: Failed to load resource: net::ERR_CONNECTION_REFUSED")
-    region(page, "Errors").get_by_role("button", name="405 Wrong method").click()
-    expect_said(page, "The answer is No answer.")
-    text = told(page)
-    assert "This server can’t be reached: it has stopped, or the network is down." in text
-    assert "Keep the refresh token." in text
+    button(playground, "405 Wrong method").click()
+    expect_said(playground, "The response is No response.")
+    expect(newest(playground)).to_contain_text("The server is not running")
 
 
-def test_a_spotify_that_cannot_be_reached_is_told_of(
-    page: Page, start_service: StartService, watch: Watch
-) -> None:
-    visit(page, start_service("http://127.0.0.1:9/api/token").url)
+def test_unreachable_spotify_is_reported(playground: Page, start: Start, watch: Watch) -> None:
+    visit(playground, start(SPOTIFY_TOKEN_URL="http://127.0.0.1:9/api/token").simulator.url)
     announce(watch, 502)
-    answered(page, "/retrieve-tokens", page.get_by_role("button", name="Get the app’s token").click)
-    shown = region(page, "The app’s own token")
-    expect(shown).to_contain_text("502 Bad Gateway")
-    expect(shown).to_contain_text(f"{OURS} Spotify could not be reached")
-
-
-def test_the_apps_own_token_is_got_without_anybody(page: Page, service: Service) -> None:
-    visit(page, service.url)
-    answer = answered(
-        page, "/retrieve-tokens", page.get_by_role("button", name="Get the app’s token").click
+    playground.get_by_role("button", name="Get app token").click()
+    expect_said(playground, "The response is 502 Bad Gateway.")
+    expect(region(playground, "App access token")).to_contain_text(
+        f"{LOCAL} Spotify cannot be reached"
     )
-    shown = region(page, "The app’s own token")
+
+
+def test_app_token(playground: Page) -> None:
+    act = playground.get_by_role("button", name="Get app token")
+    token = response_of(playground, "/retrieve-tokens", act.click).json()["access_token"]
+    shown = region(playground, "App access token")
     expect(shown.get_by_text("200 OK")).to_be_visible()
-    expect(shown.get_by_text(answer.json()["access_token"][:10])).to_be_visible()
-    expect(shown.get_by_text("sealed", exact=True)).to_have_count(0)
+    expect(shown.get_by_text(token[:10])).to_be_visible()
+    assert token not in playground.content()

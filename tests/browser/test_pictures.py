@@ -1,4 +1,4 @@
-"""The README's pictures of /try, made anew by each run; `make screenshots` puts them there."""
+"""The README's pictures of the playground: `make screenshots` puts them there."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,26 +9,25 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser import chromium
-from tests.browser.conftest import PICTURES, Open, StartService
-from tests.browser.trying import answered, log_in, region, visit
+from tests.browser.conftest import PICTURES, Open, Start
+from tests.browser.playground import greeted, log_in, region, response_of, session, visit
 from tests.browser.watching import Watch
-from tests.chaos.processes import Simulator
 
 SIZE: ViewportSize = {"width": 1200, "height": 745}
-"""Of both, for they stand side by side."""
-LIMIT = 120_000
-"""Bytes, which everybody loads who reads the README."""
+"""Of both, which stand side by side."""
+LIMIT = 150_000
+"""Bytes, which every reader of the README loads."""
 SERVICE, SIMULATOR = "http://127.0.0.1:7000", "http://127.0.0.1:7001"
-"""Where `make run` has them. Here they may be taken: Chromium is told of other ports."""
+"""Where `make run` has them. Here these may be taken: Chromium maps them to other ports."""
 
 
 @pytest.fixture
-def demo(browser: Browser, start_service: StartService, accounts: Simulator) -> Iterator[Browser]:
-    """Return a Chromium that finds service and simulator where a person would."""
-    service = start_service(SPOTIFY_AUTHORIZE_URL=f"{SIMULATOR}/authorize")
+def demo(browser: Browser, start: Start) -> Iterator[Browser]:
+    """Return a Chromium that finds service and simulator where a user would."""
+    pair = start(("--service-url", SERVICE), CORS_ALLOW_ORIGINS=SIMULATOR)
     reachable = (
-        f"MAP 127.0.0.1:7000 127.0.0.1:{service.port} , "
-        f"MAP 127.0.0.1:7001 127.0.0.1:{accounts.port}"
+        f"MAP 127.0.0.1:7000 127.0.0.1:{pair.service.port} , "
+        f"MAP 127.0.0.1:7001 127.0.0.1:{pair.simulator.port}"
     )
     with chromium.launch(browser.browser_type, reachable) as demo:
         yield demo
@@ -48,33 +47,34 @@ def open_demo(demo: Browser, watch: Watch) -> Iterator[Open]:
         yield open_demo
 
 
-def shoot(page: Page, part: str, name: str) -> None:
-    """Take a picture of what a person sees who has scrolled to a part of the page."""
-    region(page, part).evaluate("part => scrollTo(0, part.getBoundingClientRect().top + scrollY)")
+def shoot(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.screenshot(path=PICTURES / name)
 
 
-def test_tokens_in_the_light(open_demo: Open) -> None:
+def test_picture_of_a_login(open_demo: Open) -> None:
     page = open_demo(viewport=SIZE, color_scheme="light")
-    visit(page, SERVICE)
+    visit(page, SIMULATOR)
     log_in(page)
-    expect(region(page, "Tokens").get_by_text("sealed", exact=True)).to_be_visible()
-    shoot(page, "Tokens", "try-tokens.png")
+    greeted(page)
+    expect(session(page).get_by_text("200 OK").first).to_be_visible()
+    shoot(page, "playground-login.png")
 
 
-def test_an_error_in_the_dark(open_demo: Open, watch: Watch) -> None:
-    page = open_demo(viewport=SIZE, color_scheme="dark")
-    visit(page, SERVICE)
-    watch.announce("Failed to load resource: .* 400 ")
-    button = page.get_by_role("button", name="400 Code that is no good")
-    answered(page, "/retrieve-tokens", button.click)
-    expect(region(page, "Errors").get_by_text("Spotify’s error, passed on.")).to_be_visible()
-    shoot(page, "Errors", "try-error.png")
+def test_picture_of_an_error(open_demo: Open, watch: Watch) -> None:
+    page = open_demo(viewport=SIZE, color_scheme="light")
+    visit(page, SIMULATOR)
+    watch.announce("Failed to load resource: .* 503 ")
+    button = page.get_by_role("button", name="503 Spotify returns")
+    response_of(page, "/retrieve-tokens", button.click)
+    errors = region(page, "Errors")
+    expect(errors.get_by_text("Error from Spotify, passed on unchanged.")).to_be_visible()
+    errors.evaluate("part => scrollTo(0, part.getBoundingClientRect().top + scrollY)")
+    shoot(page, "playground-error.png")
 
 
-@pytest.mark.parametrize("name", ["try-tokens.png", "try-error.png"])
-def test_the_readme_shows_pictures_that_are_there(name: str) -> None:
+@pytest.mark.parametrize("name", ["playground-login.png", "playground-error.png"])
+def test_pictures_of_the_readme_exist(name: str) -> None:
     assert f"docs/images/{name}" in Path("README.md").read_text()
     assert Path("docs/images", name).stat().st_size < LIMIT
