@@ -1,68 +1,29 @@
-"""Writes the lines that /try shows into docs/apps.md: `make apps-docs`.
+"""The code in docs/apps.md, as the tests take it.
 
-A comment above a block says which: `<!-- snippet: LANGUAGE STEP FLOW -->`.
+A comment above a block names it: `<!-- snippet: NAME -->`.
 """
 
-import json
 import re
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from tests.examples.running import run
+from typing import Final
 
 APPS: Final = Path("docs/apps.md")
-_SCRIPT: Final = Path(__file__).with_name("snippets.mjs")
+SERVER: Final = "https://swap.example.com"
+LOGIN: Final = "https://accounts.spotify.com/authorize"
+CLIENT_ID: Final = "your-client-id"
 _BLOCK: Final = re.compile(
-    r"(<!-- snippet: (\w+) (\w+) (\w+) -->\n```\w+\n).*?(^```$)", re.MULTILINE | re.DOTALL
+    r"<!-- snippet: ([\w-]+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
 
-class Snippet(NamedTuple):
-    """What the page shows for a step of a flow in a language."""
-
-    language: str
-    step: str
-    flow: str
-    text: str
+def snippets() -> dict[str, str]:
+    """Return the code by its name, as it is written."""
+    return dict(_BLOCK.findall(APPS.read_text()))
 
 
-def main() -> None:
-    """Write docs/apps.md anew."""
-    APPS.write_text(current())
-
-
-def current() -> str:
-    """Return docs/apps.md as it should be."""
-    given = spotify()
-
-    def filled(found: re.Match[str]) -> str:
-        language, step, flow = found.group(2, 3, 4)
-        return found[1] + text(given, language, step, flow) + found[5]
-
-    return _BLOCK.sub(filled, APPS.read_text())
-
-
-def snippets(**about: object) -> list[Snippet]:
-    """Return all of them; `about` is what snippets.js wants to know."""
-    ran = run("node", _SCRIPT, json.dumps(about))
-    return [Snippet(**found) for found in json.loads(ran.stdout)]
-
-
-def spotify() -> list[Snippet]:
-    """Return those for a server in front of Spotify itself."""
-    return snippets(
-        origin="https://swap.example.com",
-        clientId="your-client-id",
-        authorizeUrl="https://accounts.spotify.com/authorize",
-        scopes=["user-read-email"],
-    )
-
-
-def text(given: list[Snippet], language: str, step: str, flow: str) -> str:
-    """Return the lines of one."""
-    [found] = [one.text for one in given if one[:3] == (language, step, flow)]
-    return found
-
-
-if __name__ == "__main__":
-    main()
+def pointed_at(server: str, login: str, client_id: str) -> dict[str, str]:
+    """Return the code by its name, for another server, login page and app."""
+    return {
+        name: text.replace(SERVER, server).replace(LOGIN, login).replace(CLIENT_ID, client_id)
+        for name, text in snippets().items()
+    }
