@@ -85,7 +85,10 @@ def handlers(settings: Settings) -> list[HTTPRouteHandler]:
         query = request.scope["query_string"].decode("latin-1")
         if not parse_qs(query).get("client_id"):
             query = "&".join(filter(None, [query, urlencode({"client_id": settings.client_id})]))
-        headers = {"Location": f"{settings.spotify_authorize_url}?{query}", "Cache-Control": "no-store"}
+        headers = {
+            "Location": f"{settings.spotify_authorize_url}?{query}",
+            "Cache-Control": "no-store",
+        }
         return Response(None, status_code=HTTPStatus.FOUND, headers=headers)
 
     @get(METADATA_PATH, sync_to_thread=False)

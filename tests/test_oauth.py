@@ -33,9 +33,9 @@ def serve(simulator_url: str) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def client(serve: Serve, simulator: httpx.Client) -> httpx.Client:  # noqa: ARG001
+def client(serve: Serve, simulator: httpx.Client) -> httpx.Client:
     """Return a client of the service with default settings, which all tests here share."""
-    return serve()
+    return serve(SPOTIFY_AUTHORIZE_URL=str(simulator.base_url.join("/authorize")))
 
 
 def refresh_form(simulator: httpx.Client) -> dict[str, str]:
