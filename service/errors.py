@@ -335,15 +335,19 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 def respond(error: ServiceError, *, oauth: bool = False) -> Response[bytes]:
     """Return the response for a local error, in RFC 6749's form if `oauth`."""
-    body: msgspec.Struct = ErrorBody(error=True, reason=error.reason)
-    if oauth:
-        body = OAuthErrorBody(error=error.code, error_description=error.reason)
     return Response(
-        msgspec.json.encode(body),
+        body(error, oauth=oauth),
         status_code=error.status,
         headers={**dict(NO_STORE), **error.headers},
         media_type="application/json",
     )
+
+
+def body(error: ServiceError, *, oauth: bool = False) -> bytes:
+    """Return the body of the response for a local error."""
+    if oauth:
+        return msgspec.json.encode(OAuthErrorBody(error.code, error_description=error.reason))
+    return msgspec.json.encode(ErrorBody(error=True, reason=error.reason))
 
 
 def _as_local(error: Exception) -> ServiceError:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,12 +37,14 @@ def run(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def started(simulator_url: str, **changes: str) -> Iterator[tuple[Any, str]]:
+def started(
+    simulator_url: str, command: tuple[str, ...] = COMMAND, **changes: str
+) -> Iterator[tuple[Any, str]]:
     """Start the service as a process; yields it and its URL once it is ready."""
     port = free_port()
     environ = environment(f"{simulator_url}/api/token", PORT=str(port), **changes)
     with subprocess.Popen(
-        COMMAND, env=plain(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=plain(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         url = f"http://127.0.0.1:{port}"
         try:
@@ -115,6 +118,42 @@ def test_it_may_open_as_many_files_as_the_system_lets_it(simulator_url: str) -> 
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let the test itself open more than 1,024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("crowded", ["PORT", "METRICS_PORT"])
+def test_connections_to_one_port_leave_files_for_tokens_probes_and_metrics(
+    simulator_url: str, crowded: str
+) -> None:
+    """1,100 connections that send nothing, to a service that may open 1,024 files."""
+    command = ("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", *COMMAND)
+    scraped = free_port()
+    with started(simulator_url, command, METRICS_PORT=str(scraped)) as (process, url):
+        port = scraped if crowded == "METRICS_PORT" else int(url.rpartition(":")[2])
+        with ThreadPoolExecutor(100) as pool:
+            crowd = list(pool.map(socket.create_connection, [("127.0.0.1", port)] * 1100))
+        for _ in range(3):
+            answer = httpx.post(url + FLOW, data={"grant_type": "x"}, trust_env=False)
+            assert answer.status_code == 200
+            assert status(url, "/healthz") == status(url, "/readyz") == 200
+            assert status(f"http://127.0.0.1:{scraped}", "/metrics") == 200
+        for connection in crowd:
+            connection.close()
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in output.splitlines()]
+    [full] = [line for line in lines if line["event"] == "server.full"]
+    assert full["port"] == port
+    assert full["connections"] < 512
 
 
 def test_a_weak_key_is_warned_about(simulator_url: str) -> None:
@@ -211,7 +250,7 @@ def test_what_comes_after_the_drain_is_refused_and_does_not_put_off_the_end(
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         with socket.create_connection(address) as half, socket.create_connection(address) as idle:
             half.sendall(head)
-            idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
             process.terminate()
             assert idle.recv(65536) == b""  # as the drain ends, and not before

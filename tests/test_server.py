@@ -1,19 +1,21 @@
-"""What uvicorn lacks and service.protocol and service.server add, seen over raw sockets."""
+"""Limits, deadlines and refusals of the server, over raw sockets."""
 
 import contextlib
 import json
+import re
 import socket
 import time
 
 import httpx
 import pytest
 
-from service import protocol, server
+from service import server
 from tests.conftest import LogLines, Start
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 PATH = "/client-credentials-flow/retrieve-tokens"
 NEXT = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = NEXT.replace("Host: x", "Host: x\r\nConnection: close")
 GET_ONCE = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 GOOD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 3\r\n\r\na=b"
 
@@ -66,12 +68,13 @@ def test_a_kept_alive_connection_may_rest_longer_than_a_request(hasty: httpx.Cli
 
 
 LIMIT = 80
+EVICTED = LIMIT // server.EVICTED_PART
 
 
 @pytest.fixture
 def full(start: Start, monkeypatch: pytest.MonkeyPatch) -> httpx.Client:
     """Return a client of a service for which LIMIT connections are as many as can be."""
-    assert protocol.CONNECTION_LIMIT == 2048
+    assert server.CONNECTION_LIMIT == 2048
     monkeypatch.setattr(server, "CONNECTION_LIMIT", LIMIT)
     return start()
 
@@ -99,25 +102,27 @@ def is_closed(connection: socket.socket) -> bool:
 @pytest.mark.parametrize(
     "sent", ["", NEXT[:8], f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 9\r\n\r\na"]
 )
-def test_who_asks_gets_in_where_a_crowd_holds_all_connections_and_waits(
-    full: httpx.Client, sent: str
+def test_a_client_with_a_request_gets_in_while_others_hold_all_connections(
+    full: httpx.Client, log_lines: LogLines, sent: str
 ) -> None:
-    """Those that came first make room."""
-    first, last = crowd(full, sent, protocol.EVICTED), crowd(full, sent, LIMIT - protocol.EVICTED)
+    """The oldest of those that wait for their client are closed; one log line a minute says so."""
+    first, last = crowd(full, sent, EVICTED), crowd(full, sent, LIMIT - EVICTED)
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
     assert all(map(is_closed, first))
     assert not any(map(is_closed, last))
     more = crowd(full, sent, 2 * LIMIT)
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
     left = [each for each in last + more if not is_closed(each)]
-    assert LIMIT - protocol.EVICTED <= len(left) <= LIMIT
+    assert LIMIT - EVICTED <= len(left) <= LIMIT
+    [line] = log_lines.of("server.full")
+    assert (line["level"], line["connections"]) == ("warning", LIMIT)
     for connection in first + last + more:
         connection.close()
 
 
 def test_idle_connections_make_room_before_slow_ones(full: httpx.Client) -> None:
-    slow = crowd(full, NEXT[:8], LIMIT - protocol.EVICTED)
-    idle = crowd(full, NEXT, protocol.EVICTED)
+    slow = crowd(full, NEXT[:8], LIMIT - EVICTED)
+    idle = crowd(full, NEXT, EVICTED)
     for connection in idle:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert talk(full, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
@@ -239,18 +244,26 @@ def test_a_client_that_waits_for_100_gets_it(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "behind",
-    [NEXT, NEXT[:8], "GARBAGE\0\r\n\r\n", NEXT * 9999],
+    ("behind", "served", "refused"),
+    [
+        (LAST, 1, 0),
+        (NEXT[:8], 0, 0),
+        ("GARBAGE\0\r\n\r\n", 0, 1),
+        (NEXT * 9999, server.PIPELINE_LIMIT, 1),
+    ],
     ids=["request", "half", "garbage", "flood"],
 )
-def test_what_is_sent_before_an_answer_neither_overtakes_it_nor_is_read(
-    client: httpx.Client, log_lines: LogLines, behind: str
+def test_nothing_overtakes_the_response_before_it(
+    hasty: httpx.Client, log_lines: LogLines, behind: str, served: int, refused: int
 ) -> None:
-    head, body = talk(client, GOOD + behind)
+    """Requests behind a request are served in order, and a flood of them is cut off."""
+    head, rest = talk(hasty, GOOD + behind)
     assert head.startswith("HTTP/1.1 200 ")
-    assert "connection: close" in head
-    assert json.loads(body)["access_token"]
-    assert [line["event"] for line in log_lines.requests()] == ["token.retrieved"]
+    assert "access_token" in rest.partition("HTTP/1.1")[0]
+    statuses = re.findall(r"HTTP/1.1 ([0-9]{3}) ", rest)
+    assert statuses == ["200"] * served + ["400"] * refused
+    events = [line["event"] for line in log_lines.lines if "method" in line]
+    assert events == ["token.retrieved"] + ["request.served"] * served
 
 
 def test_a_client_that_closes_its_own_direction_gets_its_answer(
@@ -296,58 +309,69 @@ def test_a_long_header_is_refused_however_it_is_cut(client: httpx.Client) -> Non
     assert head.startswith("HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("cut", ["Upgr|ade: h2c\r\n", "|Upgrade: h2c\r\n"])
-def test_an_offer_to_upgrade_that_comes_in_pieces_smuggles_nothing(
-    client: httpx.Client, simulator: httpx.Client, cut: str
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_body_that_looks_like_headers_smuggles_nothing_where_its_head_is_cut(
+    client: httpx.Client, simulator: httpx.Client, cut: int
 ) -> None:
-    """Its body must not be read as another request."""
-    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {len(GOOD)}\r\n"
-    head += "Connection: Upgrade\r\n"
+    """A read ends inside the head's last CRLFCRLF, and the body has a line that names `upgrade`.
+
+    Without that line, the first chunk would end where the second one has the end of the body and
+    another request.
+    """
+    hidden = "\r\n0\r\n\r\n" + GOOD.replace("Host: x", "Host: x\r\nX-Request-ID: smuggled")
+    line = "\r\nupgrade: x"
+    second = "y" * (len(line) - len("\r\nff\r\n")) + hidden
+    first = f"a=b{line}\r\nc"
+    chunks = "".join(f"{len(chunk):x}\r\n{chunk}\r\n" for chunk in (first, second, ""))
+    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\n{FORM}Transfer-Encoding: chunked\r\n\r\n"
+    assert 0x10 <= len(second) <= 0xFF
+    sent, place = head + chunks + GET_ONCE, len(head) - 4 + cut
     with connect(client) as raw:
-        for piece in [*(head + cut + "\r\n").split("|"), GOOD]:
+        for piece in (sent[:place], sent[place:]):
             raw.sendall(piece.encode())
             time.sleep(0.05)
         received = b""
-        with contextlib.suppress(ConnectionError):
-            while data := raw.recv(65536):
-                received += data
-    assert received.count(b"HTTP/1.1 ") == 1
-    assert received.startswith(b"HTTP/1.1 400 ")
+        while data := raw.recv(65536):
+            received += data
+    assert re.findall(rb"HTTP/1.1 ([0-9]{3}) ", received) == [b"404", b"200"]
+    assert received.endswith(b"alive")
+    assert b"smuggled" not in received
     assert simulator.get("/admin/requests").json() == []
 
 
-UPGRADE = "Upgrade: 0000\r\n"
+@pytest.mark.parametrize("name", ["Upgrade", "UPGRADE", "uPGRADE"])
+def test_an_offer_to_upgrade_is_declined_in_any_spelling(client: httpx.Client, name: str) -> None:
+    lines = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n{name}: h2c\r\n\r\n"
+    assert talk(client, lines)[0].startswith("HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("offer", [UPGRADE, UPGRADE.upper(), "Upgrade: 0\r\n 000\r\n"])
-@pytest.mark.parametrize("connection", ["Connection: Upgrade\r\n", ""])
-def test_an_offer_to_upgrade_changes_no_other_header_wherever_it_is_cut(
-    client: httpx.Client, offer: str, connection: str
+def test_an_offer_to_upgrade_with_a_chunked_body_is_a_400_with_a_reason(
+    client: httpx.Client,
 ) -> None:
-    """It is ignored or refused: the request before it is as long as it says, and so is the next."""
-    head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\n{connection}Content-Length: 1\r\n"
-    for cut in range(len(offer) + 1):
-        with connect(client) as raw:
-            raw.sendall((head + offer[:cut]).encode())
-            time.sleep(0.01)
-            raw.sendall((offer[cut:] + "\r\na").encode())
-            first = raw.recv(65536)
-            if first.startswith(b"HTTP/1.1 400 "):
-                continue
-            assert first.startswith(b"HTTP/1.1 404 "), (cut, first)
-            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert raw.recv(65536).startswith(b"HTTP/1.1 200 "), cut
+    lines = "Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n"
+    head, body = talk(client, f"POST {PATH} HTTP/1.1\r\n{FORM}{lines}\r\n0\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "upgrade" in json.loads(body)["reason"]
 
 
-def test_an_offer_to_upgrade_in_one_piece_is_ignored_in_any_spelling(client: httpx.Client) -> None:
-    for name in ("Upgrade", "UPGRADE", "uPGRADE"):
-        lines = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n{name}: h2c\r\n\r\n"
-        assert talk(client, lines)[0].startswith("HTTP/1.1 200 ")
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://a:99999999/", "http:// ", "http://a@b@c/", "http://a", "a"]
+)
+def test_a_malformed_url_is_a_400_and_a_line_in_the_log(
+    client: httpx.Client, log_lines: LogLines, url: str
+) -> None:
+    head, body = talk(client, f"GET {url} HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert json.loads(body)["error"] is True
+    assert len(log_lines.of("request.malformed")) == 1
 
 
-def test_a_url_with_a_host_alone_is_the_root(client: httpx.Client) -> None:
-    head, _ = talk(client, "GET http://x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert head.startswith("HTTP/1.1 200 ")
+@pytest.mark.parametrize(
+    "line", ["SOURCE / ICE/1.0", "DESCRIBE / RTSP/1.0", "SETUP / RTSP/1.0", "CONNECT a:80 HTTP/1.1"]
+)
+def test_requests_of_other_protocols_are_a_400(client: httpx.Client, line: str) -> None:
+    head, _ = talk(client, f"{line}\r\nHost: a:80\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
 
 
 def test_line_ends_alone_do_not_hold_a_connection(start: Start) -> None:

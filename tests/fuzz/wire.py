@@ -67,6 +67,8 @@ SEEDS = [
     _post(CODE, _MULTIPART, "Content-Type: multipart/form-data; boundary=x", "X-Request-ID: abc"),
     _post(REFRESH, b"a", _URLENCODED, "Expect: 100-continue"),
     _post(REFRESH, b"a", _URLENCODED, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"),
+    _post(CODE, b"a=b\r\nupgrade: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", _URLENCODED),
+    b"GET http://x/readyz HTTP/1.1\r\nHost: x\r\n\r\n",
     _CHUNKED,
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /readyz?a=b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -76,7 +78,8 @@ WORDS = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b"\xff", b" ", b"\t", b":", b"%00", b"%ff", b"//",
     b"?", b"#", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"http://x:1/", b"GET", b"POST", b"PUT", b"CONNECT",
-    b"TRACE", b"Host: y\r\n", b"Content-Length: 1\r\n", b"Content-Length: -1\r\n",
+    b"TRACE", b"SOURCE", b"ICE/1.0", b"RTSP/1.0", b"http://[::1", b"Host: y\r\n",
+    b"Content-Length: 1\r\n", b"Content-Length: -1\r\n",
     b"Content-Length: 16384\r\n", b"Content-Length: 99999999999999999999\r\n",
     b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
     b"Transfer-Encoding : x\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\n",
@@ -144,7 +147,7 @@ def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
 class Wire:
     """A service to send bytes to; `deadline` is how long a connection may take, in seconds."""
 
-    deadline = 3 * REQUEST_TIMEOUT + 2
+    deadline = 3 * REQUEST_TIMEOUT + 3
 
     def __init__(self, service: Service, simulator: httpx.Client, tap: LogTap) -> None:
         self._client = service.client
@@ -172,7 +175,7 @@ class Wire:
     def _wait(self, plan: Plan) -> None:
         with socket.create_connection(self._address, timeout=self.deadline) as raw:
             _send(raw, plan.pieces())
-            time.sleep(2 * REQUEST_TIMEOUT + 0.3)  # a head's time, and a body's
+            time.sleep(2 * REQUEST_TIMEOUT + 1.3)  # a head's time and a body's, to the second
             raw.settimeout(0)
             received, is_open = _drained(raw)
             raw.settimeout(self.deadline)
