@@ -1,9 +1,8 @@
-"""The properties of tests/fuzz, in short; `make fuzz` tries them for longer."""
+"""The properties of tests/fuzz, briefly; `make fuzz` tries them for longer."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from service.responses import Answer
 from service.errors import ServiceError
 from service.sealing import Opened
 from tests.fuzz.properties import PROPERTIES, SEEDS, WORDS, check_success
@@ -12,23 +11,23 @@ from tests.fuzz.wire import edited
 short = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 FOUND = {
-    "answer": [b'\n\n{"a":"\xc2"}', b'\n\n{"refresh\\u005ftoken":"AQ"}'],
+    "response": [b'\n\n{"a":"\xc2"}', b'\n\n{"refresh\\u005ftoken":"AQ"}'],
     "setting": [
         b"SPOTIFY_TOKEN_URL=http://[::1]a:7001/",
         b"SPOTIFY_TOKEN_URL=http://a[::1]:7001/",
     ],
 }
-"""What was found once, or comes near it."""
+"""Inputs that failed once, or are close to one."""
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_a_property_holds_for_what_to_begin_with_and_what_was_found(name: str) -> None:
+def test_property_holds_for_seeds_and_former_failures(name: str) -> None:
     for data in SEEDS[name] + FOUND.get(name, []):
         PROPERTIES[name](data)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_a_property_holds_for_any_bytes(name: str) -> None:
+def test_property_holds_for_any_bytes(name: str) -> None:
     @settings(short, max_examples=300)
     @given(edited(SEEDS[name], WORDS[name]))
     def check(data: bytes) -> None:
@@ -38,7 +37,7 @@ def test_a_property_holds_for_any_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answered",
+    "sent",
     [
         b'{"access_token":"BQ","refresh_token":"AQ"}',
         b'{"access_token":"BQ"}',
@@ -47,7 +46,7 @@ def test_a_property_holds_for_any_bytes(name: str) -> None:
         b'["AQ"]',
     ],
 )
-def test_an_answer_that_is_no_sealed_success_is_found(answered: bytes) -> None:
-    said = b'{"access_token":"BQ","refresh_token":"AQ"}'
+def test_response_that_is_not_a_sealed_success_is_found(sent: bytes) -> None:
+    received = b'{"access_token":"BQ","refresh_token":"AQ"}'
     with pytest.raises((AssertionError, ValueError, KeyError, ServiceError)):
-        check_success(said, Answer(200, (), answered), Opened("AQ", stale=False))
+        check_success(received, sent, Opened("AQ", stale=False))

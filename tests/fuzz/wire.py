@@ -38,7 +38,7 @@ SENT = frozenset(
         "client_secret",
     ]
 )
-HEADERS = frozenset(name.decode() for name in _SENT) | {"content-length"}
+HEADERS = frozenset(name.lower() for name in _SENT) | {"content-length"}
 
 _SEALED = Sealer(SECRET_KEY).seal("AQ-unknown-to-the-simulator")
 _FORM = urlencode(
