@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from service.routes import CLIENT_FLOW, CODE_FLOW, PKCE_FLOW
+from service.grants import GRANTS
 from service.sealing import Sealer
 from simulator.faults import MARK
 from tests.running import SECRET_KEY
@@ -34,13 +34,14 @@ def _refresh(token: str) -> dict[str, str]:
     return {"refresh_token": _sealer.seal(token)}
 
 
-FLOWS = {
-    "client_credentials": Flow(f"{CLIENT_FLOW}/retrieve-tokens", lambda _: {"grant_type": "x"}),
-    "authorization_code": Flow(f"{CODE_FLOW}/retrieve-tokens", _code),
-    "refresh": Flow(f"{CODE_FLOW}/refresh-tokens", _refresh),
-    "pkce_authorization_code": Flow(f"{PKCE_FLOW}/retrieve-tokens", _pkce_code),
-    "pkce_refresh": Flow(f"{PKCE_FLOW}/refresh-tokens", _refresh),
+_FORMS: dict[str, Callable[[str], dict[str, str]]] = {
+    "client_credentials": lambda _: {"grant_type": "x"},
+    "authorization_code": _code,
+    "refresh": _refresh,
+    "pkce_authorization_code": _pkce_code,
+    "pkce_refresh": _refresh,
 }
+FLOWS = {grant.flow.value: Flow(grant.path, _FORMS[grant.flow]) for grant in GRANTS}
 
 _numbers = itertools.count()
 
