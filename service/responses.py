@@ -147,6 +147,7 @@ def forward_as_oauth(response: TokenResponse) -> ASGIResponse:
     """
     body = response.body
     try:
+        body.decode()  # msgspec does not look at the bytes of members that it skips
         _spotify_error.decode(body)
     except _UNREADABLE:
         description = f"Spotify responded with status {response.status}"

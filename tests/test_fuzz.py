@@ -11,7 +11,11 @@ from tests.fuzz.wire import edited
 short = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 FOUND = {
-    "response": [b'\n\n{"a":"\xc2"}', b'\n\n{"refresh\\u005ftoken":"AQ"}'],
+    "response": [
+        b'\n\n{"error":"a","b":"\xff"}',
+        b'\n\n{"a":"\xc2"}',
+        b'\n\n{"refresh\\u005ftoken":"AQ"}',
+    ],
     "setting": [
         b"SPOTIFY_TOKEN_URL=http://[::1]a:7001/",
         b"SPOTIFY_TOKEN_URL=http://a[::1]:7001/",
