@@ -49,8 +49,8 @@ class Upstream:
 
 
 @pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[TokenResponse]:
-    made = TokenResponse(tmp_path)
+def upstream(tmp_path: Path) -> Iterator[Upstream]:
+    made = Upstream(tmp_path)
     yield made
     made.die()
 

@@ -8,7 +8,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -35,7 +34,6 @@ from tests.running import environment
 
 KEY = "golden-secret-key-0123456789"
 SEALER = Sealer(KEY)
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TOKEN = "AQ-what-Spotify-calls-the-refresh-token"
 OWN = Opened("AQ-the-caller's-own-refresh-token", stale=False)
 VECTORS = json.loads(Path("tests/vectors.json").read_text(encoding="utf-8"))["vectors"]
@@ -146,6 +144,10 @@ def _check_seal(text: str) -> None:
 # Responses: Spotify's header lines, an empty line, its body -------------------------------------
 
 _OURS = {"set-cookie", "connection", "transfer-encoding", "content-encoding"}
+_DEFAULT_TYPES = {
+    (b"content-type", b"application/octet-stream"),
+    (b"content-type", b"application/json"),
+}
 _SET_HERE = {b"cache-control", b"pragma", b"x-content-type-options", b"content-length"}
 
 
@@ -158,15 +160,23 @@ def response(data: bytes) -> None:
     assert error.error_code in {*responses.ERROR_CODES, "other", None}
     for fallback in (None, OWN):
         try:
-            made = responses.respond(TokenResponse(200, headers, body), SEALER, fallback, NOW)
+            made = responses.seal(TokenResponse(200, headers, body), fallback, SEALER)
         except UpstreamFailed:
             continue
         check_success(body, made.body, fallback)
 
 
 def _check_forwarded(upstream: TokenResponse) -> None:
-    made: ASGIResponse = responses.respond(upstream, SEALER, None, NOW)
+    made = responses.forward(upstream)
     assert (made.status_code, made.body) == (upstream.status, upstream.body)
+    _check_headers(upstream, made)
+    made = responses.forward_as_oauth(upstream)
+    assert made.status_code == upstream.status
+    assert isinstance(msgspec.json.decode(made.body)["error"], str)
+    _check_headers(upstream, made)
+
+
+def _check_headers(upstream: TokenResponse, made: ASGIResponse) -> None:
     received = {
         (name.decode("latin-1").lower().encode("latin-1"), value)
         for name, value in upstream.headers
@@ -177,7 +187,7 @@ def _check_forwarded(upstream: TokenResponse) -> None:
     names = [name for name, _ in sent]
     assert all(names.count(name) == 1 for name, _ in ours)
     for name, value in sent:
-        if name in _SET_HERE or (name, value) == (b"content-type", b"application/octet-stream"):
+        if name in _SET_HERE or (name, value) in _DEFAULT_TYPES:
             continue
         assert (name, value) in received
         assert name.decode("latin-1") not in _OURS
