@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
-from service import settings as service_settings
 from litestar import Litestar
 
+from service import settings as service_settings
 from service.health import readiness
 from service.server import Server
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
+from litestar.types import Receive, Scope, Send
 
-from service.asgi import Receive, Scope, Send
 from service.server import Connections, Protocol
 
 TRAP = b"a=b\r\nupgrade: x\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
