@@ -26,9 +26,9 @@
     └── UpstreamTimeout          504  Spotify did not respond in time
 
 `handle` turns every exception of the application into a response: `{"error":true,"reason":…}` at
-the original endpoints, RFC 6749's `error` and `error_description` at the OAuth endpoint. Reasons are
-fixed strings or name a field of the form: a reason never repeats what a client or Spotify sent, so
-that it can be logged and sent anywhere.
+the original endpoints, RFC 6749's `error` and `error_description` at the OAuth endpoint. Reasons
+are fixed strings or name a field of the form: a reason never repeats what a client or Spotify sent,
+so that it can be logged and sent anywhere.
 """
 
 from collections.abc import Mapping, Sequence
