@@ -65,4 +65,4 @@ def test_storage_client_is_not_loaded_without_a_storage() -> None:
 
 
 def test_the_command_line_does_not_load_the_service() -> None:
-    assert not loads("litestar", "import service.cli")
+    assert not loads("service.app", "import service.cli")
