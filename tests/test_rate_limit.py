@@ -62,16 +62,14 @@ def scope(peer: tuple[str, int] | None, *forwarded: str) -> Any:  # noqa: ANN401
 # The limit -----------------------------------------------------------------------------------
 
 
-def test_request_above_the_limit_is_a_429_until_retry_after(start: Start) -> None:
-    client = start(RATE_LIMIT="3/2seconds")
+def test_request_above_the_limit_is_a_429(start: Start) -> None:
+    client = start(RATE_LIMIT="3/month")
     assert statuses(client, 3) == [200, 200, 200]
     refused = post(client)
     assert (refused.status_code, refused.json()) == (429, TOO_MANY)
     assert refused.headers["content-type"] == "application/json"
     assert refused.headers["cache-control"] == "no-store"
-    assert re.fullmatch("[12]", refused.headers["retry-after"])
-    time.sleep(int(refused.headers["retry-after"]))
-    assert post(client).status_code == 200
+    assert 60 < int(refused.headers["retry-after"]) <= 31 * 24 * 3600
 
 
 @on_every_flow
@@ -114,7 +112,7 @@ def test_the_narrowest_of_several_limits_refuses() -> None:
         waits = [await limits.wait(scope(("192.0.2.1", 1))) for _ in range(4)]
         assert waits[:3] == [0, 0, 0]
         assert 1 <= waits[3] <= 2
-        await asyncio.sleep(2)
+        await asyncio.sleep(waits[3])
         assert await limits.wait(scope(("192.0.2.1", 1))) == 0
         assert 60 < await limits.wait(scope(("192.0.2.1", 1))) <= 30 * 24 * 3600
 
