@@ -11,18 +11,23 @@ import asyncio
 import base64
 import gzip
 import io
+import socket
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Protocol
 from urllib.parse import urlencode
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
 import yarl
-from aiohttp.resolver import AsyncResolver
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from service import __version__
 from service.errors import Overloaded, UpstreamFailed, UpstreamTimeout
@@ -132,31 +137,33 @@ class Transport(httpx.AsyncBaseTransport):
     - UPSTREAM_TIMEOUT bounds the whole call: DNS, connecting, TLS, sending, waiting and reading.
     - Exceptions are httpx's, and their texts are types of exceptions: aiohttp's own texts, which a
       span or a log would record, name hosts and quote what was received.
+
+    `resolver` replaces the lookup of names by aiodns, which has no threads that could delay the
+    stop while DNS hangs.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, resolver: AbstractResolver | None = None) -> None:
         self._url = yarl.URL(settings.spotify_token_url, encoded=True)
         self._timeout = settings.upstream_timeout
         proxy = settings.upstream_proxy
         self._proxy = proxy.reveal() if proxy else None
         self._authorization = _basic(settings)
+        self._resolver = resolver
+        self._connector: _Connector | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return its response, read to its end.
 
-        Raises httpx.ConnectError before, httpx.ReadError or httpx.TimeoutException after the
-        request may have left.
+        Raises httpx.ConnectError or httpx.ProxyError before, httpx.ReadError or
+        httpx.TimeoutException after the request may have left.
         """
         sent = {name: request.headers[name] for name in _SENT}
         if request.extensions.get(_BASIC):
             sent["Authorization"] = self._authorization
-        # One turn of the event loop, in which connections that Spotify has closed leave the pool. A
-        # request on such a connection would be a 502, because it must not be sent again.
-        await asyncio.sleep(0)
         with _errors_of_httpx():
             async with (
-                asyncio.timeout(self._timeout),
+                self._deadline(),
                 self._open().post(
                     self._url,
                     data=await request.aread(),
@@ -174,18 +181,24 @@ class Transport(httpx.AsyncBaseTransport):
         if self._session is not None:
             await self._session.close()
 
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Raise TimeoutError after UPSTREAM_TIMEOUT."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            if self._connector is not None:
+                self._connector.distrust(started)
+            raise
+
     def _open(self) -> aiohttp.ClientSession:
         """Return the session, which is made in the event loop that uses it."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,  # UPSTREAM_MAX_IN_FLIGHT is the bound
-                keepalive_timeout=IDLE_SECONDS,
-                # Its lookups need no threads, which would delay the stop while DNS hangs.
-                resolver=AsyncResolver(),
-                ssl=_verifying(),
-            )
+            self._connector = _Connector(self._resolver)
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=self._connector,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(),  # UPSTREAM_TIMEOUT is the bound
@@ -206,6 +219,53 @@ class Transport(httpx.AsyncBaseTransport):
             if len(body) > RESPONSE_LIMIT:
                 raise UpstreamFailed("Spotify's answer was too long")
         return _decoded(response.headers.get("Content-Encoding", "").strip().lower(), bytes(body))
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool whose connections are used again only as long as nothing speaks against it."""
+
+    def __init__(self, resolver: AbstractResolver | None) -> None:
+        super().__init__(
+            limit=0,  # UPSTREAM_MAX_IN_FLIGHT is the bound
+            keepalive_timeout=IDLE_SECONDS,
+            resolver=resolver,
+            ssl=_verifying(),
+        )
+        self._last_used: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
+        self._distrusted = 0.0
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class has it
+    ) -> Connection:
+        """Return a connection from the pool, or a new one."""
+        # One turn of the event loop, in which it reads what has arrived on pooled connections. A
+        # request on a connection that Spotify has closed would be a 502, because it must not be
+        # sent again; bytes that were sent without a request would be taken for its response.
+        await asyncio.sleep(0)
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is not None and self._is_usable(protocol):
+                self._last_used[protocol] = time.monotonic()
+                return connection
+            connection.close()
+
+    def distrust(self, since: float) -> None:
+        """Use no connection again that has not been used since a call that failed began.
+
+        Where the packets of its connection got lost, those of the others do too, and each of them
+        would cost a call its whole time.
+        """
+        self._distrusted = max(self._distrusted, since)
+
+    def _is_usable(self, protocol: ResponseHandler) -> bool:
+        last_used = self._last_used.get(protocol)
+        if last_used is None:
+            return True  # it is new
+        return last_used > self._distrusted and not protocol.should_close
 
 
 def _basic(settings: Settings) -> str:
@@ -238,8 +298,14 @@ def _errors_of_httpx() -> Iterator[None]:
         yield
     except TimeoutError:
         raise httpx.ReadTimeout("UPSTREAM_TIMEOUT") from None
-    except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-        raise httpx.ConnectError(type(error).__name__) from None
+    except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as error:
+        raise httpx.ProxyError(type(error).__name__) from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise httpx.ConnectError(type(error.certificate_error).__name__) from None
+    except aiohttp.ClientConnectorDNSError:
+        raise httpx.ConnectError(socket.gaierror.__name__) from None
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError(type(error.os_error).__name__) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise httpx.ReadError(type(error).__name__) from None
 

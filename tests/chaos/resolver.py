@@ -1,5 +1,6 @@
 """A name server on loopback that answers, or doesn't; and the service in a world that asks it."""
 
+import ipaddress
 import socket
 import struct
 import threading
@@ -7,19 +8,22 @@ from pathlib import Path
 
 NAME_ERROR, SERVER_FAILURE = 3, 2
 """Response codes (RFC 1035, section 4.1.1)."""
-_A = 1
+_A, _AAAA = 1, 28
 
 
 class Resolver:
-    """Answers 127.0.0.1 for every name, unless `code` is an error's, or it is `mute`.
+    """A name server (UDP) that knows one name, and returns `addresses` in their order for it.
 
-    It has an address of its own: resolv.conf can't name a port.
+    With a `code`, every response is that error; while it is `mute`, there is no response.
+    It has an address of its own, because resolv.conf cannot name a port.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, name: str = "accounts.spotify.test") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
+        self._name = name
         self.address = address
+        self.addresses = ["127.0.0.1"]
         self.mute = False
         self.code = 0
         self.asked = 0
@@ -41,17 +45,31 @@ class Resolver:
                 continue
             self.asked += 1
             if not self.mute:
-                self._socket.sendto(_answer(query, self.code), client)
+                self._socket.sendto(self._response(query), client)
+
+    def _response(self, query: bytes) -> bytes:
+        """Respond to the one question in `query` (RFC 1035, section 4.1)."""
+        end = query.index(b"\0", 12) + 5
+        question = query[12:end]
+        known = question[:-4].lower() == _encoded(self._name)
+        code = self.code or (0 if known else NAME_ERROR)
+        [kind] = struct.unpack("!H", question[-4:-2])
+        records = [] if code else [_record(address) for address in self.addresses]
+        records = [record for record in records if record[2:4] == struct.pack("!H", kind)]
+        head = query[:2] + struct.pack("!5H", 0x8180 | code, 1, len(records), 0, 0)
+        return head + question + b"".join(records)
 
 
-def _answer(query: bytes, code: int) -> bytes:
-    """Answer the one question in `query` (RFC 1035, section 4.1)."""
-    end = query.index(b"\0", 12) + 5
-    question = query[12:end]
-    is_found = not code and struct.unpack("!H", query[end - 4 : end - 2])[0] == _A
-    head = query[:2] + struct.pack("!5H", 0x8180 | code, 1, int(is_found), 0, 0)
-    record = b"\xc0\x0c" + struct.pack("!HHIH", _A, 1, 0, 4) + bytes([127, 0, 0, 1])
-    return head + question + (record if is_found else b"")
+def _encoded(name: str) -> bytes:
+    labels = [label.encode() for label in name.split(".")]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def _record(address: str) -> bytes:
+    """Return a resource record, A or AAAA, for the name in the question."""
+    packed = ipaddress.ip_address(address).packed
+    kind = _A if len(packed) == 4 else _AAAA
+    return b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(packed)) + packed
 
 
 def world(directory: Path, resolver: str) -> tuple[str, ...]:
