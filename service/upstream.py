@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
@@ -172,6 +173,8 @@ class Transport(httpx.AsyncBaseTransport):
                     proxy=self._proxy,
                 ) as response,
             ):
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    raise httpx.ProxyError("407")  # not Spotify's response (RFC 9110)
                 body = await self._body(response)
         headers = [field for field in response.raw_headers if field[0].lower() != _CODING]
         return httpx.Response(response.status, headers=headers, content=body)

