@@ -15,8 +15,8 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import urlencode
@@ -41,7 +41,12 @@ RESPONSE_LIMIT: Final = 1024 * 1024
 IDLE_SECONDS: Final = 15.0
 """How long an unused connection stays open: shorter than servers keep theirs."""
 
-_SENT: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # a response is a few hundred bytes long
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": f"spotify-api-server/{__version__}",
+}
 """All headers that are sent to Spotify, besides Host, Content-Length and Authorization."""
 _CODING: Final = b"content-encoding"
 _BASIC: Final = "spotify_basic"
@@ -76,14 +81,6 @@ class Spotify:
         self._url = httpx.URL(settings.spotify_token_url)
         self._limit = settings.upstream_max_in_flight
         self.in_flight = 0
-        self._headers = httpx.Headers(
-            {
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # a response is a few hundred bytes long
-                "Content-Type": "application/x-www-form-urlencoded",
-                "User-Agent": f"spotify-api-server/{__version__}",
-            }
-        )
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
         """Send `request` to Spotify and return its response.
@@ -120,7 +117,6 @@ class Spotify:
             httpx.Request(
                 "POST",
                 self._url,
-                headers=self._headers,
                 stream=httpx.ByteStream(urlencode(request.fields).encode()),
                 extensions={_BASIC: request.basic},
             )
@@ -129,12 +125,12 @@ class Spotify:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 to the host of SPOTIFY_TOKEN_URL, over an aiohttp session.
+    """POST to SPOTIFY_TOKEN_URL by HTTP/1.1, over an aiohttp session.
 
     - At most one request leaves for each call; no redirect is followed, and no proxy, netrc or
       cookie is picked up from the environment.
-    - Only the headers in _SENT leave, so trace headers stay here. Basic authentication is added
-      below the instrumentation, so that no span can capture it.
+    - Nothing but the body of an httpx.Request leaves: no trace header. The headers are added here,
+      below the instrumentation, so that no span can capture Basic authentication.
     - UPSTREAM_TIMEOUT bounds the whole call: DNS, connecting, TLS, sending, waiting and reading.
     - Exceptions are httpx's, and their texts are types of exceptions: aiohttp's own texts, which a
       span or a log would record, name hosts and quote what was received.
@@ -148,7 +144,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._timeout = settings.upstream_timeout
         proxy = settings.upstream_proxy
         self._proxy = proxy.reveal() if proxy else None
-        self._authorization = _basic(settings)
+        self._authorized = _HEADERS | {"Authorization": _basic(settings)}
         self._resolver = resolver
         self._connector: _Connector | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -159,23 +155,24 @@ class Transport(httpx.AsyncBaseTransport):
         Raises httpx.ConnectError or httpx.ProxyError before, httpx.ReadError or
         httpx.TimeoutException after the request may have left.
         """
-        sent = {name: request.headers[name] for name in _SENT}
-        if request.extensions.get(_BASIC):
-            sent["Authorization"] = self._authorization
+        started = time.monotonic()
         with _errors_of_httpx():
-            async with (
-                self._deadline(),
-                self._open().post(
-                    self._url,
-                    data=await request.aread(),
-                    headers=sent,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                ) as response,
-            ):
-                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-                    raise httpx.ProxyError("407")  # not Spotify's response (RFC 9110)
-                body = await self._body(response)
+            try:
+                async with (
+                    asyncio.timeout(self._timeout),
+                    self._open().post(
+                        self._url,
+                        data=await request.aread(),
+                        headers=self._authorized if request.extensions.get(_BASIC) else _HEADERS,
+                        allow_redirects=False,
+                        proxy=self._proxy,
+                    ) as response,
+                ):
+                    body = await self._body(response)
+            except TimeoutError:
+                if self._connector is not None:
+                    self._connector.distrust(started)
+                raise
         headers = [field for field in response.raw_headers if field[0].lower() != _CODING]
         return httpx.Response(response.status, headers=headers, content=body)
 
@@ -183,18 +180,6 @@ class Transport(httpx.AsyncBaseTransport):
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-    @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
-        """Raise TimeoutError after UPSTREAM_TIMEOUT."""
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except TimeoutError:
-            if self._connector is not None:
-                self._connector.distrust(started)
-            raise
 
     def _open(self) -> aiohttp.ClientSession:
         """Return the session, which is made in the event loop that uses it."""
@@ -211,6 +196,8 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Read and decode a body, no further than RESPONSE_LIMIT."""
+        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise httpx.ProxyError("407")  # it is not Spotify's (RFC 9110, section 15.5.8)
         framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
         if self._url.scheme == "https" and not framed:
             # It would end with the connection, and TLS may have been cut off by anybody on the way
