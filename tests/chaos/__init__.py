@@ -9,6 +9,7 @@ so that `make test` leaves them alone. Everything is on loopback, and bounded in
     crowd         slow and deaf clients, in a process of their own
     proxy         the network between service and simulator, where it breaks
     resolver      a name server that answers, or doesn't
+    blackhole     a network in which an IPv6 address drops packets
     certificates  authorities and certificates made at test time, and a TLS server that keeps all
     receiver      an OTLP receiver: well, slow, failing or mute
     inside        the service with a view into its event loop

@@ -1,27 +1,32 @@
-"""Names don't resolve: an error at once, or no answer at all.
+"""Names don't resolve, or to addresses that lead nowhere.
 
-The resolver is asked in threads, which can all hang: UPSTREAM_TIMEOUT bounds a request all the
-same, the event loop goes on, and names resolve again as soon as the resolver does.
+c-ares resolves without threads that could delay the stop: UPSTREAM_TIMEOUT bounds a request, the
+event loop goes on, and names resolve again as soon as the name server responds.
 """
 
 import asyncio
 import contextlib
 import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.chaos import blackhole
 from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import all_flows, get, request
 from tests.chaos.load import Tally, Worker, for_seconds, load, once, run
 from tests.chaos.processes import Service, Simulator, eventually
+from tests.chaos.proxy import full_queue
 from tests.chaos.resolver import NAME_ERROR, SERVER_FAILURE, Resolver, world
 
 UPSTREAM_TIMEOUT = 1.0
 SLACK = 1.5
 RECOVERY_SECONDS = 15.0
-"""A lookup that hangs ends by glibc's own time, 10 s, and is shared by all who wait meanwhile."""
+"""c-ares repeats its question after 2, 6 and 14 s; all who wait meanwhile share the lookup."""
 
 
 @pytest.fixture
@@ -102,3 +107,62 @@ def test_no_answer_at_the_end(resolver: Resolver, service: Service, figure: Figu
     seconds = service.stop()
     figure(f"ended {seconds:.2f} s after SIGTERM")
     assert seconds < 3
+
+
+KUBERNETES = (
+    "search service.svc.cluster.local svc.cluster.local cluster.local",
+    "options ndots:5",
+)
+
+
+@pytest.mark.parametrize("options", [(), KUBERNETES], ids=["plain", "search list and ndots:5"])
+def test_a_dead_first_address(
+    options: tuple[str, ...],
+    resolver: Resolver,
+    start_service: StartService,
+    tmp_path: Path,
+    figure: Figure,
+) -> None:
+    """The first address drops packets (a full accept queue): the second one responds in 1 s."""
+    with (
+        full_queue() as unreachable,
+        Simulator(tmp_path, unreachable.getsockname()[1], host="127.0.0.2") as simulator,
+    ):
+        resolver.addresses = ["127.0.0.1", "127.0.0.2"]
+        service = start_service(
+            f"http://{resolver.name}:{simulator.port}/api/token",
+            prefix=world(tmp_path, resolver.address, *options),
+            ALLOW_INSECURE_UPSTREAM="true",
+        )
+        answers = [run(once(service.address, request("refresh"))) for _ in range(8)]
+    figure(f"slowest {max(answer.seconds for answer in answers):.2f} s")
+    assert {answer.status for answer in answers} == {200}
+    assert max(answer.seconds for answer in answers) < 1
+
+
+def test_an_ipv6_black_hole(tmp_path: Path, short: bool, figure: Figure) -> None:
+    """The IPv6 address drops packets: every first call of a service gets its response in 1 s."""
+    command = (*blackhole.world(tmp_path), sys.executable, "-m", "tests.chaos.blackhole")
+    arguments = (str(tmp_path), "2" if short else "5")
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )
+    calls = [call for line in done.stdout.splitlines() for call in json.loads(line)]
+    slowest = max(seconds for _, seconds in calls)
+    figure(f"{len(calls)} calls, slowest {slowest:.2f} s")
+    assert {status for status, _ in calls} == {200}
+    assert 0.2 < slowest < 1  # it was tried first
+
+
+def test_an_ipv6_address_alone(
+    resolver: Resolver, start_service: StartService, tmp_path: Path
+) -> None:
+    """A name with IPv6 addresses only resolves too."""
+    with Simulator(tmp_path, host="::1") as simulator:
+        resolver.addresses = ["::1"]
+        service = start_service(
+            f"http://{resolver.name}:{simulator.port}/api/token",
+            prefix=world(tmp_path, resolver.address),
+            ALLOW_INSECURE_UPSTREAM="true",
+        )
+        assert _asks_well(service)

@@ -102,12 +102,18 @@ class Process:
 class Simulator(Process):
     """`python -m simulator`, on a port that it can come back to, with more of its flags."""
 
-    def __init__(self, directory: Path, port: int | None = None, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int | None = None,
+        flags: Sequence[str] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
         self.port = port or free_port()
-        command = (sys.executable, "-m", "simulator", "--port", str(self.port), *flags)
-        super().__init__(command, {}, directory)
-        self.address = ("127.0.0.1", self.port)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address = (host, self.port)
+        arguments = ("--host", host, "--port", str(self.port), *flags)
+        super().__init__((sys.executable, "-m", "simulator", *arguments), {}, directory)
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self.token_url = f"{self.url}/api/token"
         eventually(lambda: accepts(self.address), START_SECONDS, "the simulator listens")
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
@@ -190,7 +196,7 @@ class Service(Process):
     def assert_settled(self, before: Footprint, spare_files: int = 6) -> Footprint:
         """Wait until no more files are open than before, and some to spare.
 
-        The resolver opens four at the first call to Spotify, and keeps them.
+        c-ares opens four with the first call, and keeps them.
         """
 
         def settled() -> bool:

@@ -21,7 +21,7 @@ class Resolver:
     def __init__(self, address: str, name: str = "accounts.spotify.test") -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
-        self._name = name
+        self.name = name
         self.address = address
         self.addresses = ["127.0.0.1"]
         self.mute = False
@@ -51,7 +51,7 @@ class Resolver:
         """Respond to the one question in `query` (RFC 1035, section 4.1)."""
         end = query.index(b"\0", 12) + 5
         question = query[12:end]
-        known = question[:-4].lower() == _encoded(self._name)
+        known = question[:-4].lower() == _encoded(self.name)
         code = self.code or (0 if known else NAME_ERROR)
         [kind] = struct.unpack("!H", question[-4:-2])
         records = [] if code else [_record(address) for address in self.addresses]
@@ -72,10 +72,13 @@ def _record(address: str) -> bytes:
     return b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(packed)) + packed
 
 
-def world(directory: Path, resolver: str) -> tuple[str, ...]:
-    """Return what has a command see a resolv.conf of its own, in a mount namespace (needs root)."""
+def world(directory: Path, resolver: str, *options: str) -> tuple[str, ...]:
+    """Return what has a command see a resolv.conf of its own, in a mount namespace (needs root).
+
+    `options` are more lines of it.
+    """
     resolv = directory / "resolv.conf"
-    resolv.write_text(f"nameserver {resolver}\n")
+    resolv.write_text("\n".join([f"nameserver {resolver}", *options, ""]))
     nsswitch = directory / "nsswitch.conf"
     nsswitch.write_text("hosts: files dns\n")
     script = (
