@@ -197,7 +197,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Read and decode a body, no further than RESPONSE_LIMIT."""
         if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise httpx.ProxyError("407")  # it is not Spotify's (RFC 9110, section 15.5.8)
+            # It is not Spotify's (RFC 9110, section 15.5.8).
+            raise httpx.ProxyError(aiohttp.ClientHttpProxyError.__name__)
         framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
         if self._url.scheme == "https" and not framed:
             # It would end with the connection, and TLS may have been cut off by anybody on the way
@@ -212,7 +213,14 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool whose connections are used again only as long as nothing speaks against it."""
+    """A pool that closes a connection instead of using it again if there is a reason against it.
+
+    aiohttp's own pool checks only that a connection is open. So a response that Spotify sends
+    without a request would be the response to the next request, which may be another client's.
+
+    NOTE: what arrives after a request has been sent counts as its response: HTTP/1.1 has no means
+    to tell. An incomplete head that arrives before is dropped with the parser that holds it.
+    """
 
     def __init__(self, resolver: AbstractResolver | None) -> None:
         super().__init__(
@@ -231,9 +239,9 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class has it
     ) -> Connection:
         """Return a connection from the pool, or a new one."""
-        # One turn of the event loop, in which it reads what has arrived on pooled connections. A
-        # request on a connection that Spotify has closed would be a 502, because it must not be
-        # sent again; bytes that were sent without a request would be taken for its response.
+        # One turn of the event loop, in which it reads what has arrived on pooled connections:
+        # bytes that no request caused, or the end. A request on a connection that Spotify has
+        # closed would be a 502, because it must not be sent again.
         await asyncio.sleep(0)
         while True:
             connection = await super().connect(req, traces, timeout)
@@ -252,6 +260,7 @@ class _Connector(aiohttp.TCPConnector):
         self._distrusted = max(self._distrusted, since)
 
     def _is_usable(self, protocol: ResponseHandler) -> bool:
+        """Return whether a connection is new, or has proven itself and holds no unread bytes."""
         last_used = self._last_used.get(protocol)
         if last_used is None:
             return True  # it is new

@@ -26,7 +26,7 @@ from tests.chaos.resolver import NAME_ERROR, SERVER_FAILURE, Resolver, world
 UPSTREAM_TIMEOUT = 1.0
 SLACK = 1.5
 RECOVERY_SECONDS = 15.0
-"""c-ares repeats its question after 2, 6 and 14 s; all who wait meanwhile share the lookup."""
+"""c-ares repeats its question after some seconds; all who wait meanwhile share the lookup."""
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Fi
         f" {lookups} datagrams to the resolver;"
         f" {after.threads - before.threads} threads more; well after {recovery:.2f} s"
     )
-    assert set(asked.outcomes) == {"504"}, asked
+    # c-ares gives a lookup up after some 10 s: a failure for those who wait at that time.
+    assert asked.outcomes["504"] > 10 * asked.outcomes["502"], asked
+    assert set(asked.outcomes) <= {"502", "504"}, asked
     assert max(asked.seconds) < UPSTREAM_TIMEOUT + SLACK
     assert set(alive.outcomes) == {"200"}
     assert alive.percentile_ms(99) < 250
