@@ -4,7 +4,7 @@
     Transport    httpx's transport interface over aiohttp: pool, DNS, Happy Eyeballs, TLS, proxy
 
 Transport is the network seam: OpenTelemetry's instrumentation wraps it, and a test can replace it.
-docs/decisions/0007-libraries.md says why aiohttp is below httpx.
+docs/decisions/0009-libraries.md says why aiohttp is below httpx.
 """
 
 import asyncio
