@@ -221,7 +221,7 @@ class Protocol(HttpToolsProtocol):
         """Respond and close; only close in what is left of a body that had its response before."""
         if self._in_head or self._is_answering():
             response = _malformed(self._reason or "")
-            fields = [*self.server_state.default_headers, *response.encoded_headers]
+            fields = [*self.server_state.default_headers, *response.encode_headers()]
             head = b"".join([b"%s: %s\r\n" % field for field in fields])
             self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + response.body)
         self.transport.close()

@@ -299,18 +299,18 @@ def test_traceparent_is_continued_and_not_sent_to_spotify(
 
 
 def test_no_trace_header_reaches_any_transport(serve: Serve, tracing: Tracing) -> None:
-    names: set[str] = set()
+    requests: list[httpx.Request] = []
 
     class Recording(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            names.update(request.headers)
+            requests.append(request)
             return httpx.Response(200, json={"access_token": "BQ"})
 
     with serve(tracing, Recording()) as client:
         headers = {"Traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
         client.post(PATH, data=FORM, headers=headers).raise_for_status()
-    assert "content-type" in names
-    assert names.isdisjoint({"traceparent", "tracestate", "baggage"})
+    [request] = requests
+    assert set(request.headers).isdisjoint({"traceparent", "tracestate", "baggage"})
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,6 @@ def test_captured_headers_reveal_no_secret(
         refresh = {"refresh_token": sealed}
         assert client.post(REFRESH, data=refresh, headers=incoming).status_code == 400
     exported = b"".join(receiver.bodies)
-    assert b"http.request.header.content_type" in exported
     assert b"http.response.header.set_cookie" in exported
     basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
     for secret in (SECRET, sealed, CLIENT_SECRET, basic):
@@ -702,7 +701,7 @@ import json, sys
 from service.app import create_app
 create_app()
 traced = "service.tracing" in sys.modules
-imported = any(name.startswith("opentelemetry") for name in sys.modules)
+imported = any(name.startswith("opentelemetry.sdk") for name in sys.modules)
 sys.stderr.write(json.dumps([traced, imported]))
 """
 
