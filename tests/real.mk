@@ -65,7 +65,7 @@ screenshots: .venv-browser/.ready ## Take the README's pictures of the playgroun
 	.venv-browser/bin/python -m pytest tests/browser/test_pictures.py -k picture_of
 	cp .browser/playground-login.png .browser/playground-error.png docs/images
 SOURCES += examples
-examples-test: $(READY) .venv-libraries/.ready $(KOTLIN)/.ready $(EXAMPLES) ## Test examples, snippets, other clients (needs Node.js, Maven, Chromium, Swift or root)
+examples-test: $(READY) .venv-libraries/.ready $(KOTLIN)/.ready $(EXAMPLES) ## Test examples, snippets, client libraries (needs Node.js, Go, Rust, Maven, Chromium, Swift or root)
 	cd examples/typescript && npm run --silent build
 	$(BIN)/python -m pytest tests/examples
 

@@ -1,13 +1,10 @@
-"""tekore by way of spotify-api-server: its credentials, with a sender that knows the way.
+"""tekore with tokens from spotify-api-server.
 
     RefreshingCredentials(client_id, redirect_uri=redirect_uri, sender=SwapSender(server))
-    RefreshingCredentials(
-        client_id, "unused", redirect_uri,
-        sender=SwapSender(server, "authorization-code-flow"),
-    )
+    RefreshingCredentials(client_id, "unused", redirect_uri, sender=SwapSender(server))
 
-tekore has one address for all tokens and, without PKCE, sends a client secret; the server has an
-address for each step, and the secret. Give ``unused`` as the secret: the server ignores the header.
+tekore (6.2.0) has no option for the token URL, so its documented `sender` sets it. The server
+ignores the client secret that tekore sends: any will do.
 """
 
 from dataclasses import replace
@@ -16,16 +13,12 @@ from tekore import Request, Response, SyncSender
 
 
 class SwapSender(SyncSender):
-    """Sends requests for tokens to the server, whatever their address: their fields tell the step.
+    """Sends token requests to the server, such as https://swap.example.com."""
 
-    Takes the server's URL, such as https://swap.example.com, and the flow's part of the path.
-    """
-
-    def __init__(self, server: str, flow: str = "authorization-code-flow-pkce") -> None:
+    def __init__(self, server: str) -> None:
         super().__init__()
-        self._flow = f"{server.rstrip('/')}/{flow}"
+        self._token_url = f"{server.rstrip('/')}/api/token"
 
     def send(self, request: Request) -> Response:
-        """Send a request for tokens; the server answers as Spotify does."""
-        step = "refresh" if "refresh_token" in (request.data or {}) else "retrieve"
-        return super().send(replace(request, url=f"{self._flow}/{step}-tokens"))
+        """Send a token request to the server."""
+        return super().send(replace(request, url=self._token_url))

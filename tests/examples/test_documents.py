@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.documents import code
-from tests.examples.documented import APPS
 from tests.examples.running import run
 from tests.running import free_port
 
@@ -83,22 +82,3 @@ def test_python_of_the_documents_has_the_types_it_says(tmp_path: Path) -> None:
         block,
         environ={"MYPYPATH": str(EXAMPLES / "python")},
     )
-
-
-def locked() -> dict[str, str]:
-    """Return the version of each library that is locked."""
-    libraries = Path("tests/examples/libraries")
-    requirements = (libraries / "requirements.txt").read_text()
-    found = dict(re.findall(r"(?m)^([\w-]+)==(\S+)", requirements))
-    for project in (libraries, EXAMPLES / "typescript"):
-        packages = json.loads((project / "package-lock.json").read_text())["packages"]
-        for path, package in packages.items():
-            if path:
-                found[path.removeprefix("node_modules/")] = package["version"]
-    return found
-
-
-def test_the_versions_in_the_table_are_those_that_are_tried() -> None:
-    rows = re.findall(r"^\| ([\w@/-]+) \| (\d\S+) \|", APPS.read_text(), re.MULTILINE)
-    assert len(rows) == 7
-    assert dict(rows).items() <= locked().items()

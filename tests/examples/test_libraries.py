@@ -1,6 +1,11 @@
-"""Client libraries of others, each in the language it is for, against service and simulator."""
+"""OAuth client libraries, unmodified, in their own languages, and the table of docs/apps.md."""
 
+import json
+import os
+import re
+import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -8,24 +13,111 @@ from tests.chaos.processes import Service, Simulator
 from tests.examples.running import run
 
 LIBRARIES = Path("tests/examples/libraries")
-PYTHON = (
-    *(".venv-libraries/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-    f"--confcutdir={LIBRARIES}",  # what is above imports the service
-    *("-o", "filterwarnings=default"),  # the libraries' warnings are about the libraries
-)
+APPS = Path("docs/apps.md")
+REFRESHES = {"refresh twice", "lost key", "spotify down"}
 
 
-@pytest.fixture
-def addresses(service: Service, simulator: Simulator) -> dict[str, str]:
-    return {"SERVICE": service.url, "SIMULATOR": simulator.url}
+class Row(NamedTuple):
+    """A row of the table of libraries."""
+
+    library: str
+    language: str
+    version: str
+    setting: str
+    lost: str
 
 
-@pytest.mark.parametrize("tests", sorted(LIBRARIES.glob("test_*.py")), ids=lambda path: path.stem)
-def test_python(addresses: dict[str, str], tests: Path) -> None:
-    assert " passed" in run(*PYTHON, tests, environ=addresses).stdout
+def rows() -> list[Row]:
+    section = APPS.read_text().partition("\n## Point your OAuth library here\n")[2]
+    lines = section.partition("\n## ")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return [Row(*row) for row in cells[2:]]
 
 
-def test_javascript(addresses: dict[str, str]) -> None:
+def python(environ: dict[str, str]) -> list[tuple[str, str]]:
+    command = (
+        *(".venv-libraries/bin/python", "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider"),
+        f"--confcutdir={LIBRARIES}",  # what is above imports the service
+        *("-o", "filterwarnings=default"),  # the libraries' warnings are about the libraries
+    )
+    output = run(*command, LIBRARIES, environ=environ).stdout
+    passed = re.findall(r"^PASSED \S+::test_(\w+)\[([\w-]+)", output, re.MULTILINE)
+    return [(library, scenario) for scenario, library in passed]
+
+
+def javascript(environ: dict[str, str]) -> list[tuple[str, str]]:
     script = LIBRARIES / "libraries.test.mjs"
-    report = run("node", "--test", "--test-reporter=tap", script, environ=addresses).stdout
-    assert "\n# pass 3\n" in report
+    preload = f"./{LIBRARIES}/react-native.mjs"
+    command = ("node", "--import", preload, "--test", "--test-reporter=tap", script)
+    output = run(*command, environ=environ).stdout
+    return re.findall(r"^ok \d+ - (\S+): (.+)$", output, re.MULTILINE)
+
+
+def go(environ: dict[str, str]) -> list[tuple[str, str]]:
+    command = ("go", "-C", LIBRARIES / "go", "test", "-count=1", "-v", ".")
+    output = run(*command, environ=environ).stdout
+    return [
+        ("x/oauth2", test) for test in re.findall(r"^--- PASS: Test(\w+)", output, re.MULTILINE)
+    ]
+
+
+def rust(environ: dict[str, str]) -> list[tuple[str, str]]:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    target = f"{cache}/spotify-api-server/cargo"
+    command = ("cargo", "test", "--locked", "--manifest-path", LIBRARIES / "rust/Cargo.toml")
+    environ = environ | {"CARGO_TARGET_DIR": target}
+    output = run(*command, "--", "--test-threads=1", environ=environ).stdout
+    return [
+        ("rspotify", test) for test in re.findall(r"^test (\w+) \.\.\. ok$", output, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "suite"),
+    [("Python", python), ("JavaScript", javascript), ("Go", go), ("Rust", rust)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_libraries_of_the_table(
+    service: Service, simulator: Simulator, lost_token: str, language: str, suite: object
+) -> None:
+    """Each logs in; those that refresh report a lost key and an outage as what they are."""
+    environ = {"SERVICE": service.url, "SIMULATOR": simulator.url, "LOST_TOKEN": lost_token}
+    passed: dict[str, set[str]] = {}
+    for library, test in suite(environ):  # type: ignore[operator]
+        passed.setdefault(library, set()).add(_scenario(test))
+    expected = {row.library: row for row in rows() if row.language == language}
+    assert set(passed) == set(expected)
+    for library, scenarios in passed.items():
+        assert "login" in scenarios
+        assert (scenarios >= REFRESHES) == (expected[library].lost != "does not refresh")
+
+
+def _scenario(test: str) -> str:
+    """Return a test's name as words: `TestLostKey`, `lost_key` and `lost key` are the same."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", test).replace("_", " ")
+    return words.lower()
+
+
+def locked() -> dict[str, str]:
+    """Return the version of each library that is locked."""
+    versions = dict(
+        re.findall(r"^([\w-]+)==(\S+)", (LIBRARIES / "requirements.txt").read_text(), re.MULTILINE)
+    )
+    for project in (LIBRARIES, Path("examples/typescript")):
+        packages = json.loads((project / "package-lock.json").read_text())["packages"]
+        names = {path.removeprefix("node_modules/"): found for path, found in packages.items()}
+        versions |= {name: package["version"] for name, package in names.items() if name}
+    module = re.search(r"golang\.org/(x/oauth2) v(\S+)", (LIBRARIES / "go/go.mod").read_text())
+    assert module
+    crates = tomllib.loads((LIBRARIES / "rust/Cargo.lock").read_text())["package"]
+    return (
+        versions
+        | {module[1]: module[2]}
+        | {crate["name"]: crate["version"] for crate in crates if crate["name"] == "rspotify"}
+    )
+
+
+def test_the_versions_in_the_table_are_those_that_are_tried() -> None:
+    documented = {row.library: row.version for row in rows() if row.version != "source"}
+    assert documented
+    assert documented.items() <= locked().items()

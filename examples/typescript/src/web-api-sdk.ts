@@ -4,7 +4,8 @@
  *     const sdk = new SpotifyApi(new SwapStrategy(session));
  *     const me = await sdk.currentUser.profile();
  *
- * The SDK's own strategies name accounts.spotify.com in their code: this takes their place.
+ * The SDK (1.2.0) has no option for the token URL: its own strategies have accounts.spotify.com in
+ * their code. This takes their place.
  */
 
 import type { AccessToken, IAuthStrategy } from "@spotify/web-api-ts-sdk";
