@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.grants import Flow
+from service.grants import GRANTS
+from service.oauth import TOKEN_PATHS
 from tests.chart.promql import Matcher, grouped_by, matchers, metrics
 from tests.chart.rendering import CHART, NAMESPACE, RELEASE, only, render
 from tests.conftest import Start
@@ -133,13 +134,11 @@ def test_thresholds_are_values() -> None:
 
 @pytest.fixture
 def scrape(start: Start) -> Samples:
-    """Return what a real service shows after each flow met a wrong client secret."""
+    """Return what a real service shows after each endpoint met a wrong client secret."""
     port = free_port()
     client = start(METRICS_PORT=str(port), CLIENT_SECRET="wrong")
-    paths = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
-    assert len(paths) == len(Flow)
     form = {"code": "x", "code_verifier": "v" * 43, "redirect_uri": "a:/b", "refresh_token": "x"}
-    for path in paths:
+    for path in (*(grant.path for grant in GRANTS), TOKEN_PATHS[0]):
         assert client.post(path, data=form).status_code >= 400
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
     found: Samples = {}
