@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_secrets_come_by_reference_alone(example: str) -> None:
         assert entries[name].keys() == {"name", "valueFrom"}
         assert entries[name]["valueFrom"].keys() == {"secretKeyRef"}
     without = [manifest for manifest in manifests if manifest["kind"] != "Secret"]
-    for text in ("ci-client-secret", "ci-secret-key", "an-earlier-secret-key"):
+    for name in {"RATE_LIMIT_STORAGE", "UPSTREAM_PROXY"} & entries.keys():
+        assert entries[name]["valueFrom"].keys() == {"secretKeyRef"}
+    for text in ("ci-client-secret", "ci-secret-key", "an-earlier-secret-key", "ci-proxy-password"):
         assert text not in str(without)
 
 
@@ -201,7 +204,7 @@ def test_the_way_out_is_dns_and_the_port_of_spotify(url: str, port: int) -> None
 
 def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
     ports = [rule["ports"][0]["port"] for rule in policy("everything")["egress"]]
-    assert {53, 443, 4317, 6380, 8443} <= {*ports}
+    assert {53, 3129, 4317, 6380, 8443} == {*ports}
 
 
 @pytest.mark.parametrize(
@@ -219,13 +222,34 @@ def test_the_way_out_to_the_storage_is_that_of_its_url(storage: Values, port: in
     assert [rule["ports"][0]["port"] for rule in egress] == [53, 443, port]
 
 
-def test_another_storage_rolls_the_pods() -> None:
-    def annotations(url: str) -> dict[str, str]:
-        values = {"rateLimit": {"limit": "1/day", "storage": {"url": url}}}
-        found: dict[str, str] = template_of(render("minimal", values))["metadata"]["annotations"]
+@pytest.mark.parametrize(
+    ("proxy", "port"),
+    [
+        ({"url": "http://me:p%40@proxy:3128"}, 3128),
+        ({"url": "https://[2001:db8::1]:8443/"}, 8443),
+        ({"existingSecret": "mine", "port": 8080}, 8080),
+    ],
+)
+def test_egress_to_spotify_is_the_port_of_the_proxy(proxy: Values, port: int) -> None:
+    egress = policy("minimal", {"upstreamProxy": proxy})["egress"]
+    assert [rule["ports"][0]["port"] for rule in egress] == [53, port]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda host: {"rateLimit": {"limit": "1/day", "storage": {"url": f"redis://{host}"}}},
+        lambda host: {"upstreamProxy": {"url": f"http://{host}:3128"}},
+    ],
+    ids=["storage", "proxy"],
+)
+def test_another_storage_or_proxy_rolls_the_pods(values: Callable[[str], Values]) -> None:
+    def annotations(host: str) -> dict[str, str]:
+        manifests = render("minimal", values(host))
+        found: dict[str, str] = template_of(manifests)["metadata"]["annotations"]
         return found
 
-    assert annotations("redis://a") == annotations("redis://a") != annotations("redis://b")
+    assert annotations("a") == annotations("a") != annotations("b")
 
 
 def test_chosen_peers_come_in_and_the_pod_of_helm_test() -> None:
@@ -308,35 +332,57 @@ def notes(example: str, values: Values | None = None) -> str:
     return printed.partition("NOTES:\n")[2]
 
 
-FLOWS = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
+PATHS = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     ("example", "values", "base"),
     [
-        ("everything", {"config": {"clientCredentialsEnabled": True}}, "https://swap.example.com"),
+        (
+            "everything",
+            {"config": {"clientCredentialsEnabled": True, "publicUrl": ""}},
+            "https://swap.example.com/spotify",
+        ),
+        (
+            "everything",
+            {"config": {"clientCredentialsEnabled": True, "publicUrl": "https://a.example/b/"}},
+            "https://a.example/b",
+        ),
         (
             "minimal",
             {"ingress": {"enabled": True, "hosts": ["swap.example.org"], "tls": [{}]}},
             "https://swap.example.org",
         ),
+        (
+            "minimal",
+            {
+                "config": {"basePath": "/b"},
+                "ingress": {"enabled": True, "hosts": ["swap.example.org"]},
+            },
+            "http://swap.example.org/b",
+        ),
         ("minimal", {}, "http://swap-spotify-api-server.default"),
+        (
+            "minimal",
+            {"config": {"basePath": "/b"}},
+            "http://swap-spotify-api-server.default/b",
+        ),
         ("load-balancer", {}, "http://swap-spotify-api-server.default:443"),
     ],
 )
-def test_the_notes_tell_the_five_urls_and_what_to_paste(
+def test_notes_list_the_token_urls_and_the_code_to_paste(
     example: str, values: Values, base: str
 ) -> None:
     text = notes(example, values)
-    assert len(FLOWS) == 5
-    for path in FLOWS:
+    assert len(PATHS) == 6
+    for path in PATHS:
         assert re.search(rf"^  .* {re.escape(base + path)}$", text, re.MULTILINE)
     swift = "".join(code("docs/apps.md", "swift"))
     told = re.findall(r'\w+(?::| =) URL\(string: "https://swap.example.com.*"\)', swift)
     assert len(told) == 4
     for line in told:
         assert line.replace("https://swap.example.com", base) in text
-    assert ("port-forward" in text) == (base[-1] in "t3")
+    assert ("port-forward" in text) == base.startswith("http://swap-")
 
 
 def test_the_notes_say_that_a_flow_is_off() -> None:
@@ -347,4 +393,4 @@ def test_the_notes_say_that_a_flow_is_off() -> None:
 
 def test_the_notes_keep_secrets_to_themselves() -> None:
     assert "ci-client-id" in notes("everything")
-    assert not re.search("ci-client-secret|secret-key-0", notes("everything"))
+    assert not re.search("ci-client-secret|secret-key-0|password", notes("everything"))

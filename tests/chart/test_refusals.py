@@ -22,6 +22,10 @@ STORAGE = (
     "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, "
     "and no more than a port and the number of a database."
 )
+PROXY = (
+    "upstreamProxy.url must be http:// or https://, a host and a port, such as "
+    "http://proxy.example.com:3128."
+)
 INSECURE = (
     "config.spotifyTokenUrl must be https: it gets the client secret; "
     "config.allowInsecureUpstream lifts this for a simulator."
@@ -141,6 +145,32 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     ),
     (
         "minimal",
+        {"upstreamProxy": {"url": "http://proxy:3128", "existingSecret": "b"}},
+        "upstreamProxy has more than one source: set either url or existingSecret.",
+    ),
+    *[
+        ("minimal", {"upstreamProxy": {"url": url}}, PROXY)
+        for url in (
+            "proxy:3128",
+            "socks5://hunter2@proxy:1080",
+            "http://proxy",
+            "http://proxy:0",
+            "http://proxy:3128/path",
+            "http://me:hunter2@proxy:3128?x",
+        )
+    ],
+    (
+        "minimal",
+        {"extraEnv": [{"name": "UPSTREAM_PROXY", "value": "http://me:hunter2@proxy:3128"}]},
+        "extraEnv must not have UPSTREAM_PROXY: it comes from a Secret, see upstreamProxy.",
+    ),
+    (
+        "everything",
+        {"extraEnv": [{"name": "UPSTREAM_PROXY_FILE", "value": "/run/secrets/proxy"}]},
+        "extraEnv must not have UPSTREAM_PROXY_FILE: the chart sets it, from values of its own.",
+    ),
+    (
+        "minimal",
         {"extraEnv": [{"name": "SECRET_KEY_FILE", "value": "/run/secrets/key"}]},
         "extraEnv must not have SECRET_KEY_FILE: the chart sets it, from values of its own.",
     ),
@@ -153,6 +183,11 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         "minimal",
         {"config": {"spotifyAuthorizeUrl": "https://somebody:hunter2@example.com"}},
         "config.spotifyAuthorizeUrl must not have a user name or a password in it.",
+    ),
+    (
+        "minimal",
+        {"config": {"publicUrl": "https://somebody:hunter2@example.com"}},
+        "config.publicUrl must not have a user name or a password in it.",
     ),
     (
         "everything",
@@ -203,6 +238,15 @@ SCHEMA: list[tuple[Values, str, str]] = [
         "minimum: got 0, want 1",
     ),
     ({"config": {"requestTimeout": "10"}}, "/config/requestTimeout", "got string, want number"),
+    *[
+        ({"config": {"basePath": path}}, "/config/basePath", f"'{path}' does not match pattern")
+        for path in ("spotify", "/", "/spotify/", "/a//b", "/a/../b", "/a b")
+    ],
+    (
+        {"config": {"publicUrl": "swap.example.com"}},
+        "/config/publicUrl",
+        "'swap.example.com' does not match pattern",
+    ),
     (
         {"config": {"allowInsecureUpstream": "true"}},
         "/config/allowInsecureUpstream",

@@ -33,6 +33,7 @@ TEXTS = (
     "32Mi",
     "850m",
     "https://other.example.com",
+    "/other",
     f"sha256:{'0' * 64}",
 )
 """Texts of which each text value takes at least one."""
@@ -179,8 +180,11 @@ def test_the_service_understands_every_value() -> None:
         "an-earlier-secret-key-02",
         "rediss://:ci-password@valkey.example.com:6380/1",
         "ci-password",
+        "http://ci-user:ci-proxy-password@proxy.example.com:3129",
+        "ci-proxy-password",
     } <= {*got.secrets}
     assert (got.rate_limit, got.trusted_proxies) == ("60/minute", ("10.0.0.0/8", "fd00::/8"))
+    assert (got.base_path, got.public_url) == ("/spotify", "https://swap.example.com/spotify")
     assert got.redirect_uri == "my-app:/callback"
     assert got.cors_allow_origins == ("https://app.example.com", "https://beta.example.com")
     assert got.allowed_redirect_uris == {"my-app:/callback", "https://app.example.com/callback"}

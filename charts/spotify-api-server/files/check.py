@@ -17,11 +17,10 @@ def main() -> None:
     """Check the service; swap tokens too where Spotify is a simulator."""
     # The cluster's network hears of a pod that is ready some moments after helm did.
     patient = httpx.HTTPTransport(retries=5)
-    service = httpx.Client(
-        base_url=os.environ["SERVICE_URL"], transport=patient, timeout=30, trust_env=False
-    )
-    for path in ("/", "/healthz", "/readyz"):
-        expect(service.get(path).status_code == httpx.codes.OK, f"GET {path} is answered 200")
+    url, base_path = os.environ["SERVICE_URL"], os.environ["BASE_PATH"]
+    service = httpx.Client(base_url=url + base_path, transport=patient, timeout=30, trust_env=False)
+    for path in (f"{base_path}/", "/healthz", "/readyz"):
+        expect(service.get(url + path).status_code == httpx.codes.OK, f"GET {path} is answered 200")
     refuse_a_tampered_token(service)
     if simulator := os.environ.get("SIMULATOR_URL"):
         swap(service, simulator)

@@ -24,6 +24,13 @@
       name: {{ include "spotify-api-server.rateLimitSecretName" . }}
       key: {{ .Values.rateLimit.storage.key }}
 {{- end }}
+{{- if include "spotify-api-server.upstreamProxy" . }}
+- name: UPSTREAM_PROXY
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "spotify-api-server.upstreamProxySecretName" . }}
+      key: {{ .Values.upstreamProxy.key }}
+{{- end }}
 {{- range $name, $value := include "spotify-api-server.settings" . | fromYaml }}
 - name: {{ $name }}
   value: {{ $value | replace "$(" "$$(" | quote }}
@@ -49,6 +56,12 @@ METRICS_PORT: {{ .Values.metrics.enabled | ternary "9464" "0" | quote }}
 LOG_LEVEL: {{ .logLevel | quote }}
 {{- with .logFormat }}
 LOG_FORMAT: {{ . | quote }}
+{{- end }}
+{{- with .basePath }}
+BASE_PATH: {{ . | quote }}
+{{- end }}
+{{- with .publicUrl }}
+PUBLIC_URL: {{ . | quote }}
 {{- end }}
 DRAIN_SECONDS: {{ .drainSeconds | quote }}
 UPSTREAM_TIMEOUT: {{ .upstreamTimeout | quote }}

@@ -26,6 +26,15 @@
 {{ default (printf "%s-rate-limit" (include "spotify-api-server.fullname" .)) .Values.rateLimit.storage.existingSecret }}
 {{- end }}
 
+{{/* Not empty if calls to Spotify go through a proxy. */}}
+{{- define "spotify-api-server.upstreamProxy" -}}
+{{ or .Values.upstreamProxy.url .Values.upstreamProxy.existingSecret }}
+{{- end }}
+
+{{- define "spotify-api-server.upstreamProxySecretName" -}}
+{{ default (printf "%s-proxy" (include "spotify-api-server.fullname" .)) .Values.upstreamProxy.existingSecret }}
+{{- end }}
+
 {{- define "spotify-api-server.image" -}}
 {{- with .Values.image -}}
 {{ with .registry }}{{ . }}/{{ end }}{{ .repository }}
@@ -79,16 +88,31 @@ app.kubernetes.io/component: server
 {{- end }}
 {{- end }}
 
+{{/* The port to which calls to Spotify go: the proxy's, if there is one. */}}
+{{- define "spotify-api-server.upstreamPort" -}}
+{{- with .Values.upstreamProxy }}
+{{- if .url -}}
+{{ regexFind ":[0-9]+/?$" .url | regexFind "[0-9]+" }}
+{{- else if .existingSecret -}}
+{{ .port }}
+{{- else -}}
+{{ include "spotify-api-server.port" $.Values.config.spotifyTokenUrl }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The base URL as clients see it; inside the cluster, if nothing leads there from outside. */}}
 {{- define "spotify-api-server.url" -}}
-{{- $inside := printf "http://%s.%s:%v" (include "spotify-api-server.fullname" .) .Release.Namespace .Values.service.port -}}
-{{ include "spotify-api-server.outside" . | default (trimSuffix ":80" $inside) }}
+{{- $inside := printf "http://%s.%s:%v" (include "spotify-api-server.fullname" .) .Release.Namespace .Values.service.port | trimSuffix ":80" -}}
+{{ include "spotify-api-server.outside" . | default (print $inside .Values.config.basePath) }}
 {{- end }}
 
 {{- define "spotify-api-server.outside" -}}
-{{- if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
-https://{{ first .Values.httpRoute.hostnames }}
+{{- if .Values.config.publicUrl -}}
+{{ trimSuffix "/" .Values.config.publicUrl }}
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
+https://{{ first .Values.httpRoute.hostnames }}{{ .Values.config.basePath }}
 {{- else if .Values.ingress.enabled -}}
-{{ empty .Values.ingress.tls | ternary "http" "https" }}://{{ first .Values.ingress.hosts }}
+{{ empty .Values.ingress.tls | ternary "http" "https" }}://{{ first .Values.ingress.hosts }}{{ .Values.config.basePath }}
 {{- end }}
 {{- end }}

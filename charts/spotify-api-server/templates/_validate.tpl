@@ -3,6 +3,7 @@
 {{- include "spotify-api-server.validateCredentials" . -}}
 {{- include "spotify-api-server.validateExternalSecret" . -}}
 {{- include "spotify-api-server.validateRateLimit" . -}}
+{{- include "spotify-api-server.validateUpstreamProxy" . -}}
 {{- with .Values.autoscaling }}
 {{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
 {{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas." }}
@@ -30,11 +31,14 @@
 {{- $ours := list }}
 {{- range include "spotify-api-server.ownEnvironment" . | fromYamlArray }}{{ $ours = append $ours .name }}{{ end }}
 {{- range .Values.extraEnv }}
-{{- if has (trimSuffix "_FILE" .name) $ours }}
+{{- $from := get (dict "RATE_LIMIT_STORAGE" "rateLimit.storage" "UPSTREAM_PROXY" "upstreamProxy") .name }}
+{{- if $from }}
+{{- fail (printf "extraEnv must not have %s: it comes from a Secret, see %s." .name $from) }}
+{{- else if has (trimSuffix "_FILE" .name) $ours }}
 {{- fail (printf "extraEnv must not have %s: the chart sets it, from values of its own." .name) }}
 {{- end }}
 {{- end }}
-{{- range $name, $url := dict "config.spotifyTokenUrl" .Values.config.spotifyTokenUrl "config.spotifyAuthorizeUrl" .Values.config.spotifyAuthorizeUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
+{{- range $name, $url := dict "config.spotifyTokenUrl" .Values.config.spotifyTokenUrl "config.spotifyAuthorizeUrl" .Values.config.spotifyAuthorizeUrl "config.publicUrl" .Values.config.publicUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
 {{- if contains "@" $url }}
 {{- fail (printf "%s must not have a user name or a password in it." $name) }}
 {{- end }}
@@ -91,9 +95,15 @@
 {{- fail "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys://, a host, and no more than a port and the number of a database." }}
 {{- end }}
 {{- end }}
-{{- range .Values.extraEnv }}
-{{- if eq .name "RATE_LIMIT_STORAGE" }}
-{{- fail "extraEnv must not have RATE_LIMIT_STORAGE: it comes from a Secret, see rateLimit.storage." }}
+{{- end }}
+
+{{/* As above, the URL is not quoted. */}}
+{{- define "spotify-api-server.validateUpstreamProxy" -}}
+{{- with .Values.upstreamProxy }}
+{{- if and .url .existingSecret }}
+{{- fail "upstreamProxy has more than one source: set either url or existingSecret." }}
+{{- else if and .url (not (regexMatch "^https?://([^/?#@]*@)?(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+):[1-9][0-9]{0,4}/?$" .url)) }}
+{{- fail "upstreamProxy.url must be http:// or https://, a host and a port, such as http://proxy.example.com:3128." }}
 {{- end }}
 {{- end }}
 {{- end }}
