@@ -115,6 +115,7 @@ RUN_BY: Final = {
 STAGES: Final = {
     "docs/development.md#where-there-is-no-docker",
     "docs/operations.md#updates-lose-nothing",
+    "docs/performance.md#performance",
     "docs/reliability.md#reliability",
     "docs/security.md#fuzzing",
 }

@@ -1,7 +1,8 @@
 """The documents' shell blocks, by keys.
 
 A key is the document, `#`, the anchor that GitHub gives the heading above, and from the second
-block below that heading on `/` and its number: `docs/operations.md#rotate/2`.
+block below that heading on `/` and its number: `docs/operations.md#rotate/2`. Named snippets have
+none: tests/examples runs them.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Final
 
 DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "docs/*.md", "charts/*/README.md")
 _HEADING_OR_BLOCK: Final = re.compile(
-    r"^#+ (?P<heading>[^\n]*)$|^ *```(?P<language>\S*)\n(?P<text>.*?)^ *```$",
+    r"^#+ (?P<heading>[^\n]*)$"
+    r"|^(?P<snippet><!-- snippet: [\w-]+ -->\n)? *```(?P<language>\S*)\n(?P<text>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
 _SHELL: Final = {"sh", "bash", "shell", "console"}
@@ -33,7 +35,7 @@ def _of(document: Path) -> Iterator[tuple[str, str]]:
     for found in _HEADING_OR_BLOCK.finditer(document.read_text()):
         if found["heading"]:
             anchor, number = anchor_of(found["heading"]), 0
-        elif found["language"] in _SHELL:
+        elif found["language"] in _SHELL and not found["snippet"]:
             number += 1
             yield f"{document}#{anchor}" + (f"/{number}" if number > 1 else ""), found["text"]
 
