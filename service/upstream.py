@@ -79,6 +79,7 @@ class Spotify:
         self._transport = transport
         self._observe = observe
         self._url = httpx.URL(settings.spotify_token_url)
+        self._headers = httpx.Headers(_HEADERS)
         self._limit = settings.upstream_max_in_flight
         self.in_flight = 0
 
@@ -117,6 +118,7 @@ class Spotify:
             httpx.Request(
                 "POST",
                 self._url,
+                headers=self._headers,
                 stream=httpx.ByteStream(urlencode(request.fields).encode()),
                 extensions={_BASIC: request.basic},
             )
@@ -129,8 +131,9 @@ class Transport(httpx.AsyncBaseTransport):
 
     - At most one request leaves for each call; no redirect is followed, and no proxy, netrc or
       cookie is picked up from the environment.
-    - Nothing but the body of an httpx.Request leaves: no trace header. The headers are added here,
-      below the instrumentation, so that no span can capture Basic authentication.
+    - Of an httpx.Request only the body leaves, and the headers are those in _HEADERS: no trace
+      header. Basic authentication is added here, below the instrumentation, so that no span can
+      capture it.
     - UPSTREAM_TIMEOUT bounds the whole call: DNS, connecting, TLS, sending, waiting and reading.
     - Exceptions are httpx's, and their texts are types of exceptions: aiohttp's own texts, which a
       span or a log would record, name hosts and quote what was received.
