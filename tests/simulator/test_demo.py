@@ -86,7 +86,7 @@ def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> Non
         COMMAND, env=environment(CLIENT_ID="x"), capture_output=True, text=True, check=False
     )
     assert ran.returncode == 78
-    assert "CLIENT_SECRET is required" in ran.stderr
+    assert "CLIENT_SECRET is required" in ran.stdout
 
 
 CREDENTIALS = {"CLIENT_ID": "x", "CLIENT_SECRET": "y", "SECRET_KEY": "z" * 20}
