@@ -34,11 +34,16 @@ so that it can be logged and sent anywhere.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import (
+    ClientException,
+    MethodNotAllowedException,
+    NotFoundException,
+)
 from litestar.types import Scope
 
 NO_STORE: Final[Sequence[tuple[str, str]]] = (
@@ -85,8 +90,8 @@ class ServiceError(Exception):
     """A local error response: `status`, `reason`, `headers`.
 
     `code` is its OAuth error code (RFC 6749, section 5.2), `event` its name in the log, `outcome`
-    its metric label. `shared` marks the copy that a
-    request gets whose upstream call was another request's.
+    its metric label. `shared` marks the copy that a request gets whose upstream call was another
+    request's.
     """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -94,11 +99,12 @@ class ServiceError(Exception):
     event: ClassVar[str] = "request.refused"
     outcome: ClassVar[Outcome] = Outcome.REJECTED
     reason: str = "Internal Server Error"
+    headers: Mapping[str, str] = MappingProxyType({})
     shared: bool = False
 
     def __init__(self, reason: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self.reason = reason or self.reason
-        self.headers = headers or {}
+        self.headers = headers or self.headers
         super().__init__(self.reason)
 
     def copy(self) -> Self:
@@ -214,9 +220,7 @@ class RequestTimeout(ServiceError):
 
     status = HTTPStatus.REQUEST_TIMEOUT
     reason = "the body of this request did not arrive in time"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Connection": "close"})
+    headers = MappingProxyType({"Connection": "close"})
 
 
 class PayloadTooLarge(ServiceError):
@@ -292,9 +296,7 @@ class Overloaded(ServiceError):
     code = "temporarily_unavailable"
     outcome = Outcome.OVERLOADED
     reason = "too many requests are waiting for Spotify"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class Stopping(ServiceError):
@@ -304,9 +306,7 @@ class Stopping(ServiceError):
     code = "temporarily_unavailable"
     outcome = Outcome.OVERLOADED
     reason = "this server is stopping"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class UpstreamTimeout(ServiceError):
@@ -354,13 +354,12 @@ def _as_local(error: Exception) -> ServiceError:
     """Return Litestar's exceptions as local errors, and anything unforeseen as a defect."""
     if isinstance(error, ServiceError):
         return error
-    status = error.status_code if isinstance(error, HTTPException) else None
-    if status == HTTPStatus.NOT_FOUND:
+    if isinstance(error, NotFoundException):
         return NotFound()
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(error, HTTPException):
+    if isinstance(error, MethodNotAllowedException):
         allowed = (error.headers or {}).get("allow", "").split(", ")
         return MethodNotAllowed(", ".join(sorted(allowed)))
-    if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(error, ClientException):
         return MalformedBody("Bad Request")
     defect = InternalError()
     defect.__cause__ = error
