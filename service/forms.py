@@ -6,7 +6,6 @@ Unknown fields are ignored, whatever they contain.
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -153,7 +152,6 @@ def convert(fields: Mapping[str, object], form: type[Form]) -> Form:
         raise MissingField(_misfit(fields, form)) from None
 
 
-@lru_cache(maxsize=64)
 def media_type(content_type: str) -> str:
     """Return the media type alone, in lower case (RFC 9110, section 8.3.1)."""
     return content_type.partition(";")[0].strip().lower()
@@ -199,10 +197,9 @@ def _urlencoded(_content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
 
     NOTE: not parse_qsl(), which decodes before the name of the field is known.
     """
-    unquote = unquote_to_bytes if b"%" in body else bytes
     for pair in body.replace(b"+", b" ").split(b"&"):
         name, _, value = pair.partition(b"=")
-        yield unquote(name).decode(errors="replace"), unquote(value)
+        yield unquote_to_bytes(name).decode(errors="replace"), unquote_to_bytes(value)
 
 
 class _Members(tuple[tuple[str, object], ...]):
