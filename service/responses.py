@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
@@ -186,7 +185,7 @@ def _sealed(body: bytes, sealer: Sealer, fallback: Opened | None, now: datetime)
     except _UNREADABLE:
         raise UpstreamFailed("Spotify's answer could not be understood") from None
     token = token or (fallback.token if fallback else None)
-    if token is None or not token:
+    if not token:
         fields.pop("refresh_token", None)
         return msgspec.json.encode(fields)
     fields["refresh_token"] = sealer.seal(token)
@@ -200,13 +199,9 @@ def _expiration_date(seconds: int | None, now: datetime) -> str | None:
     if seconds is None:
         return None
     try:
-        return _isoformat(now.replace(microsecond=0) + timedelta(seconds=seconds))
+        moment = now + timedelta(seconds=seconds)
     except OverflowError:
         return None
-
-
-@lru_cache(maxsize=8)
-def _isoformat(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
