@@ -83,7 +83,7 @@ def retry_after(headers: Headers, now: float) -> float | None:
     fields = {name.lower(): value.strip() for name, value in reversed(headers)}
     value = fields.get(b"retry-after", b"")
     if value.isdigit():
-        return int(value.lstrip(b"0")[:9] or b"0")  # nine digits are 30 years
+        return int(value[:9])  # nine digits are 30 years
     until = _timestamp(value)
     if until is None:
         return None
