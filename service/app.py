@@ -9,7 +9,6 @@ import httpx
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
 from litestar.types import Guard
 
 from service import __version__, errors, health, oauth, openapi, routes
@@ -63,7 +62,11 @@ def create_app(
             *oauth.root_metadata(settings),
             Router(
                 base_path,
-                route_handlers=[routes.root, *oauth.handlers(settings), *_documents(settings)],
+                route_handlers=[
+                    routes.root,
+                    *oauth.handlers(settings),
+                    *openapi.handlers(settings),
+                ],
             ),
             Router(base_path, route_handlers=tokens, guards=guards),
         ],
@@ -127,10 +130,6 @@ def _sealer(settings: Settings, metrics: Metrics) -> Sealer:
     names = ["current"] + ["previous"] * len(previous)
     keys = [(name, fingerprint(key)) for name, key in zip(names, settings.keyring, strict=True)]
     return Sealer(current, previous, metrics.tokens_opened(keys))
-
-
-def _documents(settings: Settings) -> list[HTTPRouteHandler]:
-    return openapi.handlers(settings) if settings.docs else []
 
 
 def _cors(settings: Settings) -> CORSConfig | None:
