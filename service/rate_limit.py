@@ -37,25 +37,24 @@ HOPS: Final = 32
 """Entries of X-Forwarded-For that are read; no real chain of proxies is longer."""
 COUNTS: Final = 65_536
 """Counts kept in memory, of which a client has two for each limit; beyond it the oldest go."""
-ANSWER_SECONDS: Final = 0.1
+CALL_SECONDS: Final = 0.1
 """How long the storage may take for one request."""
-TURN_SECONDS: Final = 5.0
-"""How long a request waits for others that ask the storage, when all CONNECTIONS do.
+WAIT_SECONDS: Final = 5.0
+"""How long a request waits for a connection, when all CONNECTIONS are in use.
 
-Fifty times ANSWER_SECONDS: a crowd that makes others wait for so long at a storage that is well,
-and would pass uncounted, has to be one of tens of thousands at once.
+Fifty times CALL_SECONDS: only tens of thousands of requests at once can make others wait so long
+for a healthy storage, and pass without a check.
 """
-REST_SECONDS: Final = 1.0
-"""How long a storage that failed is left alone, before one request tries it again."""
+PAUSE_SECONDS: Final = 1.0
+"""How long a storage that failed is not called, before one request tries it again."""
 LOG_SECONDS: Final = 60.0
 CONNECTIONS: Final = 8
-"""To the storage, each with one question at a time: some 10,000 a second."""
+"""To the storage, each with one call at a time: some 10,000 a second."""
 FAILURES: Final = 2 * CONNECTIONS
-"""In a row that are taken for a storage that fails, where the process itself was late."""
+"""Failures in a row after which the storage is not called, where the process itself was late."""
 
 if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
-
 
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 # Some proxies write a port match the address.
@@ -75,16 +74,16 @@ class Clients:
         X-Forwarded-For that is not one. The client may have invented the entries before it. An
         entry that is not an address ends the search at the proxy that wrote it.
         """
-        found = _peer(scope)
-        if found is None or not self._trusts(found):
-            return found
+        client = _peer(scope)
+        if client is None or not self._trusts(client):
+            return client
         for entry in _hops(scope):
             if (address := _parse(entry)) is None:
                 break
-            found = address
-            if not self._trusts(found):
+            client = address
+            if not self._trusts(client):
                 break
-        return found
+        return client
 
     def trusts_peer(self, scope: Scope) -> bool:
         """Return whether the request comes from a trusted proxy directly."""
@@ -133,7 +132,7 @@ class Limiter:
 
     def __init__(self, settings: Settings, clients: Clients, metrics: Metrics) -> None:
         self._clients = clients
-        # The client secret, since all replicas have it and, other than SECRET_KEY, nobody chose it.
+        # The client secret: all replicas have it and, unlike SECRET_KEY, it is never a weak one.
         self._key = hashlib.sha256(settings.client_secret.reveal().encode()).digest()
         # The shortest first: what it refuses, the longer ones haven't counted.
         self._limits = sorted(
@@ -149,7 +148,7 @@ class Limiter:
         client = self._name(scope)
         if self._storage is None:
             return await self._count(client)
-        return await self._storage.ask(lambda: self._count(client))
+        return await self._storage.run(lambda: self._count(client))
 
     async def aclose(self) -> None:
         """Close the connections to the storage."""
@@ -190,7 +189,7 @@ def guard(limiter: Limiter) -> Guard:
 class BoundedMemory(MemoryStorage):
     """limits' own memory within bounds: of its size, and of what a request pays for others' counts.
 
-    limits walks through all counts at each request, to find those that have ended.
+    limits looks at all counts for each request, to find those that have ended.
     """
 
     def __init__(self, most: int = COUNTS) -> None:
@@ -215,7 +214,7 @@ class BoundedMemory(MemoryStorage):
         return count
 
     def _forget(self) -> None:
-        """Let go of the oldest if it has ended or there are too many; two at most, to be quick."""
+        """Remove the oldest if it has ended or there are too many; two at most, to be quick."""
         for _ in range(2):
             key, (_count, end) = next(iter(self._counts.items()))
             if end > time.time() and len(self._counts) <= self._most:
@@ -226,7 +225,9 @@ class BoundedMemory(MemoryStorage):
 class SharedStorage:
     """Counts in a Valkey or Redis at `url`, which must not stop or slow requests.
 
-    Its failures are logged once a minute, and counted. `clock` is monotonic.
+    A storage that fails often enough in a row is not called for PAUSE_SECONDS, then by one request.
+    Its failures are logged once a minute, and counted. `clock` is monotonic, `wait_seconds` is how
+    long a request waits for one of the CONNECTIONS.
     """
 
     def __init__(
@@ -235,10 +236,10 @@ class SharedStorage:
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
-        turn_seconds: float = TURN_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._clock = clock
-        self._turn_seconds = turn_seconds
+        self._wait_seconds = wait_seconds
         self._pool = _pool(url.reveal())
         self.counts = RedisStorage(
             "async+valkey://",
@@ -248,66 +249,59 @@ class SharedStorage:
         self._count_unchecked = metrics.counter(
             "rate_limit_unchecked", "Requests that passed because the storage did not answer."
         )
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._connections = asyncio.Semaphore(CONNECTIONS)
         self._failures = 0
-        self._try_at = self._log_at = -math.inf
+        self._next_call = self._next_log = -math.inf
         self._unchecked = 0
 
-    async def ask(self, question: Callable[[], Awaitable[int]]) -> int:
-        """Return the answer to `question`, or 0 if there is none in time."""
+    async def run(self, count: Callable[[], Awaitable[int]]) -> int:
+        """Return the result of `count`, which calls the storage, or 0 if there is none in time."""
         try:
-            await self._turn()
+            async with asyncio.timeout(self._wait_seconds):
+                await self._connections.acquire()
         except TimeoutError as error:
-            # No failure of the storage's: it answers, but slower than requests come.
+            # Not a failure of the storage: it responds, but slower than requests come.
             return self._pass(error)
         try:
-            return await self._answer(question)
+            return await self._call(count)
         finally:
-            self._turns.release()
+            self._connections.release()
 
-    async def _turn(self) -> None:
-        """Wait for a turn to ask; with a timer only if there is something to wait for."""
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
-        async with asyncio.timeout(self._turn_seconds):
-            await self._turns.acquire()
-
-    async def _answer(self, question: Callable[[], Awaitable[int]]) -> int:
-        if self._failures >= FAILURES and self._clock() < self._try_at:
+    async def _call(self, count: Callable[[], Awaitable[int]]) -> int:
+        if self._failures >= FAILURES and self._clock() < self._next_call:
             return self._pass()
         # If it still fails, the others do not wait for it.
-        self._try_at = self._clock() + REST_SECONDS
+        self._next_call = self._clock() + PAUSE_SECONDS
         now = asyncio.get_running_loop().time
-        end = now() + ANSWER_SECONDS
+        end = now() + CALL_SECONDS
         try:
             async with asyncio.timeout_at(end):
-                answer = await question()
+                seconds = await count()
         except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
-            # A timer that goes off late tells of a busy process rather than of the storage.
-            late = now() > end + ANSWER_SECONDS / 2
+            # A timer that expires late is a sign of a busy process rather than of a bad storage.
+            late = now() > end + CALL_SECONDS / 2
             self._failures += 1 if late else FAILURES
             return self._pass(error)
         self._failures = 0
-        return answer
+        return seconds
 
     async def aclose(self) -> None:
         """Close the connections."""
-        # NOTE: how it ends doesn't matter any more; the process does too.
+        # NOTE: ignoring failures is intentional: the process ends, and its connections with it.
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(CALL_SECONDS):
                 await self._pool.disconnect()
 
     def _pass(self, error: Exception | None = None) -> int:
-        """Let a request pass that isn't counted; `error` says why, if that was tried."""
+        """Let a request pass without a check; `error` is why, if the storage was called."""
         self._count_unchecked()
         self._unchecked += 1
         now = self._clock()
-        if error is not None and now >= self._log_at:
+        if error is not None and now >= self._next_log:
             # NOTE: the type alone is intentional: the text may have the URL in it.
             kind = type(error).__qualname__
             log.warning("rate_limit.unchecked", error_type=kind, requests=self._unchecked)
-            self._log_at, self._unchecked = now + LOG_SECONDS, 0
+            self._next_log, self._unchecked = now + LOG_SECONDS, 0
         return 0
 
 
@@ -319,7 +313,7 @@ def _pool(url: str) -> "ConnectionPool":
     return ConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        socket_timeout=None,  # SharedStorage has one for all that a question takes
+        socket_timeout=None,  # SharedStorage has one for the whole call
         lib_name=None,
         lib_version=None,
         **({"ssl_check_hostname": True} if tls else {}),

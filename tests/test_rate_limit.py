@@ -350,57 +350,54 @@ def test_requests_pass_whatever_the_storage_sends(
         assert PASSWORD not in log_lines.text
 
 
-Question = Callable[[], Awaitable[int]]
-
-
 class Storage:
-    """A SharedStorage, its clock, and a question that takes `seconds` or fails."""
+    """A SharedStorage, its clock, and a count that takes `seconds` or fails."""
 
-    def __init__(self, seconds: float | None = None, turn_seconds: float = 5) -> None:
+    def __init__(self, seconds: float | None = None, wait_seconds: float = 5) -> None:
         self.time = 1000.0
-        self.questions = 0
+        self.calls = 0
         self._seconds = seconds
         self._shared = SharedStorage(
             Secret("redis://127.0.0.1:1"),
             Metrics("x"),
             clock=lambda: self.time,
-            turn_seconds=turn_seconds,
+            wait_seconds=wait_seconds,
         )
 
-    async def _question(self) -> int:
-        self.questions += 1
+    async def _count(self) -> int:
+        self.calls += 1
         if self._seconds is None:
             raise ConnectionError
         await asyncio.sleep(self._seconds)
         return 1
 
-    async def ask(self, times: int = 1) -> int:
-        """Ask at once; return how many requests were counted."""
-        return sum(await asyncio.gather(*[self._shared.ask(self._question) for _ in range(times)]))
+    async def run(self, times: int = 1) -> int:
+        """Run at once; return how many requests were counted."""
+        return sum(await asyncio.gather(*[self._shared.run(self._count) for _ in range(times)]))
 
 
 def test_failures_are_logged_once_a_minute_with_their_number(log_lines: LogLines) -> None:
     async def main() -> None:
         storage = Storage()
         for _ in range(4):
-            await storage.ask()
+            await storage.run()
             storage.time += 1
         storage.time += rate_limit.LOG_SECONDS
         for _ in range(4):
-            await storage.ask()
+            await storage.run()
 
     asyncio.run(main())
     assert [line["requests"] for line in log_lines.of("rate_limit.unchecked")] == [1, 4]
 
 
-def test_storage_that_failed_is_asked_once_a_second() -> None:
+def test_storage_that_failed_is_called_once_a_second() -> None:
     async def main() -> None:
         storage = Storage()
-        for questions in (1, 2, 3):
+        for calls in (1, 2, 3):
             for _ in range(5):
-                assert await storage.ask() == 0
-                assert storage.questions == questions
-            storage.time += rate_limit.REST_SECONDS
+                assert await storage.run() == 0
+                assert storage.calls == calls
+            storage.time += rate_limit.PAUSE_SECONDS
 
     asyncio.run(main())
 
@@ -408,8 +405,8 @@ def test_storage_that_failed_is_asked_once_a_second() -> None:
 def test_crowd_does_not_pile_up_before_a_storage_that_does_not_respond() -> None:
     async def main() -> None:
         storage = Storage(seconds=60)
-        assert await storage.ask(200) == 0
-        assert 1 <= storage.questions <= rate_limit.FAILURES + rate_limit.CONNECTIONS
+        assert await storage.run(200) == 0
+        assert 1 <= storage.calls <= rate_limit.FAILURES + rate_limit.CONNECTIONS
 
     asyncio.run(main())
 
@@ -418,8 +415,8 @@ def test_crowd_before_a_slow_storage_passes_uncounted_when_its_turn_does_not_com
     log_lines: LogLines,
 ) -> None:
     async def main() -> None:
-        storage = Storage(seconds=0.05, turn_seconds=0.5)
-        assert rate_limit.CONNECTIONS <= await storage.ask(1000) <= 200
+        storage = Storage(seconds=0.05, wait_seconds=0.5)
+        assert rate_limit.CONNECTIONS <= await storage.run(1000) <= 200
 
     asyncio.run(main())
     [line] = log_lines.of("rate_limit.unchecked")
