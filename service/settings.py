@@ -1,4 +1,4 @@
-"""Settings, read once from the environment into a frozen Struct, all problems told at once.
+"""Settings, read once from the environment into a frozen Struct, all problems reported at once.
 
 Each of FILE_SETTINGS can be given as a file instead: `NAME_FILE=/path`. An empty variable counts
 as one that isn't set.
@@ -8,9 +8,9 @@ import difflib
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -25,7 +25,6 @@ LOG_LEVELS: Final = {
     "critical": 50,
 }
 """Swift's names, with the numbers of Python's logging."""
-LOG_FORMATS: Final = ("console", "json")
 
 FILE_SETTINGS: Final = frozenset(
     [
@@ -44,27 +43,21 @@ SPOTIFY: Final = "accounts.spotify.com"
 WEAK_SECRET_KEY: Final = 20
 """Characters under which SECRET_KEY is warned about."""
 _CLOSE: Final = 0.85
-"""From here on (difflib's ratio) a name is taken for one of ours."""
+"""The least ratio (difflib) at which a name counts as a misspelt setting."""
 _SHORT: Final = 4
-"""Characters of a name, such as PORT or HOST, that too many others are close to."""
+"""Names of up to this length, such as PORT, are not suggested: too many others are close."""
 
-# WHATWG's URL standard, "ends in a number": browsers take such a host for an IPv4 address.
-_NUMBER_LAST = re.compile(r"(?i)(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-# RFC 3986, section 3.2; urlsplit overlooks what stands around the brackets of an IPv6 address.
-_AUTHORITY = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
-_HEADER = re.compile(r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*", re.ASCII)
+_HEADER = r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*"
 # What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
-_PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+")
+_PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+"
 _YEAR = 366 * 24 * 3600
-
-Value = TypeVar("Value")
 
 
 class Secret:
-    """A text that shows itself to nobody but the caller of `reveal()`."""
+    """A string that only `reveal()` returns: not in a repr, a log or JSON."""
 
     __slots__ = ("_text",)
 
@@ -72,7 +65,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text. Never log or raise it."""
+        """Return the string. Never log or raise it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -123,13 +116,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret text in here, for whoever has to keep it out of a log."""
+        """Every secret string, for redaction in logs."""
         urls = (*_url_secrets(self.rate_limit_storage), *_url_secrets(self.upstream_proxy))
         return (self.client_secret.reveal(), *self.keyring, *urls)
 
 
 class SettingsError(Exception):
-    """`problems`: one sentence for each setting that is missing or can't be understood."""
+    """`problems` has a sentence for each setting that is missing or invalid."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -152,15 +145,15 @@ def read(environ: Mapping[str, str]) -> "Reading":
 
 
 def misspelt(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield names in `environ` that mean nothing, each with the name that it is close to.
+    """Yield unknown names in `environ`, each with the setting that it is close to.
 
-    NOTE: it is asked for a hint only: such a variable may be another program's.
+    NOTE: only a hint is intentional: such a variable may be another program's.
     """
     fields = [field.name.upper() for field in msgspec.structs.fields(Settings)]
-    known = [*fields, *(f"{name}_FILE" for name in FILE_SETTINGS)]
-    long = [name for name in known if len(name) > _SHORT]
-    for name in sorted(environ.keys() - known):
-        if name.upper() in known:
+    names = [*fields, *(f"{name}_FILE" for name in FILE_SETTINGS)]
+    long = [name for name in names if len(name) > _SHORT]
+    for name in sorted(environ.keys() - names):
+        if name.upper() in names:
             yield name, name.upper()
         elif not _SERVICE_LINK.match(environ[name]):
             for meant in difflib.get_close_matches(name.upper(), long, 1, _CLOSE):
@@ -175,12 +168,12 @@ def read_keyring(environ: Mapping[str, str]) -> list[str]:
             reading.take(field)
     if reading.problems:
         raise SettingsError(list(reading.problems.values()))
-    previous = cast("tuple[Secret, ...]", reading.values.get("secret_keys_previous", ()))
-    return [key.reveal() for key in (cast("Secret", reading.values["secret_key"]), *previous)]
+    previous: tuple[Secret, ...] = reading.values.get("secret_keys_previous", ())
+    return [key.reveal() for key in (reading.values["secret_key"], *previous)]
 
 
 class Reading:
-    """Settings as they are found in the environment and in the files that it names.
+    """Settings as they are in the environment and in the files that it names.
 
     `values` by field, without those that aren't set; `sources`, the variable of each; `problems`,
     a sentence for each setting that has one.
@@ -190,20 +183,21 @@ class Reading:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.values: dict[str, object] = {}
+        self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
         self.problems: dict[str, str] = {}
 
     @property
     def log_format(self) -> str | None:
         """LOG_FORMAT if it is valid, whatever is wrong with other settings."""
-        return cast("str | None", self.values.get("log_format"))
+        log_format: str | None = self.values.get("log_format")
+        return log_format
 
     def settings(self) -> Settings:
         """Return the settings, or raise SettingsError."""
         if self.problems:
             raise SettingsError(list(self.problems.values()))
-        return msgspec.convert(self.values, Settings, dec_hook=_as_is)
+        return Settings(**self.values)
 
     def take(self, field: msgspec.structs.FieldInfo) -> None:
         """Read one setting."""
@@ -240,42 +234,33 @@ class Reading:
         name = field.upper()
         try:
             text.encode()
-            self.values[field] = _CONVERTERS[field](text)
+            self.values[field] = _CONVERTERS[field](text if field in _VERBATIM else text.strip())
         except UnicodeEncodeError:
             self.problems[name] = f"{name} is not UTF-8 text"
         except ValueError as error:
             self.problems[name] = f"{name} {error}"
 
 
-def _as_is(_type: type, value: object) -> object:
-    """Let msgspec pass what the converters made (Secret)."""
-    return value
+def _one_of(*names: str) -> Callable[[str], str]:
+    return _matching("|".join(names), f"must be one of {', '.join(names)}")
 
 
-def _level(text: str) -> str:
-    level = text.strip().lower()
-    if level not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return level
+def _matching(pattern: str, requirement: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(requirement)
+        return text
 
-
-def _log_format(text: str) -> str:
-    wanted = text.strip().lower()
-    if wanted not in LOG_FORMATS:
-        raise ValueError(f"must be one of {', '.join(LOG_FORMATS)}")
-    return wanted
+    return convert
 
 
 def _flag(text: str) -> bool:
-    try:
-        return {"true": True, "false": False}[text.strip().lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
+    return _matching("true|false", "must be true or false")(text.lower()) == "true"
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not least <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
@@ -285,7 +270,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 def _seconds(*, zero: bool, most: float = 3600) -> Callable[[str], float]:
     def convert(text: str) -> float:
         try:
-            seconds = float(text.replace("_", "?"))  # Python's own spelling of numbers
+            seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not 0 <= seconds <= most or (seconds == 0 and not zero):
@@ -311,7 +296,7 @@ def _items(text: str) -> list[str]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    """Take exact origins as browsers write them (RFC 6454, section 6.2)."""
+    """Accept exact origins as browsers write them (RFC 6454, section 6.2)."""
     pattern = r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?"
     origins = _items(text)
     for scheme, port in ("http", ":80"), ("https", ":443"):
@@ -327,101 +312,90 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 def _host(text: str) -> str:
-    if not _is_host(text.strip()):
+    if not _is_host(text):
         raise ValueError("must be an IP address or a host name")
-    return text.strip()
+    return text
 
 
 def _is_host(text: str) -> bool:
-    """Tell whether `text` is an IP address or a name that DNS could hold (RFC 1123)."""
+    """Return whether `text` is an IP address or a name that DNS could hold (RFC 1123)."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        is_name = _HOST_NAME.fullmatch(text) and not _NUMBER_LAST.fullmatch(text)
-        return len(text) < 254 and bool(is_name)  # noqa: PLR2004 - RFC 1035
+        return len(text) < 254 and bool(_HOST_NAME.fullmatch(text))  # noqa: PLR2004 - RFC 1035
     return text.isprintable()  # the zone of an IPv6 address may hold anything
 
 
+def _split(url: str, schemes: Collection[str], requirement: str) -> SplitResult:
+    """Return the parts of a URL with a host, or raise ValueError with `requirement`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
+        raise ValueError(requirement) from None
+    is_valid = re.fullmatch(r"[!-~]+", url) and _is_host(host) and "%" not in host and port != 0
+    if parts.scheme not in schemes or not is_valid:
+        raise ValueError(requirement)
+    return parts
+
+
 def _url(text: str) -> str:
-    parts = _split(text.strip())
-    host = parts.hostname if parts and parts.scheme in {"http", "https"} else None
-    if parts is None or host is None or not _is_host(host) or "%" in host:
-        raise ValueError("must be an http or https URL with a host")
+    parts = _split(text, {"http", "https"}, "must be an http or https URL with a host")
     if "@" in parts.netloc or parts.fragment or parts.query:
         raise ValueError("must not have a user name, a query or a fragment")
-    return text.strip()
+    return text
 
 
-def _public_url(text: str) -> str:
-    return _url(text).rstrip("/")
+def _storage(text: str) -> Secret:
+    """Accept the URL of one Valkey or Redis."""
+    schemes = ("redis", "rediss", "valkey", "valkeys")
+    parts = _split(text, schemes, f"must be a URL with a host and one of {', '.join(schemes)}")
+    # NOTE: a query would override our options, the verification of certificates included.
+    if parts.query or parts.fragment or not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
+        raise ValueError("must have nothing after the host but a port and the number of a database")
+    return Secret(text)
+
+
+def _proxy(text: str) -> Secret:
+    """Accept the URL of an HTTP proxy, with or without a user name and a password."""
+    requirement = (
+        "must be an http or https URL with a host and a port, such as http://proxy.example.com:3128"
+    )
+    parts = _split(text, {"http", "https"}, requirement)
+    if not parts.port:
+        raise ValueError(requirement)
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("must have nothing after the port")
+    return Secret(text)
+
+
+def _url_secrets(url: Secret | None) -> tuple[str, ...]:
+    """Return what is secret in a URL: itself, and its password, percent-encoded and decoded."""
+    if url is None:
+        return ()
+    password = urlsplit(url.reveal()).password or ""
+    return (url.reveal(), password, unquote(password))
 
 
 def _base_path(text: str) -> str:
-    """Take a path without a trailing slash; `/` is no prefix at all."""
-    path = text.strip().rstrip("/")
-    if path and not _PATH.fullmatch(path):
-        raise ValueError("must be a path such as /spotify, of letters, digits, '-', '_', '.', '~'")
-    return path
-
-
-def _split(url: str) -> SplitResult | None:
-    """Return the parts of `url`; None if it can't be split, or has a port that is none."""
-    try:
-        parts = urlsplit(url)
-        authority = parts.netloc.rpartition("@")[2]
-        known = parts.port != 0 and re.fullmatch(r"[!-~]+", url) and _AUTHORITY.fullmatch(authority)
-    except ValueError:
-        # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
-        return None
-    return parts if known else None
+    """Accept a path without a trailing slash; `/` is no prefix at all."""
+    requirement = "must be a path such as /spotify, of letters, digits, '-', '_', '.', '~'"
+    return _matching(rf"({_PATH})?", requirement)(text.rstrip("/"))
 
 
 def _rate_limit(text: str) -> str:
-    """Take limits in the notation of the library that keeps them, which is loaded only here."""
+    """Accept limits in the notation of the `limits` library, which is loaded only here."""
     from limits import parse_many  # noqa: PLC0415
 
     try:
-        limits = parse_many(text.strip())
+        limits = parse_many(text)
     except ValueError:
         limits = []
     good = all(0 < limit.amount < 10**9 and limit.get_expiry() <= _YEAR for limit in limits)
     if not limits or not good:
         raise ValueError("must be such as 60/minute or 5/second;1000/day, within a year")
-    return text.strip()
-
-
-def _storage(text: str) -> Secret:
-    """Take the URL of one Valkey or Redis."""
-    parts = _split(text.strip())
-    schemes = {"redis", "rediss", "valkey", "valkeys"}
-    if parts is None or parts.scheme not in schemes or not _is_host(parts.hostname or ""):
-        raise ValueError(f"must be a URL with a host and one of {', '.join(sorted(schemes))}")
-    # NOTE: a query would win over what we ask for, the verification of certificates included.
-    if parts.query or parts.fragment or not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
-        raise ValueError("must have nothing after the host but a port and the number of a database")
-    return Secret(text.strip())
-
-
-def _proxy(text: str) -> Secret:
-    """Accept the URL of an HTTP proxy, with or without a user name and a password."""
-    parts = _split(text.strip())
-    host = parts.hostname if parts and parts.scheme in {"http", "https"} and parts.port else None
-    if parts is None or host is None or not _is_host(host) or "%" in host:
-        raise ValueError(
-            "must be an http or https URL with a host and a port, such as "
-            "http://proxy.example.com:3128"
-        )
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("must have nothing after the port")
-    return Secret(text.strip())
-
-
-def _url_secrets(url: Secret | None) -> tuple[str, ...]:
-    """Return what is secret in a URL: itself, and its password as it is written and as it is."""
-    if url is None:
-        return ()
-    password = urlsplit(url.reveal()).password or ""
-    return (url.reveal(), password, unquote(password))
+    return text
 
 
 def _networks(text: str) -> tuple[str, ...]:
@@ -449,18 +423,20 @@ def _credential(text: str) -> str:
     return text
 
 
+_VERBATIM: Final = {"client_id", "client_secret", "secret_key", "secret_keys_previous"}
+"""Settings whose white space counts; around all others it is removed."""
 _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
     "client_id": _client_id,
     "client_secret": lambda text: Secret(_credential(text)),
     "secret_key": Secret,
-    "redirect_uri": str.strip,
-    "log_level": _level,
-    "log_format": _log_format,
+    "redirect_uri": str,
+    "log_level": lambda text: _one_of(*LOG_LEVELS)(text.lower()),
+    "log_format": lambda text: _one_of("console", "json")(text.lower()),
     "secret_keys_previous": _lines,
     "host": _host,
     "port": _whole(0, 65535),
     "base_path": _base_path,
-    "public_url": _public_url,
+    "public_url": lambda text: _url(text).rstrip("/"),
     "metrics_port": _whole(0, 65535),
     "spotify_token_url": _url,
     "spotify_authorize_url": _url,
@@ -481,23 +457,23 @@ _CONVERTERS: Final[dict[str, Callable[[str], object]]] = {
 }
 
 
-def _check_upstream(values: dict[str, object], problems: dict[str, str]) -> None:
+def _check_upstream(values: Mapping[str, Any], problems: dict[str, str]) -> None:
     if values.get("allow_insecure_upstream"):
         return
-    for name, gets in (
+    for name, reason in (
         ("SPOTIFY_TOKEN_URL", "it gets the client secret"),
-        ("SPOTIFY_AUTHORIZE_URL", "people log in there"),
+        ("SPOTIFY_AUTHORIZE_URL", "users log in there"),
     ):
-        parts = urlsplit(str(values.get(name.lower(), "")))
+        parts = urlsplit(values.get(name.lower(), ""))
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             problems[name] = (
-                f"{name} must be https: {gets}; "
+                f"{name} must be https: {reason}; "
                 "ALLOW_INSECURE_UPSTREAM=true lifts this for a simulator"
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` is this machine, by address or as `localhost`."""
+    """Return whether `host` is this machine, by address or as `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -505,7 +481,7 @@ def is_loopback(host: str) -> bool:
 
 
 def tracing_enabled(environ: Mapping[str, str]) -> bool:
-    """Return whether the environment asks for traces: it names an exporter or an endpoint."""
+    """Return whether the environment turns traces on: it names an exporter or an endpoint."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if exporter := environ.get("OTEL_TRACES_EXPORTER", "").strip():
@@ -515,7 +491,7 @@ def tracing_enabled(environ: Mapping[str, str]) -> bool:
 
 
 def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None:
-    """Reject what the OpenTelemetry SDK would ignore, or find only at the first export.
+    """Reject what the OpenTelemetry SDK would ignore, or notice only at the first export.
 
     NOTE: a problem never quotes the value: OTEL_EXPORTER_OTLP_HEADERS holds API keys.
     """
@@ -524,43 +500,10 @@ def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> No
     for name, check in _TELEMETRY.items():
         try:
             if value := environ.get(name):
-                check(value)
+                # The SDK strips all but endpoints.
+                check(value if name.endswith("_ENDPOINT") else value.strip())
         except ValueError as error:
             problems[name] = f"{name} {error}"
-
-
-def _one_of(*known: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text.strip() not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
-        return text.strip()
-
-    return convert
-
-
-def _propagators(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not {"baggage", "none", "tracecontext"}.issuperset(names):
-        raise ValueError("must be baggage, tracecontext or both, separated by a comma, or none")
-    return names
-
-
-def _ratio(text: str) -> float:
-    if not re.fullmatch(r"0|1|1\.0+|0?\.[0-9]+", text.strip()):
-        raise ValueError("must be a number from 0 to 1")
-    return float(text)
-
-
-def _otlp_endpoint(text: str) -> str:
-    if text != text.strip():
-        raise ValueError("must not have white space around it")
-    return _url(text)
-
-
-def _otlp_headers(text: str) -> str:
-    if not all(map(_HEADER.fullmatch, filter(None, text.split(",")))):
-        raise ValueError("must be name=value, separated by commas, blanks as %20")
-    return text
 
 
 def _readable_file(text: str) -> Path:
@@ -580,7 +523,10 @@ def _patterns(text: str) -> re.Pattern[str]:
 
 _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
     "OTEL_TRACES_EXPORTER": _one_of("console", "none", "otlp"),
-    "OTEL_PROPAGATORS": _propagators,
+    "OTEL_PROPAGATORS": _matching(
+        r"none|(baggage|tracecontext)(\s*,\s*(baggage|tracecontext))*",
+        "must be baggage, tracecontext or both, separated by a comma, or none",
+    ),
     "OTEL_TRACES_SAMPLER": _one_of(
         "always_off",
         "always_on",
@@ -589,7 +535,7 @@ _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
         "parentbased_traceidratio",
         "traceidratio",
     ),
-    "OTEL_TRACES_SAMPLER_ARG": _ratio,
+    "OTEL_TRACES_SAMPLER_ARG": _matching(r"0|1|1\.0+|0?\.[0-9]+", "must be a number from 0 to 1"),
     "OTEL_BSP_SCHEDULE_DELAY": _whole(1, 10**9 - 1),
     "OTEL_BSP_EXPORT_TIMEOUT": _whole(0, 10**9 - 1),
     "OTEL_BSP_MAX_QUEUE_SIZE": _whole(1, 10**9 - 1),
@@ -602,9 +548,12 @@ _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
         f"OTEL_EXPORTER_OTLP_{signal}{option}": check
         for signal in ("", "TRACES_")
         for option, check in {
-            "ENDPOINT": _otlp_endpoint,
+            "ENDPOINT": _url,
             "PROTOCOL": _one_of("grpc", "http/protobuf"),
-            "HEADERS": _otlp_headers,
+            "HEADERS": _matching(
+                rf"({_HEADER})?(,({_HEADER})?)*",
+                "must be name=value, separated by commas, blanks as %20",
+            ),
             "TIMEOUT": _seconds(zero=False),
             "COMPRESSION": _one_of("deflate", "gzip", "none"),
             "CERTIFICATE": _readable_file,

@@ -31,7 +31,7 @@ INSECURE = (
     "config.allowInsecureUpstream lifts this for a simulator."
 )
 INSECURE_LOGIN = (
-    "config.spotifyAuthorizeUrl must be https: people log in there; "
+    "config.spotifyAuthorizeUrl must be https: users log in there; "
     "config.allowInsecureUpstream lifts this for a simulator."
 )
 ELSEWHERE = (

@@ -12,7 +12,7 @@
 {{- if and .Values.otel.enabled (not .Values.otel.endpoint) }}
 {{- fail "otel.enabled needs otel.endpoint, such as http://jaeger-collector:4318." }}
 {{- end }}
-{{- range $name, $gets := dict "spotifyTokenUrl" "it gets the client secret" "spotifyAuthorizeUrl" "people log in there" }}
+{{- range $name, $gets := dict "spotifyTokenUrl" "it gets the client secret" "spotifyAuthorizeUrl" "users log in there" }}
 {{- if and (hasPrefix "http:" (get $.Values.config $name)) (not $.Values.config.allowInsecureUpstream) }}
 {{- fail (printf "config.%s must be https: %s; config.allowInsecureUpstream lifts this for a simulator." $name $gets) }}
 {{- end }}
