@@ -1,6 +1,6 @@
 """OpenTelemetry: a server span per request, a client span per call to Spotify, exported by OTLP.
 
-Imported only when traces are wanted: the SDK is large. There is no global provider. The SDK, the
+Imported only when traces are on: the SDK is large. There is no global provider. The SDK, the
 exporters and the instrumentation of httpx read their options from `OTEL_*` in the environment.
 
 Not in a span: query, user agent and client address of a request, values of headers and texts of
@@ -93,8 +93,8 @@ class Tracing:
 
     def instrument(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
         """Return `transport` with a client span around every call."""
-        # NOTE: the instrumentation adds to a request what the global propagator wants: nothing.
-        # Spotify must not see the trace of a client.
+        # NOTE: the instrumentation adds trace headers by the global propagator, so that one has
+        # none: Spotify must not see the trace of a client.
         propagate.set_global_textmap(CompositePropagator([]))
         # These two options of the instrumentation can be set in the environment only.
         os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
@@ -322,27 +322,17 @@ def _http() -> SpanExporter:
 
 
 class _OnceAMinute(logging.Filter):
-    """Passes one warning or error in LOG_SECONDS, with the number of those dropped before it."""
+    """Passes one warning or error of all loggers it is added to in LOG_SECONDS."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self._next = 0.0
-        self._dropped = 0
+    _next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
-        with self._lock:
-            now = time.monotonic()
-            if now < self._next:
-                self._dropped += 1
-                return False
-            self._next = now + LOG_SECONDS
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            message = f"{record.getMessage()} ({dropped} earlier messages about exports not logged)"
-            record.msg, record.args = message, None
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + LOG_SECONDS
         return True
 
 
