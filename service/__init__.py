@@ -10,7 +10,7 @@ The path of one request, POST /authorization-code-flow-pkce/refresh-tokens for e
     grants          form → TokenRequest; sealing opens the token   400
     app_token       upstream chain: cached app token (client credentials only)
     singleflight    upstream chain: one call for the same token at the same time
-    backoff         upstream chain: no call while Spotify asked for a pause   429
+    backoff         upstream chain: no call while Spotify wants a pause   429
     upstream        TokenRequest → POST to Spotify → TokenResponse            502 / 503 / 504
     responses       TokenResponse → our response, the refresh token sealed
 

@@ -23,14 +23,14 @@ LONGEST: Final = 300
 
 
 class _Pause(NamedTuple):
-    """When Spotify is called again, and when the pause that it asked for is over."""
+    """When Spotify is called again, and when the pause that it requested is over."""
 
     ends: float
     until: float
 
 
 class Backoff:
-    """Forwards requests to `endpoint` unless Spotify asked for a pause of their flow.
+    """Forwards requests to `endpoint` unless Spotify requested a pause of their flow.
 
     `clock` is monotonic, `now` is seconds since the epoch, for a Retry-After with a date.
     """

@@ -1,6 +1,6 @@
 """The command line: `serve`, `check`, `keys` and `seal`.
 
-`serve` writes log lines. The other commands write text for people: reports and tokens to standard
+`serve` writes log lines. The other commands write plain text: reports and tokens to standard
 output, errors to standard error. None of them prints a secret; uncaught exceptions go through
 `logs`, which leaves out their texts and values.
 """
@@ -34,7 +34,7 @@ INTERRUPTED: Final = 130
 
 EXIT_STATUSES: Final = """\
 exit status:
-  0    success; for serve: stopped by a signal, every request answered
+  0    success; for serve: stopped by a signal, every request completed
   1    serve: can't listen on the port; check --upstream: Spotify can't be reached or
        refuses the credentials; keys: no tokens; seal: no tokens, or a line that is
        not one; all but serve: standard input or output can't be used
@@ -213,20 +213,20 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _try_telemetry(problems: dict[str, str]) -> None:
-    """Add the problem that the OpenTelemetry SDK has, unless one of OTEL_… is known already."""
-    known = any(name.startswith("OTEL_") for name in problems)
-    if known or not settings.tracing_enabled(os.environ):
+    """Add the problem that the OpenTelemetry SDK has, unless there is one of OTEL_… already."""
+    has_problem = any(name.startswith("OTEL_") for name in problems)
+    if has_problem or not settings.tracing_enabled(os.environ):
         return
     from service import tracing  # noqa: PLC0415 - only for this
 
     try:
-        if made := tracing.create(os.environ):
-            made.flush()
+        if created := tracing.create(os.environ):
+            created.flush()
     except SettingsError as error:
         problems["OTEL_"] = error.problems[0]
 
 
-def _report(reading: Reading, found: Sequence[Hint]) -> Iterator[str]:
+def _report(reading: Reading, likely_mistakes: Sequence[Hint]) -> Iterator[str]:
     """Yield the report: settings by group, problems, hints, the conclusion."""
     yield f"spotify-api-server {__version__}\n"
     groups: dict[str, list[str]] = {"Required": [], "Set": [], "Defaults": []}
@@ -238,7 +238,7 @@ def _report(reading: Reading, found: Sequence[Hint]) -> Iterator[str]:
         yield f"\n{_styled(title, 'bold')}\n" + "".join(lines)
     yield "\n"
     sentences = [("problem", "red", problem) for problem in reading.problems.values()]
-    sentences += [("hint", "yellow", hint.sentence) for hint in found]
+    sentences += [("hint", "yellow", hint.sentence) for hint in likely_mistakes]
     for kind, style, sentence in sentences:
         text = textwrap.indent(textwrap.fill(sentence, _WIDTH - 9), " " * 9).lstrip()
         yield f"{_styled(f'{kind:>7}', style)}  {text}\n"
@@ -290,14 +290,14 @@ async def _request_app_token(configured: Settings) -> tuple[str, bool]:
     finally:
         await spotify.aclose()
     milliseconds = (time.perf_counter() - started) * 1000
-    answered = f"answered {response.status} after {milliseconds:.0f} ms"
+    result = f"status {response.status} after {milliseconds:.0f} ms"
     if response.is_success and _has_token(response.body):
         tls = ", its certificate is valid" if configured.spotify_token_url[:6] == "https:" else ""
-        return f"{answered}{tls}, CLIENT_ID and CLIENT_SECRET are right", True
+        return f"{result}{tls}, CLIENT_ID and CLIENT_SECRET are right", True
     code = None if response.is_success else response.error_code
     if code == "invalid_client":
         code = "CLIENT_ID or CLIENT_SECRET is wrong; copy both again from Spotify's dashboard"
-    return f"{answered}: {code or 'this is not a token endpoint'}", False
+    return f"{result}: {code or 'this is not a token endpoint'}", False
 
 
 def _has_token(body: bytes) -> bool:
@@ -308,7 +308,7 @@ def _has_token(body: bytes) -> bool:
 
 
 def _cause(error: BaseException) -> str:
-    """Return why no connection was made, if the type of a cause is a known one."""
+    """Return why no connection was made, if the type of a cause is in _CAUSES."""
     names: set[str] = set()
     cause: BaseException | None = error
     while cause is not None:
@@ -360,14 +360,14 @@ def _table(
 ) -> Iterator[str]:
     """Yield how many of the tokens each key opened, and what follows from it."""
     yield f"Of {tokens:,} token{'s' * (tokens > 1)}, each key opens:\n"
-    labels = [each.fingerprint or f"no. {number}" for number, each in enumerate(counts)]
-    for label, each in zip(labels, counts, strict=True):
-        yield f"  {each.key:<8}  {label:<8}  {each.opened:>9,}\n"
+    labels = [count.fingerprint or f"no. {number}" for number, count in enumerate(counts)]
+    for label, count in zip(labels, counts, strict=True):
+        yield f"  {count.key:<8}  {label:<8}  {count.opened:>9,}\n"
     yield f"  {'none':<18}  {none:>9,}\n"
-    for label, each, key in list(zip(labels, counts, keyring, strict=True))[1:]:
+    for label, count, key in list(zip(labels, counts, keyring, strict=True))[1:]:
         if key == keyring[0]:
             yield f"Previous key {label} is also the current key, which must stay.\n"
-        elif each.opened:
+        elif count.opened:
             yield f"Previous key {label} is still needed.\n"
         elif none < tokens:
             yield f"Previous key {label} opens none: remove it if these are all your tokens.\n"

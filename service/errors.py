@@ -17,7 +17,7 @@
     ├── UnsupportedMediaType     415
     ├── TooManyRequests          429  with Retry-After
     │   ├── RateLimited               the client exceeded RATE_LIMIT
-    │   └── Throttled                 Spotify asked for a pause
+    │   └── Throttled                 Spotify requested a pause
     ├── ClientGone               499  the client disconnected; only the log sees this
     ├── InternalError            500  a defect of this service
     ├── UpstreamFailed           502  Spotify is unreachable, or its response cannot be used
@@ -256,7 +256,7 @@ class RateLimited(TooManyRequests):
 
 
 class Throttled(TooManyRequests):
-    """Spotify responded 429 and asked for a pause; no call was made."""
+    """Spotify responded 429 and requested a pause; no call was made."""
 
     outcome = Outcome.THROTTLED
     reason = "Spotify wants fewer requests; see Retry-After"

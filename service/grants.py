@@ -52,7 +52,7 @@ class TokenRequest(NamedTuple):
 
     `fields` is its form and `basic` says whether it carries Basic authentication. `fallback` is the
     caller's own refresh token, for responses that must have one even if Spotify sends none. `fresh`
-    asks for a response that is not cached.
+    forbids a cached response.
     """
 
     flow: Flow

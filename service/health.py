@@ -33,17 +33,17 @@ class Readiness:
         return self.started and not self.draining
 
 
-def readiness(app: Litestar) -> Readiness:
+def readiness_of(app: Litestar) -> Readiness:
     """Return the Readiness of `app`, which its server sets."""
-    found: Readiness = app.state["readiness"]
-    return found
+    readiness: Readiness = app.state["readiness"]
+    return readiness
 
 
 async def refuse_when_stopping(
     connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
 ) -> None:
     """Guard of the token endpoints: raise Stopping when the drain is over."""
-    if readiness(connection.app).stopping:
+    if readiness_of(connection.app).stopping:
         raise Stopping
 
 
@@ -61,10 +61,10 @@ def healthz() -> Response[str]:
 @route("/readyz", http_method=["GET", "HEAD"], sync_to_thread=False)
 def readyz(state: State) -> Response[str]:
     """Return 200 when started and not draining, otherwise 503."""
-    found: Readiness = state.readiness
-    if found.ready:
+    readiness: Readiness = state.readiness
+    if readiness.ready:
         return _plain("ready")
-    return _plain("draining" if found.draining else "starting", status_code=503)
+    return _plain("draining" if readiness.draining else "starting", status_code=503)
 
 
 handlers: list[HTTPRouteHandler] = [healthz, readyz]

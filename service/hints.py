@@ -90,7 +90,7 @@ def stray_characters(text: str) -> str | None:
 def shown(field: str, value: object) -> str:
     """Return what may be shown of a value, without characters that a terminal would obey."""
     if isinstance(value, tuple | frozenset):
-        return ", ".join(shown(field, each) for each in sorted(value, key=str)) or "none"
+        return ", ".join(shown(field, item) for item in sorted(value, key=str)) or "none"
     if field in _SHOWN_AS_SET and value is not None:
         return "set"
     if isinstance(value, Secret):
@@ -111,18 +111,18 @@ def _plain_uri(uri: str) -> str | None:
 
 def _warnings(environ: Mapping[str, str], values: Values) -> Iterator[Hint]:
     """Yield the hints that `serve` logs."""
-    if found := dict(settings.misspelt(environ)):
-        names = [printable(name) for name in found]
+    if meant := dict(settings.misspelt(environ)):
+        names = [printable(name) for name in meant]
         sentences = [
-            f"{name} is not a known setting (ignored). Did you mean {meant}?"
-            for name, meant in zip(names, found.values(), strict=True)
+            f"{name} is not a setting (ignored). Did you mean {setting}?"
+            for name, setting in zip(names, meant.values(), strict=True)
         ]
-        fields = {"names": names, "meant": list(found.values())}
+        fields = {"names": names, "meant": list(meant.values())}
         yield Hint(" ".join(sentences), "settings.misspelt", fields)
     key = values.get("secret_key")
     if isinstance(key, Secret) and len(key.reveal()) < WEAK_SECRET_KEY:
         yield Hint(
-            f"SECRET_KEY is shorter than {WEAK_SECRET_KEY} characters: anybody with one sealed "
+            f"SECRET_KEY is shorter than {WEAK_SECRET_KEY} characters: anyone with one sealed "
             f"token can guess it; {_NEW_KEY}, and move this one to SECRET_KEYS_PREVIOUS",
             "settings.weak_secret_key",
             {"characters_wanted": WEAK_SECRET_KEY},
@@ -145,8 +145,8 @@ def _credentials(values: Values) -> Iterator[tuple[str, str]]:
     """Yield the name and text of each setting that is copied from elsewhere, to the letter."""
     for field in ("client_id", "client_secret", "secret_key", "secret_keys_previous"):
         value = values.get(field, ())
-        for each in value if isinstance(value, tuple) else (value,):
-            yield field.upper(), each.reveal() if isinstance(each, Secret) else str(each)
+        for item in value if isinstance(value, tuple) else (value,):
+            yield field.upper(), item.reveal() if isinstance(item, Secret) else str(item)
 
 
 def _advice(values: Values) -> Iterator[str]:

@@ -54,11 +54,11 @@ class Metrics:
             for endpoint in Endpoint
             for outcome in Outcome
         }
-        spared = self._counter(
+        avoided = self._counter(
             "spared_calls", "Requests served without a call to Spotify.", "flow", "reason"
         )
-        self._spared = {
-            (flow, reason): spared.labels(flow, reason) for flow in Flow for reason in Reuse
+        self._avoided = {
+            (flow, reason): avoided.labels(flow, reason) for flow in Flow for reason in Reuse
         }
         upstream = Histogram(
             f"{_PREFIX}_upstream_duration_seconds",
@@ -112,7 +112,7 @@ class Metrics:
             return
         self._requests[flow, outcome].inc()
         if reused is not None:
-            self._spared[flow, reused].inc()
+            self._avoided[flow, reused].inc()
 
     def observe_upstream(self, flow: Flow, seconds: float, error: str | None) -> None:
         """Count a call to Spotify and its duration."""
@@ -126,8 +126,8 @@ class Metrics:
         not_found = ASGIResponse(status_code=404)
 
         async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
-            found = scope["path"].rstrip("/") == "/metrics"
-            await (exposition if found else not_found)(scope, receive, send)
+            is_metrics = scope["path"].rstrip("/") == "/metrics"
+            await (exposition if is_metrics else not_found)(scope, receive, send)
 
         return metrics
 

@@ -62,7 +62,7 @@ class RequestRecord:
         self.route = scope.get("path_template")
         if isinstance(self.error, Stopping):
             return
-        handler = scope.get("route_handler")  # absent if no route was found, whatever its type says
+        handler = scope.get("route_handler")  # absent without a route, despite its type
         opt: dict[str, Any] = getattr(handler, "opt", {})
         self.endpoint = opt.get("endpoint")
         self.flow = self.flow or opt.get("flow")

@@ -74,7 +74,7 @@ def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Fo
 
 
 def wants_fresh(headers: Headers) -> bool:
-    """Return whether the client asks for a response that is not cached (RFC 9111, 5.2.1.4)."""
+    """Return whether the client wants a response that is not cached (RFC 9111, 5.2.1.4)."""
     directives = headers.get("cache-control", "").lower().split(",")
     return "no-cache" in map(str.strip, directives)
 

@@ -54,7 +54,7 @@ CONNECTION_LIMIT = 2048
 METRICS_CONNECTION_LIMIT = 64
 """Open connections to the metrics port."""
 EVICTED_PART = 32
-"""One in so many connections is closed to make room: each search looks at all of them."""
+"""One in so many connections is closed to make room: a search looks at all of them."""
 WARNING_SECONDS = 60.0
 """Time between two log lines about the connection limit of a port."""
 SPARE_FILES = 64

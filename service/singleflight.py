@@ -44,9 +44,9 @@ class SingleFlight(Generic[Outcome]):
         copies, so that no traceback grows with the number of waiters.
         """
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        found = self._in_flight.get(key)
-        if found is not None:
-            found.waiters.append(waiter)
+        joined = self._in_flight.get(key)
+        if joined is not None:
+            joined.waiters.append(waiter)
         else:
             # NOTE: a task for a call that perhaps no other request joins is intentional: when a
             # server cancels the first request, the others must not lose a token that Spotify may
@@ -55,7 +55,7 @@ class SingleFlight(Generic[Outcome]):
             task = asyncio.create_task(self._run(key, call, waiters))
             self._in_flight[key] = _InFlight(task, waiters)
         try:
-            return await waiter, found is not None
+            return await waiter, joined is not None
         finally:
             del waiter  # an exception in it refers to this frame
 

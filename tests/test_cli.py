@@ -462,7 +462,7 @@ def test_check_shows_a_hint_without_the_value() -> None:
     ended = run_check(CLIENT_SECERT="hush", SECRET_KEY='"hush"', REDIRECT_URI="hush-hush")
     assert ended.returncode == 0
     text = " ".join(ended.stdout.split())
-    assert "hint CLIENT_SECERT is not a known setting (ignored)." in text
+    assert "hint CLIENT_SECERT is not a setting (ignored)." in text
     assert "SECRET_KEY begins or ends with a quotation mark." in text
     assert "hint SECRET_KEY is shorter than 20 characters" in text
     assert "set, but not a plain URI" in text
@@ -500,7 +500,7 @@ def test_check_upstream_makes_no_request_while_settings_are_wrong() -> None:
 def test_upstream_that_accepts_the_credentials(simulator_url: str, simulator: httpx.Client) -> None:
     ended = upstream(simulator_url)
     assert (ended.returncode, ended.stderr) == (0, "")
-    expected = r"127.0.0.1:\d+: answered 200 after \d+ ms, CLIENT_ID and CLIENT_SECRET are right"
+    expected = r"127.0.0.1:\d+: status 200 after \d+ ms, CLIENT_ID and CLIENT_SECRET are right"
     assert re.fullmatch(expected, last_line(ended))
     [request] = simulator.get("/admin/requests").json()
     assert request["form"] == [["grant_type", "client_credentials"]]
@@ -516,7 +516,7 @@ def test_upstream_that_refuses_the_credentials(simulator_url: str, simulator: ht
 @pytest.mark.parametrize(
     ("fault", "explanation"),
     [
-        ({"kind": "status", "status": 503}, "answered 503"),
+        ({"kind": "status", "status": 503}, "status 503"),
         ({"kind": "silence"}, "no response within UPSTREAM_TIMEOUT, 1 s"),
         ({"kind": "close"}, "Spotify could not be reached"),
         ({"kind": "answer", "status": 200, "body": "<html>"}, "this is not a token endpoint"),

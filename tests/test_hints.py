@@ -159,7 +159,7 @@ def test_stray_characters_in_several_secrets_are_one_warning() -> None:
     ],
 )
 def test_a_misspelt_name_has_a_suggestion(name: str, meant: str) -> None:
-    expected = f"{name} is not a known setting (ignored). Did you mean {meant}?"
+    expected = f"{name} is not a setting (ignored). Did you mean {meant}?"
     assert sentences(**{name: "hush"}) == expected
 
 
