@@ -1,8 +1,7 @@
 """The application: the only place where the parts are joined."""
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -55,25 +54,20 @@ def create_app(
         guards.append(guard(limiter))
     context = Context(settings, _sealer(settings, metrics))
     base_path = settings.base_path or "/"
+    pages = [routes.root, *oauth.handlers(settings), *openapi.handlers(settings)]
     tokens = [*routes.handlers(context, endpoint), oauth.token_handler(context, endpoint)]
     app = Litestar(
         [
             *health.handlers,
             *oauth.root_metadata(settings),
-            Router(
-                base_path,
-                route_handlers=[
-                    routes.root,
-                    *oauth.handlers(settings),
-                    *openapi.handlers(settings),
-                ],
-            ),
+            Router(base_path, route_handlers=pages),
             Router(base_path, route_handlers=tokens, guards=guards),
         ],
         cors_config=_cors(settings),
         exception_handlers={Exception: errors.handle},
-        lifespan=[_lifespan(readiness, closing)],
         logging_config=None,
+        on_shutdown=[closing.aclose],
+        on_startup=[readiness.start],
         openapi_config=None,
         state=State(
             {
@@ -142,15 +136,3 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_headers=["*"],
         expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
     )
-
-
-def _lifespan(
-    readiness: Readiness, closing: AsyncExitStack
-) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with closing:
-            readiness.started = True
-            yield
-
-    return lifespan

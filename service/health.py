@@ -27,6 +27,10 @@ class Readiness:
         self.draining = False
         self.stopping = False
 
+    def start(self) -> None:
+        """Accept traffic."""
+        self.started = True
+
     @property
     def ready(self) -> bool:
         """True between start and drain."""
