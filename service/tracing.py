@@ -11,8 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import httpx
@@ -22,7 +21,7 @@ from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport, Req
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
@@ -42,6 +41,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode, TraceState
 from opentelemetry.util.types import Attributes
 
 from service import __version__
+from service.errors import InternalError, ServiceError
 from service.settings import SettingsError, tracing_enabled
 
 FLUSH_SECONDS: Final = 5.0
@@ -84,7 +84,11 @@ class Tracing:
 
     def __init__(self, processor: SpanProcessor, environ: Mapping[str, str]) -> None:
         self._provider = TracerProvider(
-            sampler=_sampler(environ), resource=_resource(environ), shutdown_on_exit=False
+            sampler=_sampler(environ),
+            resource=_resource(environ),
+            # NOTE: an event would be an exception with its text, its causes' and a stack trace.
+            span_limits=SpanLimits(max_events=0),
+            shutdown_on_exit=False,
         )
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("service", __version__)
@@ -101,8 +105,8 @@ class Tracing:
         # An operator may capture headers: names only, since any value may hold a secret.
         os.environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
         return AsyncOpenTelemetryTransport(
-            transport,
-            tracer_provider=_ClientTracerProvider(self._provider),
+            _WithoutTexts(transport),
+            tracer_provider=self._provider,
             meter_provider=NoOpMeterProvider(),
             request_hook=_name_client_span,
         )
@@ -177,14 +181,10 @@ class ServerSpan:
             attributes["spotify_api_server.reused"] = reused
         self._span.set_attributes(attributes)
         if status >= 500:  # noqa: PLR2004
-            _fail(self._span, error_type or str(status))
+            self._span.set_attribute("error.type", error_type or str(status))
+            self._span.set_status(StatusCode.ERROR)
         self._span.end()
         context.detach(self._token)
-
-
-def _fail(span: trace.Span, error_type: str) -> None:
-    span.set_attribute("error.type", error_type)
-    span.set_status(StatusCode.ERROR)
 
 
 async def _name_client_span(span: trace.Span, request: RequestInfo) -> None:
@@ -192,42 +192,28 @@ async def _name_client_span(span: trace.Span, request: RequestInfo) -> None:
     span.update_name(f"{request.method.decode()} {url.path}")
 
 
-class _ClientTracerProvider(trace.TracerProvider):
-    """`provider` for the instrumentation, with spans that record no text of an exception."""
+class _WithoutTexts(httpx.AsyncBaseTransport):
+    """`transport` for the instrumentation: its exceptions have fixed texts.
 
-    def __init__(self, provider: trace.TracerProvider) -> None:
-        self._provider = provider
-
-    def get_tracer(self, *args: Any, **options: Any) -> trace.Tracer:  # noqa: ANN401
-        return _ClientTracer(self._provider.get_tracer(*args, **options))
-
-
-class _ClientTracer(trace.Tracer):
-    """Marks a span as failed by the type of the exception, a cancellation included.
-
-    NOTE: by default a span records text and stack trace of an exception and of its causes, which
-    may quote a response of Spotify.
+    NOTE: the text of an exception becomes the description of the failed client span. It may quote
+    a request or a response, unless it is a local error's.
     """
 
-    def __init__(self, tracer: trace.Tracer) -> None:
-        self._tracer = tracer
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
-    def start_span(self, *args: Any, **options: Any) -> trace.Span:  # noqa: ANN401
-        return self._tracer.start_span(*args, **options)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._transport.handle_async_request(request)
+        except ServiceError:
+            raise
+        except httpx.TransportError as error:
+            raise type(error)(type(error).__name__) from error
+        except Exception as error:
+            raise InternalError from error
 
-    @contextmanager
-    def start_as_current_span(  # type: ignore[override]  # the type of the base is private
-        self,
-        *args: Any,  # noqa: ANN401 - all arguments are passed on
-        **options: Any,  # noqa: ANN401
-    ) -> Iterator[trace.Span]:
-        options |= {"record_exception": False, "set_status_on_exception": False}
-        with self._tracer.start_as_current_span(*args, **options) as span:
-            try:
-                yield span
-            except BaseException as error:
-                _fail(span, type(error).__qualname__)
-                raise
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 class _EdgeSampler(Sampler):

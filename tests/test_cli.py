@@ -452,7 +452,7 @@ def test_check_lists_every_problem_and_ends_with_78() -> None:
 
 def test_check_tries_the_opentelemetry_sdk() -> None:
     ended = run_check(
-        OTEL_SPAN_EVENT_COUNT_LIMIT="x", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
+        OTEL_SPAN_LINK_COUNT_LIMIT="x", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
     )
     assert ended.returncode == 78
     assert "OTEL_… can't be used as it is" in ended.stdout

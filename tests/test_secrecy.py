@@ -794,7 +794,7 @@ def test_search_finds_secrets_in_every_place(start_run: StartRun, accounts: http
             logging.getLogger("somebody").warning("token %s", ACCESS_TOKEN)
             sys.stderr.write(VERIFIER)
             span = trace.get_current_span()
-            span.add_event("planted", {"note": REFRESH_TOKEN})
+            span.set_attribute("planted", REFRESH_TOKEN)
             return httpx.Response(400, json={"error": True, "reason": BASIC})
 
     with start_run("info", Telltale()) as run:
