@@ -316,7 +316,7 @@ class UpstreamTimeout(ServiceError):
     code = "temporarily_unavailable"
     event = "upstream.failed"
     outcome = Outcome.UPSTREAM_ERROR
-    reason = "Spotify did not answer in time"
+    reason = "Spotify did not respond in time"
 
 
 def of(scope: Scope) -> ServiceError | None:

@@ -247,7 +247,7 @@ class SharedStorage:
             key_prefix="spotify-api-server",
         )
         self._count_unchecked = metrics.counter(
-            "rate_limit_unchecked", "Requests that passed because the storage did not answer."
+            "rate_limit_unchecked", "Requests that passed because the storage did not respond."
         )
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._failures = 0

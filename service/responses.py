@@ -123,7 +123,7 @@ def seal(response: TokenResponse, fallback: Opened | None, sealer: Sealer) -> AS
     """
     if not response.is_success:
         # NOTE: a redirect is never followed: the form and the Authorization header hold secrets.
-        raise UpstreamFailed("Spotify answered with an unexpected status")
+        raise UpstreamFailed("Spotify responded with an unexpected status")
     body = _sealed(response.body, sealer, fallback, datetime.now(UTC))
     return ASGIResponse(body=body, status_code=response.status, headers=NO_STORE)
 
@@ -164,7 +164,7 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
         return _members.decode(body)
     except _UNREADABLE:
         # NOTE: `from None` is intentional: the error may quote the body, and so a token.
-        raise UpstreamFailed("Spotify's answer could not be understood") from None
+        raise UpstreamFailed("Spotify's response could not be understood") from None
 
 
 def whole_seconds(expires_in: msgspec.Raw | None) -> int | None:
@@ -183,7 +183,7 @@ def _sealed(body: bytes, sealer: Sealer, fallback: Opened | None, now: datetime)
     try:
         token = _refresh_token.decode(fields.get("refresh_token", b"null"))
     except _UNREADABLE:
-        raise UpstreamFailed("Spotify's answer could not be understood") from None
+        raise UpstreamFailed("Spotify's response could not be understood") from None
     token = token or (fallback.token if fallback else None)
     if not token:
         fields.pop("refresh_token", None)

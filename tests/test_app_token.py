@@ -279,7 +279,7 @@ def test_renewal_belongs_to_no_request() -> None:
         ),
         (TokenResponse(503, (), SECRET.encode()), {"status": 503, "error": None}),
         (TokenResponse(302, (), SECRET.encode()), {"status": 302, "error": None}),
-        (UpstreamTimeout(), {"reason": "Spotify did not answer in time"}),
+        (UpstreamTimeout(), {"reason": "Spotify did not respond in time"}),
         (RuntimeError(SECRET), {"error_type": "RuntimeError"}),
     ],
     ids=repr,

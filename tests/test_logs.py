@@ -205,8 +205,8 @@ def test_a_code_of_spotifys_that_is_not_known_is_other(
 
 FAILURES = {
     "close": (502, "Spotify could not be reached"),
-    "garbage": (502, "Spotify's answer could not be understood"),
-    "silence": (504, "Spotify did not answer in time"),
+    "garbage": (502, "Spotify's response could not be understood"),
+    "silence": (504, "Spotify did not respond in time"),
 }
 
 

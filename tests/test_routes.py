@@ -52,7 +52,7 @@ MISSING_REDIRECT_URI = (
 )
 UNDECRYPTABLE = "could not decrypt refresh token"
 UNREACHABLE = "Spotify could not be reached"
-LATE = "Spotify did not answer in time"
+LATE = "Spotify did not respond in time"
 
 
 def missing(field: str) -> str:
@@ -353,11 +353,11 @@ FAULTS: dict[str, tuple[Order, int, str | None]] = {
     "close": ({"kind": "close"}, 502, UNREACHABLE),
     "truncated": ({"kind": "truncated"}, 502, UNREACHABLE),
     "badheader": ({"kind": "badheader"}, 502, UNREACHABLE),
-    "garbage": ({"kind": "garbage"}, 502, "Spotify's answer could not be understood"),
-    "notobject": ({"kind": "notobject"}, 502, "Spotify's answer could not be understood"),
+    "garbage": ({"kind": "garbage"}, 502, "Spotify's response could not be understood"),
+    "notobject": ({"kind": "notobject"}, 502, "Spotify's response could not be understood"),
     "bomb": ({"kind": "bomb", "size": 2**23}, 502, "Spotify's answer was too long"),
     "huge": ({"kind": "huge"}, 502, "Spotify's answer was too long"),
-    "redirect": ({"kind": "redirect"}, 502, "Spotify answered with an unexpected status"),
+    "redirect": ({"kind": "redirect"}, 502, "Spotify responded with an unexpected status"),
 }
 WORDS = {  # forwarded word for word
     "status": (503, "text/plain", "upstream connect error or disconnect/reset before headers"),

@@ -50,9 +50,9 @@ from tests.test_routes import (
     well_formed,
 )
 
-NOT_UNDERSTOOD = "Spotify's answer could not be understood"
+NOT_UNDERSTOOD = "Spotify's response could not be understood"
 TOO_LONG = "Spotify's answer was too long"
-UNEXPECTED = "Spotify answered with an unexpected status"
+UNEXPECTED = "Spotify responded with an unexpected status"
 
 Headers = list[list[str]]
 
