@@ -301,9 +301,11 @@ async def _request_app_token(configured: Settings) -> tuple[str, bool]:
 
 
 def _has_token(body: bytes) -> bool:
+    from service import responses  # noqa: PLC0415 - only for this
+
     try:
-        return bool(msgspec.json.decode(body)["access_token"])
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError, IndexError):
+        return "access_token" in responses.members(body)
+    except ServiceError:
         return False
 
 
