@@ -206,12 +206,12 @@ class Transport(httpx.AsyncBaseTransport):
         if self._url.scheme == "https" and not framed:
             # It would end with the connection, and TLS may have been cut off by anybody on the way
             # (RFC 9112, section 9.8).
-            raise UpstreamFailed("Spotify's answer had no length")
+            raise UpstreamFailed("Spotify's response had no length")
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > RESPONSE_LIMIT:
-                raise UpstreamFailed("Spotify's answer was too long")
+                raise UpstreamFailed("Spotify's response was too long")
         return _decoded(response.headers.get("Content-Encoding", "").strip().lower(), bytes(body))
 
 
@@ -317,12 +317,12 @@ def _decoded(coding: str, body: bytes) -> bytes:
     if coding in {"", "identity"}:
         return body
     if coding not in {"gzip", "x-gzip"}:
-        raise UpstreamFailed("Spotify's answer had an unknown content coding")
+        raise UpstreamFailed("Spotify's response had an unknown content coding")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as stream:
             decoded = stream.read(RESPONSE_LIMIT + 1)
     except (OSError, EOFError, zlib.error):
-        raise UpstreamFailed("Spotify's answer could not be decoded") from None
+        raise UpstreamFailed("Spotify's response could not be decoded") from None
     if len(decoded) > RESPONSE_LIMIT:
-        raise UpstreamFailed("Spotify's answer was too long")
+        raise UpstreamFailed("Spotify's response was too long")
     return decoded

@@ -355,8 +355,8 @@ FAULTS: dict[str, tuple[Order, int, str | None]] = {
     "badheader": ({"kind": "badheader"}, 502, UNREACHABLE),
     "garbage": ({"kind": "garbage"}, 502, "Spotify's response could not be understood"),
     "notobject": ({"kind": "notobject"}, 502, "Spotify's response could not be understood"),
-    "bomb": ({"kind": "bomb", "size": 2**23}, 502, "Spotify's answer was too long"),
-    "huge": ({"kind": "huge"}, 502, "Spotify's answer was too long"),
+    "bomb": ({"kind": "bomb", "size": 2**23}, 502, "Spotify's response was too long"),
+    "huge": ({"kind": "huge"}, 502, "Spotify's response was too long"),
     "redirect": ({"kind": "redirect"}, 502, "Spotify responded with an unexpected status"),
 }
 WORDS = {  # forwarded word for word

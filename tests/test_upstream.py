@@ -51,7 +51,7 @@ from tests.test_routes import (
 )
 
 NOT_UNDERSTOOD = "Spotify's response could not be understood"
-TOO_LONG = "Spotify's answer was too long"
+TOO_LONG = "Spotify's response was too long"
 UNEXPECTED = "Spotify responded with an unexpected status"
 
 Headers = list[list[str]]
@@ -404,12 +404,12 @@ def test_a_content_coding_is_undone(
 @pytest.mark.parametrize(
     ("coding", "body", "reason"),
     [
-        ("br", b"\x8b\x02", "Spotify's answer had an unknown content coding"),
-        ("zstd", b"x", "Spotify's answer had an unknown content coding"),
+        ("br", b"\x8b\x02", "Spotify's response had an unknown content coding"),
+        ("zstd", b"x", "Spotify's response had an unknown content coding"),
         ("gzip, gzip", gzip.compress(gzip.compress(TOKENS)), None),
-        ("gzip", b"no gzip", "Spotify's answer could not be decoded"),
-        ("gzip", gzip.compress(TOKENS)[:-9], "Spotify's answer could not be decoded"),
-        ("gzip", gzip.compress(TOKENS)[:-8] + bytes(8), "Spotify's answer could not be decoded"),
+        ("gzip", b"no gzip", "Spotify's response could not be decoded"),
+        ("gzip", gzip.compress(TOKENS)[:-9], "Spotify's response could not be decoded"),
+        ("gzip", gzip.compress(TOKENS)[:-8] + bytes(8), "Spotify's response could not be decoded"),
         ("gzip", gzip.compress(bytes(2**24)), TOO_LONG),
         ("deflate", zlib.compress(TOKENS), None),
     ],
@@ -425,7 +425,7 @@ def test_an_answer_that_cannot_be_decoded_is_a_502(
 ) -> None:
     answering(simulator, body, status=status, headers=[["Content-Encoding", coding]])
     answer = swapped(client)
-    assert_refused(answer, 502, reason or "Spotify's answer had an unknown content coding")
+    assert_refused(answer, 502, reason or "Spotify's response had an unknown content coding")
 
 
 @pytest.mark.parametrize("status", [200, 500])
