@@ -1,6 +1,7 @@
 """The application: the only place where the parts are joined."""
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from service import __version__, errors, health, oauth, openapi, routes
 from service import settings as service_settings
 from service.app_token import AppToken
 from service.backoff import Backoff
-from service.grants import Context
+from service.grants import Context, Flow
 from service.health import Readiness
 from service.metrics import Metrics
 from service.middleware import RequestMiddleware
@@ -46,8 +47,8 @@ def create_app(
     closing = AsyncExitStack()  # what is added last is closed first
     if tracing:
         closing.callback(tracing.flush)
-    endpoint = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
-    guards: list[Guard] = [health.refuse_when_stopping]
+    endpoints = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
+    guards: list[Guard] = [routes.refuse_when_stopping]
     if settings.rate_limit:
         limiter = Limiter(settings, clients, metrics)
         closing.push_async_callback(limiter.aclose)
@@ -55,7 +56,7 @@ def create_app(
     context = Context(settings, _sealer(settings, metrics))
     base_path = settings.base_path or "/"
     pages = [routes.root, *oauth.handlers(settings), *openapi.handlers(settings)]
-    tokens = [*routes.handlers(context, endpoint), oauth.token_handler(context, endpoint)]
+    tokens = [*routes.handlers(context, endpoints), oauth.token_handler(context, endpoints)]
     app = Litestar(
         [
             *health.handlers,
@@ -99,24 +100,31 @@ def _upstream(
     metrics: Metrics,
     tracing: "Tracing | None",
     closing: AsyncExitStack,
-) -> TokenEndpoint:
-    """Return the upstream chain: app token cache, single-flight, back-off, HTTP."""
+) -> Mapping[Flow, TokenEndpoint]:
+    """Return the upstream chain of each flow.
+
+    Codes are neither cached nor coalesced: a code can be used once, and Spotify has to see a second
+    use to revoke the tokens of the first (RFC 6749, section 4.1.2).
+    """
     if tracing:
         transport = tracing.instrument(transport)
     spotify = Spotify(settings, transport, metrics.observe_upstream)
     backoff = Backoff(spotify)
     coalescing = Coalescing(backoff)
-    closing.push_async_callback(spotify.aclose)
-    closing.push_async_callback(coalescing.aclose)
+    app_token = AppToken(backoff)
+    for link in (spotify, coalescing, app_token):
+        closing.push_async_callback(link.aclose)
     metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: spotify.in_flight)
     metrics.flow_gauge(
         "throttled_seconds", "For how long Spotify wants no calls.", backoff.seconds_left
     )
-    if not settings.client_credentials_cache:
-        return coalescing
-    app_token = AppToken(coalescing)
-    closing.push_async_callback(app_token.aclose)
-    return app_token
+    return {
+        Flow.CLIENT_CREDENTIALS: app_token if settings.client_credentials_cache else backoff,
+        Flow.AUTHORIZATION_CODE: backoff,
+        Flow.REFRESH: coalescing,
+        Flow.PKCE_AUTHORIZATION_CODE: backoff,
+        Flow.PKCE_REFRESH: coalescing,
+    }
 
 
 def _sealer(settings: Settings, metrics: Metrics) -> Sealer:

@@ -22,7 +22,7 @@ import msgspec
 
 from service import logs
 from service.errors import ServiceError
-from service.grants import Flow, TokenRequest
+from service.grants import TokenRequest
 from service.logs import log
 from service.responses import Reuse, TokenResponse, members, whole_seconds
 from service.singleflight import SingleFlight
@@ -43,7 +43,7 @@ _FETCH: Final = "fetch"
 
 
 class AppToken:
-    """Forwards requests to `endpoint`, but caches the app access token. `clock` is monotonic."""
+    """Fetches the app access token from `endpoint` and caches it. `clock` is monotonic."""
 
     def __init__(
         self, endpoint: TokenEndpoint, clock: Callable[[], float] = time.monotonic
@@ -57,12 +57,10 @@ class AppToken:
         self._no_renewal_before = -math.inf
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
-        """Return Spotify's response to `request`, from the cache if it is for the app token.
+        """Return Spotify's response to `request`, from the cache if there is a valid token.
 
         A `fresh` request is fetched again, but not twice within FRESH_SECONDS.
         """
-        if request.flow is not Flow.CLIENT_CREDENTIALS:
-            return await self._endpoint.fetch(request)
         now = self._clock()
         token = self._token
         if token is None or not token.is_good(now) or (request.fresh and not self._is_fresh(now)):

@@ -44,7 +44,6 @@ from litestar.exceptions import (
     MethodNotAllowedException,
     NotFoundException,
 )
-from litestar.types import Scope
 
 NO_STORE: Final[Sequence[tuple[str, str]]] = (
     ("cache-control", "no-store"),
@@ -52,7 +51,8 @@ NO_STORE: Final[Sequence[tuple[str, str]]] = (
 )
 """On every response about tokens (RFC 6749, section 5.1)."""
 
-_STATE_KEY: Final = "error"
+STATE_KEY: Final = "error"
+"""Where `handle` leaves the error in the state of a request."""
 
 
 class Outcome(StrEnum):
@@ -319,16 +319,10 @@ class UpstreamTimeout(ServiceError):
     reason = "Spotify did not respond in time"
 
 
-def of(scope: Scope) -> ServiceError | None:
-    """Return the local error with which the request in `scope` ended, if there was one."""
-    error: ServiceError | None = scope["state"].get(_STATE_KEY)
-    return error
-
-
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Return the response for anything that a handler, a guard or Litestar raised."""
     local = _as_local(error)
-    request.scope["state"][_STATE_KEY] = local
+    request.scope["state"][STATE_KEY] = local
     path = request.scope["path"].rstrip("/")
     return respond(local, oauth=path in request.app.state["oauth_paths"])
 

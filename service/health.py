@@ -3,14 +3,9 @@
 Neither depends on Spotify: restarting a pod because Spotify is down would help no client.
 """
 
-from typing import Any
-
 from litestar import Litestar, MediaType, Response, route
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-
-from service.errors import Stopping
+from litestar.handlers import HTTPRouteHandler
 
 PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -41,14 +36,6 @@ def readiness_of(app: Litestar) -> Readiness:
     """Return the Readiness of `app`, which its server sets."""
     readiness: Readiness = app.state["readiness"]
     return readiness
-
-
-async def refuse_when_stopping(
-    connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
-) -> None:
-    """Guard of the token endpoints: raise Stopping when the drain is over."""
-    if readiness_of(connection.app).stopping:
-        raise Stopping
 
 
 def _plain(text: str, status_code: int = 200) -> Response[str]:

@@ -58,7 +58,7 @@ class RequestRecord:
 
         A request that is refused because the server stops counts nowhere: it is not overload.
         """
-        self.error = errors.of(scope)
+        self.error = scope["state"].get(errors.STATE_KEY)
         self.route = scope.get("path_template")
         if isinstance(self.error, Stopping):
             return

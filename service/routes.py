@@ -1,40 +1,46 @@
 """The original server's endpoints: the root, and one POST handler for each grant."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from litestar import MediaType, Response, post, route
+from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from service import responses
-from service.errors import InvalidField, RedirectURINotAllowed
+from service.errors import InvalidField, RedirectURINotAllowed, Stopping
 from service.forms import AnyRequest, Form, read_form
 from service.grants import GRANTS, Context, Endpoint, Flow, Grant, TokenRequest
+from service.health import Readiness
 from service.middleware import record_of
 from service.responses import TokenResponse
 from service.settings import Settings
 from service.upstream import TokenEndpoint
 
+Endpoints = Mapping[Flow, TokenEndpoint]
+"""The upstream chain of each flow."""
 
-def handlers(context: Context, endpoint: TokenEndpoint) -> list[HTTPRouteHandler]:
+
+def handlers(context: Context, endpoints: Endpoints) -> list[HTTPRouteHandler]:
     """Return the handlers of the token endpoints; a flow that is switched off has none."""
     enabled = context.settings.client_credentials_enabled
     grants = [grant for grant in GRANTS if enabled or grant.flow is not Flow.CLIENT_CREDENTIALS]
-    return [token_handler(grant, context, endpoint) for grant in grants]
+    return [token_handler(grant, context, endpoints) for grant in grants]
 
 
-def token_handler(grant: Grant[Any], context: Context, endpoint: TokenEndpoint) -> HTTPRouteHandler:
-    """Return the handler of `grant`, which calls Spotify through `endpoint`."""
+def token_handler(grant: Grant[Any], context: Context, endpoints: Endpoints) -> HTTPRouteHandler:
+    """Return the handler of `grant`, which calls Spotify through `endpoints`."""
     opt = {"endpoint": Endpoint.ORIGINAL, "flow": grant.flow}
 
     @post(grant.path, status_code=HTTPStatus.OK, opt=opt)
     async def exchange(request: AnyRequest) -> ASGIResponse:
         form = await read_form(request, grant.form, seconds=context.settings.request_timeout)
         token_request = grant.build(with_redirect_uri(form, request, context.settings), context)
-        response = await fetch(request, grant, token_request, endpoint)
+        response = await fetch(request, grant, token_request, endpoints)
         if response.is_error:
             return responses.forward(response)
         return responses.seal(response, token_request.fallback, context.sealer)
@@ -43,14 +49,14 @@ def token_handler(grant: Grant[Any], context: Context, endpoint: TokenEndpoint) 
 
 
 async def fetch(
-    request: AnyRequest, grant: Grant[Any], token_request: TokenRequest, endpoint: TokenEndpoint
+    request: AnyRequest, grant: Grant[Any], token_request: TokenRequest, endpoints: Endpoints
 ) -> TokenResponse:
     """Return Spotify's response to `token_request`, and note it in the request's record."""
     record = record_of(request.scope)
     record.flow, record.event = grant.flow, grant.event
     if wants_fresh(request.headers):
         token_request = token_request._replace(fresh=True)
-    record.response = await endpoint.fetch(token_request)
+    record.response = await endpoints[grant.flow].fetch(token_request)
     return record.response
 
 
@@ -77,6 +83,15 @@ def wants_fresh(headers: Headers) -> bool:
     """Return whether the client wants a response that is not cached (RFC 9111, 5.2.1.4)."""
     directives = headers.get("cache-control", "").lower().split(",")
     return "no-cache" in map(str.strip, directives)
+
+
+async def refuse_when_stopping(
+    connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
+) -> None:
+    """Guard of the token endpoints: raise Stopping when the drain is over."""
+    readiness: Readiness = connection.app.state["readiness"]
+    if readiness.stopping:
+        raise Stopping
 
 
 @route("/", http_method=["GET", "HEAD"], sync_to_thread=False)

@@ -7,14 +7,12 @@ that wait when it ends; nothing is kept for later ones.
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from service.errors import InternalError, ServiceError
-from service.grants import Flow, TokenRequest
+from service.grants import TokenRequest
 from service.responses import Reuse, TokenResponse
 from service.upstream import TokenEndpoint
-
-REFRESHES: Final = frozenset({Flow.REFRESH, Flow.PKCE_REFRESH})
 
 Outcome = TypeVar("Outcome")
 Call = Callable[[], Awaitable[Outcome]]
@@ -95,9 +93,7 @@ class SingleFlight(Generic[Outcome]):
 class Coalescing:
     """Forwards requests to `endpoint`, one call for all that refresh the same token at a time.
 
-    The opened token is compared, however it is sealed: the key is the form for Spotify. Codes are
-    never coalesced: a code can be used once, and Spotify has to see a second use to revoke the
-    tokens of the first (RFC 6749, section 4.1.2).
+    The opened token is compared, however it is sealed: the key is the form for Spotify.
     """
 
     def __init__(self, endpoint: TokenEndpoint) -> None:
@@ -106,8 +102,6 @@ class Coalescing:
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
         """Return Spotify's response to `request`, marked if another request's call got it."""
-        if request.flow not in REFRESHES:
-            return await self._endpoint.fetch(request)
         # Without the fallback, which is each caller's own.
         key = request._replace(fallback=None, fresh=False)
         response, joined = await self._calls.join(key, partial(self._endpoint.fetch, request))
