@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import string
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
@@ -20,7 +21,7 @@ import httptools
 import uvicorn
 from litestar import Litestar
 from litestar.response.base import ASGIResponse
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service import __version__, errors, logs
@@ -129,6 +130,7 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.parser = Parser(self)
+        self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time, unless there are too many connections."""
@@ -162,6 +164,7 @@ class Protocol(HttpToolsProtocol):
         if self._reason:
             raise _Refused
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         self._in_head = False
         self._client_since = self.loop.time()
         if self.parser.should_upgrade():
@@ -188,9 +191,16 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or refuse what is not one."""
+        self._unanswered.popleft()
         super().on_response_complete()
         if self._is_refused and not self._is_answering() and not self.transport.is_closing():
             self._refuse()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request that its client is gone; uvicorn tells only the last one."""
+        super().connection_lost(exc)
+        for cycle in self._unanswered:
+            cycle.disconnected = True
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Respond to a client that closed only its own direction, if its request is complete."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import struct
 import time
 
 import httpx
@@ -275,6 +276,20 @@ def test_a_client_that_closes_its_own_direction_gets_its_answer(
         raw.shutdown(socket.SHUT_WR)
         assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert raw.recv(65536) == b""
+
+
+def test_a_client_that_leaves_before_its_responses_is_no_defect(
+    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
+) -> None:
+    """Both requests on the connection learn of it, not only the last one."""
+    simulator.post("/admin/faults", json={"kind": "delay", "seconds": 0.3}).raise_for_status()
+    with connect(client) as raw:
+        raw.sendall((GOOD + NEXT).encode())
+        time.sleep(0.1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert log_lines.requests()[0]["route"] == PATH
+    assert talk(client, GET_ONCE)[0].startswith("HTTP/1.1 200 ")
+    assert "error" not in {line["level"] for line in log_lines.lines}
 
 
 def test_a_trailer_is_no_header(client: httpx.Client) -> None:
