@@ -1,7 +1,6 @@
 """The application: the only place where the parts are joined."""
 
 import os
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from service.rate_limit import Clients, Limiter, guard
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.singleflight import Coalescing
-from service.upstream import Spotify, TokenEndpoint, Transport
+from service.upstream import Spotify, Transport, Upstream
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
@@ -47,7 +46,7 @@ def create_app(
     closing = AsyncExitStack()  # what is added last is closed first
     if tracing:
         closing.callback(tracing.flush)
-    endpoints = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
+    upstream = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
     guards: list[Guard] = [routes.refuse_when_stopping]
     if settings.rate_limit:
         limiter = Limiter(settings, clients, metrics)
@@ -56,7 +55,7 @@ def create_app(
     context = Context(settings, _sealer(settings, metrics))
     base_path = settings.base_path or "/"
     pages = [routes.root, *oauth.handlers(settings), *openapi.handlers(settings)]
-    tokens = [*routes.handlers(context, endpoints), oauth.token_handler(context, endpoints)]
+    tokens = [*routes.handlers(context, upstream), oauth.token_handler(context, upstream)]
     app = Litestar(
         [
             *health.handlers,
@@ -74,6 +73,7 @@ def create_app(
             {
                 "readiness": readiness,
                 "metrics": metrics,
+                "upstream": upstream,
                 "oauth_paths": {settings.base_path + path for path in oauth.TOKEN_PATHS},
             }
         ),
@@ -100,8 +100,8 @@ def _upstream(
     metrics: Metrics,
     tracing: "Tracing | None",
     closing: AsyncExitStack,
-) -> Mapping[Flow, TokenEndpoint]:
-    """Return the upstream chain of each flow.
+) -> Upstream:
+    """Return the upstream chains: cache or single-flight, back-off, HTTP.
 
     Codes are neither cached nor coalesced: a code can be used once, and Spotify has to see a second
     use to revoke the tokens of the first (RFC 6749, section 4.1.2).
@@ -118,13 +118,15 @@ def _upstream(
     metrics.flow_gauge(
         "throttled_seconds", "For how long Spotify wants no calls.", backoff.seconds_left
     )
-    return {
-        Flow.CLIENT_CREDENTIALS: app_token if settings.client_credentials_cache else backoff,
-        Flow.AUTHORIZATION_CODE: backoff,
-        Flow.REFRESH: coalescing,
-        Flow.PKCE_AUTHORIZATION_CODE: backoff,
-        Flow.PKCE_REFRESH: coalescing,
-    }
+    return Upstream(
+        {
+            Flow.CLIENT_CREDENTIALS: app_token if settings.client_credentials_cache else backoff,
+            Flow.AUTHORIZATION_CODE: backoff,
+            Flow.REFRESH: coalescing,
+            Flow.PKCE_AUTHORIZATION_CODE: backoff,
+            Flow.PKCE_REFRESH: coalescing,
+        }
+    )
 
 
 def _sealer(settings: Settings, metrics: Metrics) -> Sealer:

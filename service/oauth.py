@@ -29,8 +29,9 @@ from service.errors import (
 )
 from service.forms import AnyRequest, OAuthForm, convert, read_form
 from service.grants import GRANTS, Context, Endpoint, Flow, Grant
-from service.routes import Endpoints, fetch, with_redirect_uri
+from service.routes import fetch, with_redirect_uri
 from service.settings import Settings
+from service.upstream import TokenEndpoint
 
 TOKEN_PATHS: Final = ("/api/token", "/api/refresh_token", "/swap", "/refresh")
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
@@ -55,8 +56,8 @@ class Metadata(msgspec.Struct, frozen=True):
     )
 
 
-def token_handler(context: Context, endpoints: Endpoints) -> HTTPRouteHandler:
-    """Return the handler of the token endpoint, which calls Spotify through `endpoints`."""
+def token_handler(context: Context, upstream: TokenEndpoint) -> HTTPRouteHandler:
+    """Return the handler of the token endpoint, which calls Spotify through `upstream`."""
     settings = context.settings
 
     @post(list(TOKEN_PATHS), status_code=HTTPStatus.OK, opt={"endpoint": Endpoint.OAUTH})
@@ -67,7 +68,7 @@ def token_handler(context: Context, endpoints: Endpoints) -> HTTPRouteHandler:
         fields = {name: getattr(form, name, None) for name in grant.form.__struct_fields__}
         grant_form = convert({k: v for k, v in fields.items() if v is not None}, grant.form)
         token_request = grant.build(with_redirect_uri(grant_form, request, settings), context)
-        response = await fetch(request, grant, token_request, endpoints)
+        response = await fetch(request, grant, token_request, upstream)
         if response.is_error:
             return responses.forward_as_oauth(response)
         return responses.seal(response, token_request.fallback, context.sealer)

@@ -1,6 +1,5 @@
 """The original server's endpoints: the root, and one POST handler for each grant."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -21,26 +20,23 @@ from service.responses import TokenResponse
 from service.settings import Settings
 from service.upstream import TokenEndpoint
 
-Endpoints = Mapping[Flow, TokenEndpoint]
-"""The upstream chain of each flow."""
 
-
-def handlers(context: Context, endpoints: Endpoints) -> list[HTTPRouteHandler]:
+def handlers(context: Context, upstream: TokenEndpoint) -> list[HTTPRouteHandler]:
     """Return the handlers of the token endpoints; a flow that is switched off has none."""
     enabled = context.settings.client_credentials_enabled
     grants = [grant for grant in GRANTS if enabled or grant.flow is not Flow.CLIENT_CREDENTIALS]
-    return [token_handler(grant, context, endpoints) for grant in grants]
+    return [token_handler(grant, context, upstream) for grant in grants]
 
 
-def token_handler(grant: Grant[Any], context: Context, endpoints: Endpoints) -> HTTPRouteHandler:
-    """Return the handler of `grant`, which calls Spotify through `endpoints`."""
+def token_handler(grant: Grant[Any], context: Context, upstream: TokenEndpoint) -> HTTPRouteHandler:
+    """Return the handler of `grant`, which calls Spotify through `upstream`."""
     opt = {"endpoint": Endpoint.ORIGINAL, "flow": grant.flow}
 
     @post(grant.path, status_code=HTTPStatus.OK, opt=opt)
     async def exchange(request: AnyRequest) -> ASGIResponse:
         form = await read_form(request, grant.form, seconds=context.settings.request_timeout)
         token_request = grant.build(with_redirect_uri(form, request, context.settings), context)
-        response = await fetch(request, grant, token_request, endpoints)
+        response = await fetch(request, grant, token_request, upstream)
         if response.is_error:
             return responses.forward(response)
         return responses.seal(response, token_request.fallback, context.sealer)
@@ -49,14 +45,14 @@ def token_handler(grant: Grant[Any], context: Context, endpoints: Endpoints) -> 
 
 
 async def fetch(
-    request: AnyRequest, grant: Grant[Any], token_request: TokenRequest, endpoints: Endpoints
+    request: AnyRequest, grant: Grant[Any], token_request: TokenRequest, upstream: TokenEndpoint
 ) -> TokenResponse:
     """Return Spotify's response to `token_request`, and note it in the request's record."""
     record = record_of(request.scope)
     record.flow, record.event = grant.flow, grant.event
     if wants_fresh(request.headers):
         token_request = token_request._replace(fresh=True)
-    record.response = await endpoints[grant.flow].fetch(token_request)
+    record.response = await upstream.fetch(token_request)
     return record.response
 
 

@@ -33,6 +33,7 @@ from service.middleware import new_request_id
 from service.responses import Headers
 from service.sealing import fingerprint
 from service.settings import Settings
+from service.upstream import Upstream
 
 HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
@@ -52,6 +53,8 @@ FOREIGN_METHODS = frozenset(
 
 CONNECTION_LIMIT = 2048
 """Open connections of clients."""
+SPARED_PART = 8
+"""One in so many connections is kept from requests that wait for Spotify: probes need some."""
 METRICS_CONNECTION_LIMIT = 64
 """Open connections to the metrics port."""
 EVICTED_PART = 32
@@ -362,7 +365,10 @@ class Server(uvicorn.Server):
         self._metrics: Metrics = app.state["metrics"]
         self._settings = settings
         timeout = settings.request_timeout
-        self._clients = Connections(settings.port, _connection_limit(settings), timeout)
+        limit = _connection_limit(settings)
+        upstream: Upstream = app.state["upstream"]
+        upstream.limit = limit - limit // SPARED_PART
+        self._clients = Connections(settings.port, limit, timeout)
         self._scrapers = Connections(settings.metrics_port, METRICS_CONNECTION_LIMIT, timeout)
         self.server_state = self._clients
 

@@ -1,5 +1,6 @@
 """Spotify's token endpoint: one HTTP call for each TokenRequest, bounded in time, number and size.
 
+    Upstream     the chain of each flow
     Spotify      TokenRequest → TokenResponse; counts and measures calls, maps errors
     Transport    httpx's transport interface over aiohttp: pool, DNS, Happy Eyeballs, TLS, proxy
 
@@ -11,11 +12,12 @@ import asyncio
 import base64
 import gzip
 import io
+import math
 import socket
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -56,11 +58,34 @@ Observe = Callable[[Flow, float, str | None], None]
 
 
 class TokenEndpoint(Protocol):
-    """A link of the upstream chain: AppToken → Coalescing → Backoff → Spotify."""
+    """A link of an upstream chain: AppToken or Coalescing → Backoff → Spotify."""
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
         """Return the response to `request`, or raise a ServiceError."""
         ...
+
+
+class Upstream:
+    """Forwards requests to the chain of their flow, at most `limit` at a time.
+
+    Requests that share a call count one by one. The server sets `limit`: while Spotify is slow, the
+    clients that wait for it must not take all connections, because a probe needs one.
+    """
+
+    def __init__(self, chains: Mapping[Flow, TokenEndpoint]) -> None:
+        self._chains = chains
+        self._waiting = 0
+        self.limit = math.inf
+
+    async def fetch(self, request: TokenRequest) -> TokenResponse:
+        """Return the response to `request`, or raise Overloaded or what the chain raises."""
+        if self._waiting >= self.limit:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            return await self._chains[request.flow].fetch(request)
+        finally:
+            self._waiting -= 1
 
 
 class Spotify:
