@@ -31,6 +31,7 @@ are fixed strings or name a field of the form: a reason never repeats what a cli
 so that it can be logged and sent anywhere.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -323,7 +324,8 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Return the response for anything that a handler, a guard or Litestar raised."""
     local = _as_local(error)
     request.scope["state"][STATE_KEY] = local
-    path = request.scope["path"].rstrip("/")
+    # Other spellings (`//`, percent-encoding) are a 404 of the endpoint that was meant.
+    path = re.sub("/+", "/", request.scope["path"]).rstrip("/")
     return respond(local, oauth=path in request.app.state["oauth_paths"])
 
 

@@ -156,9 +156,10 @@ def _check_client(request: AnyRequest, form: OAuthForm, settings: Settings) -> N
     """Raise InvalidClient for a client id that is not ours; a client's secret is ignored."""
     if form.client_id and form.client_id != settings.client_id:
         raise InvalidClient(basic=False)
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic" and _basic_user(credentials) != settings.client_id:
-        raise InvalidClient(basic=True)
+    for sent in request.headers.getall("authorization", []):
+        scheme, credentials = (*sent.split(maxsplit=1), "", "")[:2]
+        if scheme.lower() == "basic" and _basic_user(credentials) != settings.client_id:
+            raise InvalidClient(basic=True)
 
 
 def _basic_user(credentials: str) -> str | None:

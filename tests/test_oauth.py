@@ -170,6 +170,15 @@ def test_another_client_by_basic_is_401_with_a_challenge(
     assert recorded(simulator) == []
 
 
+def test_each_of_several_authorizations_has_to_be_ours(client: httpx.Client) -> None:
+    def basic(user: str, space: str = " ") -> tuple[str, str]:
+        return "Authorization", f"Basic{space}{base64.b64encode(f'{user}:x'.encode()).decode()}"
+
+    for sent in [basic(CLIENT_ID), basic("another")], [basic("another", "\t")]:
+        answer = client.post(TOKEN, data={"grant_type": "client_credentials"}, headers=sent)
+        assert_oauth_error(answer, 401, "invalid_client")
+
+
 def test_errors_of_http_have_the_same_form(client: httpx.Client) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert_oauth_error(client.get(TOKEN), 405, "invalid_request")
@@ -177,6 +186,14 @@ def test_errors_of_http_have_the_same_form(client: httpx.Client) -> None:
     assert_oauth_error(
         client.post(TOKEN, content=b"x" * 16384, headers=form), 413, "invalid_request"
     )
+
+
+@pytest.mark.parametrize("path", ["//api/token", "/api//token/", "/api/token//", "/%61pi%2ftoken"])
+def test_other_spellings_of_the_path_are_a_404_in_the_same_form(
+    client: httpx.Client, path: str
+) -> None:
+    url = httpx.URL(str(client.base_url).rstrip("/") + path)
+    assert_oauth_error(client.post(url), 404, "invalid_request")
 
 
 def test_a_disabled_flow_is_unauthorized_client(serve: Serve) -> None:
