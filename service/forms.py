@@ -197,7 +197,7 @@ def _urlencoded(_content_type: str, body: bytes) -> Iterator[tuple[str, bytes]]:
 
     NOTE: not parse_qsl(), which decodes before the name of the field is known.
     """
-    for pair in body.replace(b"+", b" ").split(b"&"):
+    for pair in filter(None, body.replace(b"+", b" ").split(b"&")):
         name, _, value = pair.partition(b"=")
         yield unquote_to_bytes(name).decode(errors="replace"), unquote_to_bytes(value)
 
