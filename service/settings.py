@@ -53,6 +53,8 @@ _HEADER = r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*"
 # What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+"
+# These are served whatever the base path is (RFC 8414, section 3.1, for the last one).
+_OWN_PATHS = frozenset({"/healthz", "/readyz", "/.well-known/oauth-authorization-server"})
 _YEAR = 366 * 24 * 3600
 
 
@@ -381,7 +383,10 @@ def _url_secrets(url: Secret | None) -> tuple[str, ...]:
 def _base_path(text: str) -> str:
     """Accept a path without a trailing slash; `/` is no prefix at all."""
     requirement = "must be a path such as /spotify, of letters, digits, '-', '_', '.', '~'"
-    return _matching(rf"({_PATH})?", requirement)(text.rstrip("/"))
+    path = _matching(rf"({_PATH})?", requirement)(text.rstrip("/"))
+    if path in _OWN_PATHS:
+        raise ValueError("must not be the path of an endpoint that is not below it")
+    return path
 
 
 def _rate_limit(text: str) -> str:
@@ -540,6 +545,19 @@ _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
     "OTEL_BSP_EXPORT_TIMEOUT": _whole(0, 10**9 - 1),
     "OTEL_BSP_MAX_QUEUE_SIZE": _whole(1, 10**9 - 1),
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": _whole(1, 10**9 - 1),
+    **{
+        f"OTEL_{limit}_LIMIT": _whole(0, 10**9 - 1)
+        for limit in (
+            "ATTRIBUTE_COUNT",
+            "ATTRIBUTE_VALUE_LENGTH",
+            "EVENT_ATTRIBUTE_COUNT",
+            "LINK_ATTRIBUTE_COUNT",
+            "SPAN_ATTRIBUTE_COUNT",
+            "SPAN_ATTRIBUTE_VALUE_LENGTH",
+            "SPAN_EVENT_COUNT",
+            "SPAN_LINK_COUNT",
+        )
+    },
     "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST": _patterns,
     "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE": _patterns,
     "OTEL_PYTHON_EXCLUDED_URLS": _patterns,

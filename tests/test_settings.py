@@ -170,6 +170,8 @@ BAD: list[tuple[str, str, str]] = [
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", URL) for text in
       ("a b.example", "x..example", f"{'a' * 64}.example", "%zz", "h\u00f6st.example", "x/a b",
        "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
+    *[("BASE_PATH", text, "must not be the path of an endpoint that is not below it") for text in
+      ("/healthz", "/readyz/", "/.well-known/oauth-authorization-server")],
     *[("HOST", text, HOST) for text in
       ("a b", "a" * 64, "x..y", "http://x", "::1::", "[::1]", "fe80::1%\x1b")],
     *[("SPOTIFY_AUTHORIZE_URL", text, URL) for text in

@@ -768,6 +768,9 @@ NONSENSE = [
     ("OTEL_BSP_EXPORT_TIMEOUT", ["nonsense", "-1"]),
     ("OTEL_BSP_MAX_QUEUE_SIZE", ["nonsense", "-1"]),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", ["nonsense", "0"]),
+    ("OTEL_ATTRIBUTE_COUNT_LIMIT", ["nonsense", "-1"]),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", ["nonsense", "-1"]),
+    ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", ["nonsense", "-1"]),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", ["nonsense", "0", "inf"]),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", ["nonsense"]),
     (
