@@ -15,7 +15,8 @@ CHECKS = ("--checks=all", "--exclude-checks=positive_data_acceptance")
 
 def main(seconds: str) -> int:
     """Return schemathesis's exit status, or 1 if the service logged a defect."""
-    with simulated() as simulator, tapped() as tap, Service(simulator, DOCS="true") as service:
+    settings = {"DOCS": "true", "PUBLIC_URL": "https://tokens.example"}
+    with simulated() as simulator, tapped() as tap, Service(simulator, **settings) as service:
         url = str(service.client.base_url.join(DOCUMENT))
         service.client.get(DOCUMENT).raise_for_status()
         command = ["schemathesis", "run", url, f"--max-time={seconds}", *CHECKS]

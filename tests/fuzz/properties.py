@@ -29,7 +29,7 @@ from service.grants import GRANTS, Context, TokenRequest
 from service.responses import TokenResponse
 from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer
 from service.settings import Secret, Settings, SettingsError
-from service.upstream import Spotify
+from service.upstream import Spotify, Transport
 from tests.running import environment
 
 KEY = "golden-secret-key-0123456789"
@@ -143,7 +143,12 @@ def _check_seal(text: str) -> None:
 
 # Responses: Spotify's header lines, an empty line, its body -------------------------------------
 
-_OURS = {"set-cookie", "connection", "transfer-encoding", "content-encoding"}
+_NEVER_FORWARDED = {
+    *("connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "content-encoding", "set-cookie", "set-cookie2", "strict-transport-security"),
+    *("alt-svc", "server", "date", "via", "nel", "report-to", "x-sendfile", "location", "refresh"),
+    *("clear-site-data", "link", "service-worker-allowed", "content-disposition"),
+}
 _DEFAULT_TYPES = {
     (b"content-type", b"application/octet-stream"),
     (b"content-type", b"application/json"),
@@ -181,6 +186,12 @@ def _check_headers(upstream: TokenResponse, made: ASGIResponse) -> None:
         (name.decode("latin-1").lower().encode("latin-1"), value)
         for name, value in upstream.headers
     }
+    nominated = {
+        option.strip()
+        for name, value in received
+        if name == b"connection"
+        for option in value.decode("latin-1").lower().split(",")
+    }
     sent = list(made.encode_headers())
     ours = [(name.encode(), value.encode()) for name, value in NO_STORE]
     assert set(sent) >= set(ours)
@@ -190,8 +201,8 @@ def _check_headers(upstream: TokenResponse, made: ASGIResponse) -> None:
         if name in _SET_HERE or (name, value) in _DEFAULT_TYPES:
             continue
         assert (name, value) in received
-        assert name.decode("latin-1") not in _OURS
-        assert not name.startswith(b"access-control-")
+        assert name.decode("latin-1") not in _NEVER_FORWARDED | nominated
+        assert not name.startswith((b"access-control-", b"x-accel-"))
 
 
 def check_success(received: bytes, sent: bytes, fallback: Opened | None) -> None:
@@ -267,10 +278,10 @@ def setting(data: bytes) -> None:
 
 def _with_other_secrets(settings: Settings) -> Settings:
     other = Secret("another")
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    changes = {name: other for name, value in values.items() if isinstance(value, Secret)}
     previous = tuple(other for _ in settings.secret_keys_previous)
-    return msgspec.structs.replace(
-        settings, client_secret=other, secret_key=other, secret_keys_previous=previous
-    )
+    return msgspec.structs.replace(settings, secret_keys_previous=previous, **changes)
 
 
 CHANCE: Final = 12
@@ -304,6 +315,7 @@ def _check_usable(settings: Settings) -> None:
     context = Context(settings, sealer)
     form = forms.RefreshForm(sealer.seal(TOKEN))
     check_request(_GRANTS[forms.RefreshForm].build(form, context), settings)
+    Transport(settings)
 
 
 # Requests to Spotify ----------------------------------------------------------------------------
@@ -371,6 +383,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"Content-Type: application/json\n\n" + _TOKENS % b"",
         b"Content-Type: application/json\nConnection: close, X-A\nX-A: b\n\n" + _ROTATED,
         b"Retry-After: 7\nSet-Cookie: a=b\n\n" + _ERROR,
+        b"X-Accel-Redirect: /a\nLink: <b>\nRefresh: 0\nLocation: c\n\n" + _ERROR,
     ],
     "setting": [
         b"SECRET_KEYS_PREVIOUS=one\nREDIRECT_URI=app://callback\nLOG_LEVEL=debug\nPORT=80",
@@ -378,6 +391,8 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"CORS_ALLOW_ORIGINS=https://a.example,app://b:1\nALLOWED_REDIRECT_URIS=app://a, app://b",
         b"OTEL_TRACES_EXPORTER=otlp\nOTEL_EXPORTER_OTLP_HEADERS=api-key=abc%20d,x=y",
         b"SPOTIFY_TOKEN_URL=https://accounts.example/api\nALLOW_INSECURE_UPSTREAM=true",
+        b"UPSTREAM_PROXY=http://user:pass%20word@proxy.example:3128\nTRUSTED_PROXIES=10.0.0.0/8",
+        b"RATE_LIMIT=60/minute\nRATE_LIMIT_STORAGE=rediss://:password@cache.example:6380/1",
     ],
 }
 
@@ -394,6 +409,7 @@ WORDS: Final[dict[str, list[bytes]]] = {
         b'"refresh_token":', b'"refresh\\u005ftoken":', b'"expires_in":', b'"expiration_date":',
         b'"AQ-other"', b"null", b"true", b"1e3", b"-0", b"[", b"]", b"{", b"}", b",", b'"', b"\\",
         b"\\ud800", b"\xff", b"\x00", b"\xef\xbb\xbf", b"Connection: ", b"Access-Control-A: ",
+        b"X-Accel-A: ", *(f"\n{name}: ".encode() for name in sorted(_NEVER_FORWARDED)),
     ],
     "setting": [
         *(f"\n{name}=".encode() for name in _NAMES),
