@@ -122,23 +122,25 @@ class Worker:
 
     async def work(self, more: Callable[[], bool]) -> None:
         connection: Connection | None = None
-        while more():
-            start = time.perf_counter()
-            try:
-                connection = connection or await Connection.made(self.pick())
-                answer = await connection.send(next(self.requests))
-            except Lost as lost:
-                self.tally.add(str(lost), time.perf_counter() - start)
-                await _let_go(connection)
-                connection = None
-            else:
-                self.tally.add(str(answer.status), time.perf_counter() - start)
-                if answer.closes or not self.keeps:
+        try:
+            while more():
+                start = time.perf_counter()
+                try:
+                    connection = connection or await Connection.made(self.pick())
+                    answer = await connection.send(next(self.requests))
+                except Lost as lost:
+                    self.tally.add(str(lost), time.perf_counter() - start)
                     await _let_go(connection)
                     connection = None
-            if self.pause:
-                await asyncio.sleep(self.pause)
-        await _let_go(connection)
+                else:
+                    self.tally.add(str(answer.status), time.perf_counter() - start)
+                    if answer.closes or not self.keeps:
+                        await _let_go(connection)
+                        connection = None
+                if self.pause:
+                    await asyncio.sleep(self.pause)
+        finally:
+            await _let_go(connection)
 
 
 async def _let_go(connection: Connection | None) -> None:
