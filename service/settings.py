@@ -48,6 +48,8 @@ _SHORT: Final = 4
 """Names of up to this length, such as PORT, are not suggested: too many others are close."""
 
 _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+# RFC 3986, section 3.2: urlsplit ignores text around the brackets of an IPv6 address.
+_HOST_AND_PORT = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*"
 # What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
@@ -337,7 +339,8 @@ def _split(url: str, schemes: Collection[str], requirement: str) -> SplitResult:
         # NOTE: urlsplit's errors quote the URL, and a URL can hold a password.
         raise ValueError(requirement) from None
     is_valid = re.fullmatch(r"[!-~]+", url) and _is_host(host) and "%" not in host and port != 0
-    if parts.scheme not in schemes or not is_valid:
+    is_exact = _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2])
+    if parts.scheme not in schemes or not is_valid or not is_exact:
         raise ValueError(requirement)
     return parts
 

@@ -169,7 +169,8 @@ BAD: list[tuple[str, str, str]] = [
       ("accounts.example", "ftp://x.example", "https://", "https:///path", "https://:443/", "//x")],
     *[("SPOTIFY_TOKEN_URL", f"https://{text}", URL) for text in
       ("a b.example", "x..example", f"{'a' * 64}.example", "%zz", "h\u00f6st.example", "x/a b",
-       "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example")],
+       "x\u2028.example", "x.example/\tx", "x.example/é", f"{'a.' * 127}example",
+       "[::1]a:7001", "a[::1]:7001")],
     *[("BASE_PATH", text, "must not be the path of an endpoint that is not below it") for text in
       ("/healthz", "/readyz/", "/.well-known/oauth-authorization-server")],
     *[("HOST", text, HOST) for text in
