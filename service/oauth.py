@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote_plus, urlencode
 
 import msgspec
-from litestar import Response, get, post
+from litestar import MediaType, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
@@ -80,7 +80,7 @@ def handlers(settings: Settings) -> list[HTTPRouteHandler]:
     """Return the handlers of the redirect to the login and, if PUBLIC_URL is set, the metadata."""
 
     @get("/authorize")
-    async def authorize(request: AnyRequest) -> Response[None]:
+    async def authorize(request: AnyRequest) -> Response[bytes]:
         """Redirect to Spotify's login with the query unchanged, `client_id` added if missing."""
         query = request.scope["query_string"].decode("latin-1")
         if not parse_qs(query).get("client_id"):
@@ -89,7 +89,9 @@ def handlers(settings: Settings) -> list[HTTPRouteHandler]:
             "Location": f"{settings.spotify_authorize_url}?{query}",
             "Cache-Control": "no-store",
         }
-        return Response(None, status_code=HTTPStatus.FOUND, headers=headers)
+        return Response(
+            b"", status_code=HTTPStatus.FOUND, headers=headers, media_type=MediaType.TEXT
+        )
 
     @get(METADATA_PATH, sync_to_thread=False)
     def metadata() -> Response[bytes]:

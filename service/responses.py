@@ -28,8 +28,10 @@ _NOT_FORWARDED: Final = frozenset(
         *("content-length", "content-encoding", "alt-svc", "server", "date", "via", "nel"),
         *("report-to", "set-cookie", "set-cookie2", "strict-transport-security"),
         # They would steer a proxy or a browser.
-        *("x-sendfile", "location", "refresh", "clear-site-data", "link"),
-        *("service-worker-allowed", "content-disposition"),
+        *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "surrogate-control"),
+        *("location", "content-location", "refresh", "clear-site-data", "link"),
+        *("reporting-endpoints", "service-worker-allowed", "speculation-rules"),
+        *("sourcemap", "x-sourcemap", "content-disposition"),
         # The service sets these itself.
         *("cache-control", "pragma", "x-content-type-options", "x-request-id"),
     }

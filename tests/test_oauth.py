@@ -281,7 +281,7 @@ def test_authorize_redirects_with_the_query_unchanged(
     client: httpx.Client, simulator_url: str, query: str, location: str
 ) -> None:
     answer = client.get(f"/authorize?{query}")
-    assert answer.status_code == 302
+    assert (answer.status_code, answer.content) == (302, b"")
     assert answer.headers["location"] == f"{simulator_url}/authorize?{location}"
 
 
