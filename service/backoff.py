@@ -1,7 +1,9 @@
 """Back-off: after a 429 with Retry-After, no call of that flow is made until the pause is over.
 
 RFC 6585, section 4, and RFC 9110, section 10.2.3. Each flow counts by itself. The 429 that begins
-the pause is forwarded to its client; later requests get a local 429 with the seconds that remain.
+the pause is forwarded to its client; later requests get a local 429 with the seconds that remain of
+Spotify's Retry-After. Spotify is called again after five minutes at the latest, since a longer
+pause may be over before.
 """
 
 import math
@@ -18,8 +20,8 @@ from service.logs import log
 from service.responses import Headers, TokenResponse
 from service.upstream import TokenEndpoint
 
-LONGEST: Final = 300
-"""Seconds after which Spotify is called again, however long its Retry-After is."""
+LONGEST_SECONDS: Final = 300
+"""Spotify is called again after this time, however long its Retry-After is."""
 
 
 class _Pause(NamedTuple):
@@ -67,7 +69,7 @@ class Backoff:
         if seconds <= 0:
             return
         now = self._clock()
-        pause = _Pause(ends=now + min(seconds, LONGEST), until=now + seconds)
+        pause = _Pause(ends=now + min(seconds, LONGEST_SECONDS), until=now + seconds)
         if self.seconds_left(flow):
             self._pauses[flow] = _Pause(*map(max, pause, self._pauses[flow]))
         else:

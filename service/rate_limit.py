@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from valkey.asyncio import ConnectionPool
 
 _FORWARDED_FOR: Final = b"x-forwarded-for"
-# Some proxies write a port match the address.
+# Some proxies write a port after the address.
 _WITH_PORT: Final = re.compile(r"\[([^]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
@@ -71,8 +71,9 @@ class Clients:
         """Return the address of the client, or None if it is unknown.
 
         It is the peer's, unless that is a trusted proxy: then it is the last address in
-        X-Forwarded-For that is not one. The client may have invented the entries before it. An
-        entry that is not an address ends the search at the proxy that wrote it.
+        X-Forwarded-For that is not a trusted proxy, or the first that was read if all are. The
+        client may have invented the entries before it. An entry that is not an address ends the
+        search at the proxy that wrote it.
         """
         client = _peer(scope)
         if client is None or not self._trusts(client):

@@ -93,7 +93,8 @@ class SingleFlight(Generic[Outcome]):
 class Coalescing:
     """Forwards requests to `endpoint`, one call for all that refresh the same token at a time.
 
-    The opened token is compared, however it is sealed: the key is the form for Spotify.
+    The opened token is compared, however it is sealed: the key is the request to Spotify. A plain
+    and a PKCE refresh are different requests.
     """
 
     def __init__(self, endpoint: TokenEndpoint) -> None:
@@ -102,7 +103,7 @@ class Coalescing:
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
         """Return Spotify's response to `request`, marked if another request's call got it."""
-        # Without the fallback, which is each caller's own.
+        # Without what is each caller's own and does not reach Spotify.
         key = request._replace(fallback=None, fresh=False)
         response, joined = await self._calls.join(key, partial(self._endpoint.fetch, request))
         return response._replace(reused=Reuse.SHARED) if joined else response

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.backoff import LONGEST, Backoff, retry_after
+from service.backoff import LONGEST_SECONDS, Backoff, retry_after
 from service.errors import Throttled
 from service.grants import Flow, TokenRequest
 from service.responses import Headers, TokenResponse
@@ -138,9 +138,9 @@ def test_a_longer_pause_is_passed_on_whole_and_spotify_called_after_five_minutes
 ) -> None:
     spotify.responses = [responds(429, ("Retry-After", "86400")), responds(200)]
     assert [spotify.get(), spotify.get()] == [429, "86400"]
-    assert spotify.backoff.seconds_left(Flow.REFRESH) == LONGEST == 300
-    spotify.time += LONGEST - 0.5
-    assert spotify.get() == str(86400 - LONGEST + 1)
+    assert spotify.backoff.seconds_left(Flow.REFRESH) == LONGEST_SECONDS == 300
+    spotify.time += LONGEST_SECONDS - 0.5
+    assert spotify.get() == str(86400 - LONGEST_SECONDS + 1)
     spotify.time += 0.5
     assert spotify.get() == 200
     assert [line["seconds"] for line in log_lines.of("upstream.throttled")] == [86400]
@@ -150,7 +150,7 @@ def test_a_longer_pause_is_passed_on_whole_and_spotify_called_after_five_minutes
 def test_an_absurd_pause_ends_after_five_minutes(spotify: Spotify, value: str) -> None:
     spotify.responses = [responds(429, ("Retry-After", value)), responds(200)]
     assert spotify.get() == 429
-    spotify.time += LONGEST
+    spotify.time += LONGEST_SECONDS
     assert spotify.get() == 200
 
 
