@@ -2,14 +2,14 @@
 # Spotify, and `simulator`, which is dev and starts it.
 #
 # The base can be any image with Python 3.11 or newer, venv and pip. Python 3.14 is the newest for
-# which every locked dependency has wheels, for x86_64 and for aarch64. To pin the base, write the
-# digest of `docker buildx imagetools inspect python:3.14-slim-trixie` into PYTHON_DIGEST
-# (`sha256:…`), here or by --build-arg.
+# which every locked dependency has wheels, for x86_64 and for aarch64. To pin the base, write `@` and
+# the digest of `docker buildx imagetools inspect python:3.14-slim-trixie` into PYTHON_DIGEST
+# (`@sha256:…`), here or by --build-arg. No other substitution: skaffold could not read it.
 # No RUN --mount and no here-documents: the builders of some hosts lack BuildKit.
 ARG PYTHON_IMAGE=docker.io/library/python:3.14-slim-trixie
 ARG PYTHON_DIGEST=
 
-FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}} AS build
+FROM ${PYTHON_IMAGE}${PYTHON_DIGEST} AS build
 COPY requirements.txt /tmp/
 RUN python3 -m venv --without-pip /opt/venv \
  && python3 -m pip --python /opt/venv install --no-cache-dir --no-compile --no-deps \
@@ -19,7 +19,7 @@ RUN python3 -m venv --without-pip /opt/venv \
 # faker (25 MB) comes with Litestar's tools for tests and is never imported.
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash -x /faker/ /opt/venv
 
-FROM ${PYTHON_IMAGE}${PYTHON_DIGEST:+@${PYTHON_DIGEST}} AS service
+FROM ${PYTHON_IMAGE}${PYTHON_DIGEST} AS service
 # The official image has no bytecode of the standard library.
 RUN python3 -m compileall -qf --invalidation-mode unchecked-hash -x '/(site|dist)-packages/' \
       "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
@@ -43,8 +43,7 @@ CMD ["serve"]
 LABEL org.opencontainers.image.title="spotify-api-server" \
       org.opencontainers.image.description="Token-swap backend that keeps a Spotify app's client secret off its users' devices" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
-      org.opencontainers.image.base.digest="${PYTHON_DIGEST}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}${PYTHON_DIGEST}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
