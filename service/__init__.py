@@ -7,9 +7,10 @@ The path of one request, POST /authorization-code-flow-pkce/refresh-tokens for e
     routes          the handler of the grant                   503 while stopping
     forms           body → PKCERefreshForm                     400 / 408 / 413 / 415
     grants          form → TokenRequest; sealing opens the token    400
+    upstream        Upstream: the chain of the flow            503 if too many requests wait
     singleflight    one call for the same token at the same time
     backoff         no call while Spotify asked for a pause    429
-    upstream        TokenRequest → POST to Spotify → TokenResponse  502 / 503 / 504
+    upstream        Spotify: TokenRequest → POST → TokenResponse    502 / 503 / 504
     responses       TokenResponse → our response, the refresh token sealed
 
 With RATE_LIMIT set, `rate_limit` guards the handlers; it also finds a client's address behind

@@ -22,7 +22,7 @@ from service.rate_limit import Clients, Limiter, guard
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from service.singleflight import Coalescing
-from service.upstream import Spotify, Transport, Upstream
+from service.upstream import Spotify, TokenEndpoint, Transport, Upstream
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
@@ -78,7 +78,8 @@ def create_app(
             }
         ),
     )
-    # Outside the router, because Litestar's own middlewares do not see a 404.
+    # Outside the router, because Litestar's own middlewares do not see a 404. Litestar's tracing
+    # plugin is wrapped around `asgi_handler` in the same way.
     app.asgi_handler = RequestMiddleware(
         app.asgi_handler, readiness=readiness, metrics=metrics, clients=clients, tracing=tracing
     )
@@ -118,15 +119,11 @@ def _upstream(
     metrics.flow_gauge(
         "throttled_seconds", "For how long Spotify wants no calls.", backoff.seconds_left
     )
-    return Upstream(
-        {
-            Flow.CLIENT_CREDENTIALS: app_token if settings.client_credentials_cache else backoff,
-            Flow.AUTHORIZATION_CODE: backoff,
-            Flow.REFRESH: coalescing,
-            Flow.PKCE_AUTHORIZATION_CODE: backoff,
-            Flow.PKCE_REFRESH: coalescing,
-        }
-    )
+    chains: dict[Flow, TokenEndpoint] = dict.fromkeys(Flow, backoff)
+    chains |= {Flow.REFRESH: coalescing, Flow.PKCE_REFRESH: coalescing}
+    if settings.client_credentials_cache:
+        chains[Flow.CLIENT_CREDENTIALS] = app_token
+    return Upstream(chains)
 
 
 def _sealer(settings: Settings, metrics: Metrics) -> Sealer:

@@ -61,6 +61,11 @@ class TokenRequest(NamedTuple):
     fallback: Opened | None = None
     fresh: bool = False
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What reaches Spotify: requests with equal keys can share a call."""
+        return self.flow, self.fields, self.basic
+
     def __repr__(self) -> str:
         return f"TokenRequest(flow={self.flow}, …)"
 

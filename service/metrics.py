@@ -33,8 +33,8 @@ _SECONDS: Final = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10
 class Metrics:
     """The metrics of one app, in a registry of its own.
 
-    The children of each metric are created at the start: a rate needs a zero to start from, and
-    `labels()` costs more than counting.
+    The children of each metric but `spotify_errors`, which would be many, are created at the start:
+    a rate needs a zero to start from, and `labels()` costs more than counting.
     """
 
     def __init__(self, version: str) -> None:

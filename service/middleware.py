@@ -158,9 +158,9 @@ class RequestMiddleware:
         """Serve one request."""
         record = RequestRecord(_request_id(scope))
         scope["state"][_STATE_KEY] = record
-        self._in_flight += 1
         span = self._start_span(scope)
         ids = span.correlation() if span else {}
+        self._in_flight += 1
         with bound_contextvars(request_id=record.request_id, **ids):
             try:
                 app = self._app if _is_canonical(scope) else _not_found

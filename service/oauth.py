@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote_plus, urlencode
 
 import msgspec
-from litestar import MediaType, Response, get, post
+from litestar import MediaType, Response, post, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
@@ -79,7 +79,7 @@ def token_handler(context: Context, upstream: TokenEndpoint) -> HTTPRouteHandler
 def handlers(settings: Settings) -> list[HTTPRouteHandler]:
     """Return the handlers of the redirect to the login and, if PUBLIC_URL is set, the metadata."""
 
-    @get("/authorize")
+    @route("/authorize", http_method=["GET", "HEAD"])
     async def authorize(request: AnyRequest) -> Response[bytes]:
         """Redirect to Spotify's login with the query unchanged, `client_id` added if missing."""
         query = request.scope["query_string"].decode("latin-1")
@@ -93,7 +93,7 @@ def handlers(settings: Settings) -> list[HTTPRouteHandler]:
             b"", status_code=HTTPStatus.FOUND, headers=headers, media_type=MediaType.TEXT
         )
 
-    @get(METADATA_PATH, sync_to_thread=False)
+    @route(METADATA_PATH, http_method=["GET", "HEAD"], sync_to_thread=False)
     def metadata() -> Response[bytes]:
         """Return the metadata of this authorization server."""
         return _metadata(settings)
@@ -106,7 +106,7 @@ def root_metadata(settings: Settings) -> list[HTTPRouteHandler]:
     if not settings.base_path:
         return []
 
-    @get(METADATA_PATH + settings.base_path, sync_to_thread=False)
+    @route(METADATA_PATH + settings.base_path, http_method=["GET", "HEAD"], sync_to_thread=False)
     def metadata() -> Response[bytes]:
         return _metadata(settings)
 
@@ -134,6 +134,7 @@ def _grant(form: OAuthForm, settings: Settings) -> Grant[Any]:
     """
     grant_type = form.grant_type or _implied_grant_type(form)
     if grant_type == "refresh_token":
+        # Its form does not tell a PKCE token from a plain one; this grant serves both.
         return _GRANTS[Flow.PKCE_REFRESH]
     if grant_type == "authorization_code":
         return _GRANTS[

@@ -214,6 +214,12 @@ class BoundedMemory(MemoryStorage):
         self._forget()
         return count
 
+    async def decr(self, key: str, amount: int = 1) -> int:
+        """Take `amount` from the count of `key`, as limits does after a race."""
+        if counted := self._counts.get(key):
+            self._counts[key] = max(0, counted[0] - amount), counted[1]
+        return await self.get(key)
+
     def _forget(self) -> None:
         """Remove the oldest if it has ended or there are too many; two at most, to be quick."""
         for _ in range(2):

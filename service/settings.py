@@ -4,6 +4,7 @@ Each of FILE_SETTINGS can be given as a file instead: `NAME_FILE=/path`. An empt
 as one that isn't set.
 """
 
+import base64
 import difflib
 import ipaddress
 import math
@@ -122,7 +123,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[str, ...]:
         """Every secret string, for redaction in logs."""
         urls = (*_url_secrets(self.rate_limit_storage), *_url_secrets(self.upstream_proxy))
-        return (self.client_secret.reveal(), *self.keyring, *urls)
+        return (self.client_secret.reveal(), self.basic, *self.keyring, *urls)
+
+    @property
+    def basic(self) -> str:
+        """The client credentials for Basic authentication (RFC 7617). Never log or raise it."""
+        pair = f"{self.client_id}:{self.client_secret.reveal()}"
+        return base64.b64encode(pair.encode()).decode("ascii")
 
 
 class SettingsError(Exception):

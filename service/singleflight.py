@@ -103,9 +103,8 @@ class Coalescing:
 
     async def fetch(self, request: TokenRequest) -> TokenResponse:
         """Return Spotify's response to `request`, marked if another request's call got it."""
-        # Without what is each caller's own and does not reach Spotify.
-        key = request._replace(fallback=None, fresh=False)
-        response, joined = await self._calls.join(key, partial(self._endpoint.fetch, request))
+        call = partial(self._endpoint.fetch, request)
+        response, joined = await self._calls.join(request.key, call)
         return response._replace(reused=Reuse.SHARED) if joined else response
 
     async def aclose(self) -> None:

@@ -9,7 +9,6 @@ docs/decisions/0009-libraries.md says why aiohttp is below httpx.
 """
 
 import asyncio
-import base64
 import gzip
 import io
 import math
@@ -172,7 +171,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._timeout = settings.upstream_timeout
         proxy = settings.upstream_proxy
         self._proxy = proxy.reveal() if proxy else None
-        self._authorized = _HEADERS | {"Authorization": _basic(settings)}
+        self._authorized = _HEADERS | {"Authorization": f"Basic {settings.basic}"}
         self._resolver = resolver
         self._connector: _Connector | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -293,12 +292,6 @@ class _Connector(aiohttp.TCPConnector):
         if last_used is None:
             return True  # it is new
         return last_used > self._distrusted and not protocol.should_close
-
-
-def _basic(settings: Settings) -> str:
-    """Return the client credentials for the Authorization header (RFC 7617)."""
-    pair = f"{settings.client_id}:{settings.client_secret.reveal()}"
-    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
 
 
 def _verifying() -> ssl.SSLContext:

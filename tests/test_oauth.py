@@ -285,6 +285,11 @@ def test_authorize_redirects_with_the_query_unchanged(
     assert answer.headers["location"] == f"{simulator_url}/authorize?{location}"
 
 
+def test_head_works_where_get_does(start: Start) -> None:
+    client = start(PUBLIC_URL="https://tokens.example.com")
+    assert [client.head(path).status_code for path in ("/authorize", METADATA)] == [302, 200]
+
+
 def test_the_query_of_a_login_is_never_logged(client: httpx.Client, log_lines: LogLines) -> None:
     client.get("/authorize?state=a-secret-state")
     [line] = log_lines.requests()

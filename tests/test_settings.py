@@ -1,3 +1,4 @@
+import base64
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -479,7 +480,10 @@ def test_settings_do_not_show_their_secrets() -> None:
 
 def test_settings_know_all_their_secrets() -> None:
     loaded = load({**REQUIRED, "SECRET_KEYS_PREVIOUS": "one\ntwo"})
-    expected = {REQUIRED["CLIENT_SECRET"], REQUIRED["SECRET_KEY"], "one", "two"}
+    basic = base64.b64encode(
+        f"{REQUIRED['CLIENT_ID']}:{REQUIRED['CLIENT_SECRET']}".encode()
+    ).decode()
+    expected = {REQUIRED["CLIENT_SECRET"], REQUIRED["SECRET_KEY"], "one", "two", basic}
     assert set(loaded.secrets) == expected
     held = {name for name in NAMES if "secret" in repr(getattr(loaded, name.lower())).lower()}
     assert held == {"CLIENT_SECRET", "SECRET_KEY", "SECRET_KEYS_PREVIOUS"}
