@@ -47,7 +47,7 @@ def create_app(
     if tracing:
         closing.callback(tracing.flush)
     upstream = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
-    guards: list[Guard] = [routes.refuse_when_stopping]
+    guards: list[Guard] = []
     if settings.rate_limit:
         limiter = Limiter(settings, clients, metrics)
         closing.push_async_callback(limiter.aclose)

@@ -11,7 +11,6 @@ from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request
-from litestar.datastructures import Headers
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -34,7 +33,7 @@ from service.responses import Reuse, TokenResponse
 if TYPE_CHECKING:
     from service.tracing import ServerSpan, Tracing
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _LOGGED_METHODS: Final = frozenset(["GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"])
 _STATE_KEY: Final = "record"
 
@@ -239,5 +238,7 @@ def _is_canonical(scope: Scope) -> bool:
 
 
 def _request_id(scope: Scope) -> str:
-    sent = Headers.from_scope(scope).get("x-request-id", "").strip(" \t")
-    return sent if _REQUEST_ID.fullmatch(sent) else new_request_id()
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(sent := value.strip(b" \t")):
+            return sent.decode("ascii")
+    return new_request_id()

@@ -29,7 +29,7 @@ from service.errors import (
 )
 from service.forms import AnyRequest, OAuthForm, convert, read_form
 from service.grants import GRANTS, Context, Endpoint, Flow, Grant
-from service.routes import fetch, with_redirect_uri
+from service.routes import fetch, refuse_when_stopping, with_redirect_uri
 from service.settings import Settings
 from service.upstream import TokenEndpoint
 
@@ -62,6 +62,7 @@ def token_handler(context: Context, upstream: TokenEndpoint) -> HTTPRouteHandler
 
     @post(list(TOKEN_PATHS), status_code=HTTPStatus.OK, opt={"endpoint": Endpoint.OAUTH})
     async def token(request: AnyRequest) -> ASGIResponse:
+        refuse_when_stopping(request)
         form = await read_form(request, OAuthForm, seconds=settings.request_timeout)
         _check_client(request, form, settings)
         grant = _grant(form, settings)
