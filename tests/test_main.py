@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -360,3 +361,14 @@ def test_a_second_signal_ends_it_at_once(simulator_url: str, number: signal.Sign
         process.send_signal(number)
         process.communicate(timeout=5)
     assert process.returncode == -number
+
+
+def test_litestars_command_line_finds_the_app() -> None:
+    """As in `litestar --app service.app:create_app run`."""
+    command = [str(Path(sys.executable).with_name("litestar")), "--app", "service.app:create_app"]
+    environ = {"PATH": os.environ["PATH"], **environment("https://127.0.0.1:1/")}
+    ran = subprocess.run(
+        [*command, "routes"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "/api/token" in ran.stdout
