@@ -13,7 +13,7 @@ import signal
 import socket
 import string
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any, cast
 
@@ -226,14 +226,14 @@ class Protocol(HttpToolsProtocol):
         if self.is_waiting():
             self._refuse()
         elif self.cycle.more_body:
-            self.pipeline[0] = (self.cycle, _malformed(msg))  # type: ignore[assignment]
+            self.pipeline[0] = (self.cycle, self._malformed(msg))  # type: ignore[assignment]
             self.cycle.keep_alive = False
         # Otherwise it follows a complete request, and waits for that one's response.
 
     def _refuse(self) -> None:
         """Respond and close; only close in what is left of a body that had its response before."""
         if self._in_head or self._is_answering():
-            response = _malformed(self._reason or "")
+            response = self._malformed(self._reason or "")
             fields = [*self.server_state.default_headers, *response.encode_headers()]
             head = b"".join([b"%s: %s\r\n" % field for field in fields])
             self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + response.body)
@@ -266,6 +266,15 @@ class Protocol(HttpToolsProtocol):
         """Return the order in which waiting connections are closed: without a request first."""
         return self._message_bytes > 0, self._client_since or 0.0
 
+    def _malformed(self, reason: str) -> ASGIResponse:
+        """Log a request that is not valid HTTP, and return its response."""
+        request_id = new_request_id()
+        log.info("request.malformed", request_id=request_id, status=int(MalformedBody.status))
+        headers = {"x-request-id": request_id, "connection": "close", **dict(errors.NO_STORE)}
+        path = self.url.partition(b"?")[0].rstrip(b"/").decode("latin-1")
+        body = errors.body(MalformedBody(reason), oauth=path in self.server_state.oauth_paths)
+        return ASGIResponse(body=body, status_code=MalformedBody.status, headers=headers)
+
     def _is_answering(self) -> bool:
         return bool(self.cycle) and not self.cycle.response_complete
 
@@ -294,24 +303,17 @@ def _reason_to_refuse(
     return None
 
 
-def _malformed(reason: str) -> ASGIResponse:
-    """Log a request that is not valid HTTP, and return its response."""
-    request_id = new_request_id()
-    log.info("request.malformed", request_id=request_id, status=int(MalformedBody.status))
-    headers = {"x-request-id": request_id, "connection": "close", **dict(errors.NO_STORE)}
-    return ASGIResponse(
-        body=errors.body(MalformedBody(reason)), status_code=MalformedBody.status, headers=headers
-    )
-
-
 class Connections(ServerState):
     """The connections of one port: at most `limit`, and none whose client is late.
 
-    `timeout` is REQUEST_TIMEOUT in seconds.
+    `timeout` is REQUEST_TIMEOUT in seconds. Errors on `oauth_paths` have RFC 6749's form.
     """
 
-    def __init__(self, port: int, limit: int, timeout: float) -> None:
+    def __init__(
+        self, port: int, limit: int, timeout: float, oauth_paths: Collection[str] = ()
+    ) -> None:
         super().__init__()
+        self.oauth_paths = oauth_paths
         self._port = port
         self._limit = limit
         self._timeout = timeout
@@ -368,7 +370,7 @@ class Server(uvicorn.Server):
         limit = _connection_limit(settings)
         upstream: Upstream = app.state["upstream"]
         upstream.limit = limit - limit // SPARED_PART
-        self._clients = Connections(settings.port, limit, timeout)
+        self._clients = Connections(settings.port, limit, timeout, app.state["oauth_paths"])
         self._scrapers = Connections(settings.metrics_port, METRICS_CONNECTION_LIMIT, timeout)
         self.server_state = self._clients
 

@@ -218,6 +218,16 @@ def test_more_headers_than_the_limit_are_a_400_of_ours(client: httpx.Client) -> 
     assert talk(client, f"{head}X: y\r\n\r\n")[0].startswith("HTTP/1.1 400 ")
 
 
+def test_a_refused_request_to_the_oauth_endpoint_has_its_form(client: httpx.Client) -> None:
+    head = "POST /api/token?x=1 HTTP/1.1\r\nHost: x\r\n" + "X: y\r\n" * 100
+    status, body = talk(client, f"{head}\r\n")
+    assert status.startswith("HTTP/1.1 400 ")
+    assert json.loads(body) == {
+        "error": "invalid_request",
+        "error_description": "The request is too long.",
+    }
+
+
 def test_a_head_over_the_limit_is_a_400_of_ours(client: httpx.Client) -> None:
     head, body = talk(client, "GET / HTTP/1.1\r\nX: " + "x" * 40_000)
     assert head.startswith("HTTP/1.1 400 ")
