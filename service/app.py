@@ -19,7 +19,7 @@ from service.health import Readiness
 from service.metrics import Metrics
 from service.middleware import RequestMiddleware
 from service.rate_limit import Clients, Limiter, guard
-from service.sealing import Sealer, fingerprint
+from service.sealing import Sealer, key_names
 from service.settings import Settings
 from service.singleflight import Coalescing
 from service.upstream import Spotify, TokenEndpoint, Transport, Upstream
@@ -128,9 +128,7 @@ def _upstream(
 
 def _sealer(settings: Settings, metrics: Metrics) -> Sealer:
     current, *previous = settings.keyring
-    names = ["current"] + ["previous"] * len(previous)
-    keys = [(name, fingerprint(key)) for name, key in zip(names, settings.keyring, strict=True)]
-    return Sealer(current, previous, metrics.tokens_opened(keys))
+    return Sealer(current, previous, metrics.tokens_opened(key_names(settings.keyring)))
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

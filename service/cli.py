@@ -24,7 +24,7 @@ from service import __version__, hints, logs, settings
 from service.errors import ServiceError, UndecryptableToken, UpstreamTimeout
 from service.hints import Hint
 from service.logs import has_colours, is_terminal, log
-from service.sealing import Sealer, fingerprint
+from service.sealing import Sealer, key_names
 from service.settings import Reading, Settings, SettingsError
 
 OK: Final = 0
@@ -343,10 +343,8 @@ def _keys(arguments: argparse.Namespace) -> int:
             sealer.open((line or b"too long").decode("latin-1"))
         except UndecryptableToken:
             none += 1
-    names = ["current", *["previous"] * (len(keyring) - 1)]
     counts = [
-        KeyCount(name, fingerprint(key), opened[position])
-        for position, (name, key) in enumerate(zip(names, keyring, strict=True))
+        KeyCount(*names, opened[position]) for position, names in enumerate(key_names(keyring))
     ]
     if arguments.json:
         _say(msgspec.json.encode({"tokens": tokens, "keys": counts, "none": none}).decode() + "\n")

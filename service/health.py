@@ -3,7 +3,7 @@
 Neither depends on Spotify: restarting a pod because Spotify is down would help no client.
 """
 
-from litestar import Litestar, MediaType, Response, route
+from litestar import MediaType, Response, route
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
@@ -30,12 +30,6 @@ class Readiness:
     def ready(self) -> bool:
         """True between start and drain."""
         return self.started and not self.draining
-
-
-def readiness_of(app: Litestar) -> Readiness:
-    """Return the Readiness of `app`, which its server sets."""
-    readiness: Readiness = app.state["readiness"]
-    return readiness
 
 
 def _plain(text: str, status_code: int = 200) -> Response[str]:

@@ -17,14 +17,13 @@ import msgspec
 from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from service import __version__
+from service import __version__, health
 from service.settings import Settings
 
 Object = dict[str, Any]  # a part of the document
 
 _FILES: Final = Path(__file__).parent
 _CLIENT_CREDENTIALS: Final = "/client-credentials-flow/retrieve-tokens"
-_PROBES: Final = ("/healthz", "/readyz")
 _FORM: Final = "application/x-www-form-urlencoded"
 
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -70,7 +69,7 @@ def document(settings: Settings, url: str) -> Object:
     if not settings.client_credentials_enabled:
         del paths[_CLIENT_CREDENTIALS]
     if (origin := "/".join(url.split("/")[:3])) != url:  # no prefix applies to the probes
-        paths |= {path: {"servers": [{"url": origin}], **paths[path]} for path in _PROBES}
+        paths |= {path: {"servers": [{"url": origin}], **paths[path]} for path in health.PATHS}
     info = {**source["info"], "version": __version__}
     return {**source, "info": info, "servers": [{"url": url}], "paths": paths}
 

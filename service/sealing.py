@@ -81,6 +81,14 @@ def fingerprint(key: str) -> str:
     return hmac.digest(_aes_key(key), b"fingerprint", "sha256")[:4].hex()
 
 
+def key_names(keyring: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what operators see of each key: "current" or "previous", and its fingerprint."""
+    return [
+        ("previous" if position else "current", fingerprint(key))
+        for position, key in enumerate(keyring)
+    ]
+
+
 def _cipher(key: str) -> AESGCM:
     return AESGCM(_aes_key(key))
 

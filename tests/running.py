@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager, suppress
 from litestar import Litestar
 
 from service import settings as service_settings
-from service.health import readiness_of
 from service.server import Server
 
 CLIENT_ID = "simulator-client-id"
@@ -47,7 +46,7 @@ def running(app: Litestar, environ: dict[str, str]) -> Iterator[str]:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:
-            while not readiness_of(app).started:
+            while not app.state["readiness"].started:
                 assert thread.is_alive()
                 time.sleep(0.005)
             host, port = listening.getsockname()
