@@ -18,11 +18,11 @@ With RATE_LIMIT set, `rate_limit` guards the handlers; it also finds a client's 
 trusted proxies. Client credentials have `app_token`, a cache, in place of singleflight. `oauth` has
 the RFC 6749 endpoint, on the same grants.
 
-`app` joins the parts, CORS included. `errors` has the status and text of every local error, whoever
-raises it. `settings` are what an operator sets; `hints` explains them, and what is odd about them,
-for `cli`, the command line with its exit statuses. `logs` and `metrics` set their libraries up,
-`tracing` has the spans, `health` the probes. `openapi` serves openapi.yaml, which describes the
-interface by hand (tests compare it with the code), and renders /docs.
+`app` joins the parts, CORS included. `errors` has the status and text of every local error, also
+of those that other modules raise. `settings` are what an operator sets; `hints` explains them, and
+what is odd about them, for `cli`, the command line with its exit statuses. `logs` and `metrics` set
+their libraries up, `tracing` has the spans, `health` the probes. `openapi` serves openapi.yaml,
+which describes the interface by hand (tests compare it with the code), and renders /docs.
 """
 
 __version__ = "1.0.0"
