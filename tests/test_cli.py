@@ -381,8 +381,8 @@ def test_seal_encrypts_each_line_in_order() -> None:
         ('"mystery"', "begins or ends with a quotation mark"),
         ("mystery mystery", "has white space or characters outside ASCII in it"),
         ("mystéry", "has white space or characters outside ASCII in it"),
-        (sealed(1, SECRET_KEY)[0], "is encrypted already"),
-        (sealed(1, OLD)[0], "is encrypted already"),
+        pytest.param(sealed(1, SECRET_KEY)[0], "is encrypted already", id="current key"),
+        pytest.param(sealed(1, OLD)[0], "is encrypted already", id="previous key"),
     ],
     ids=lambda value: value[:20],
 )
