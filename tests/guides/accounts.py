@@ -19,6 +19,9 @@ _FILL_SECRETS: Final = {
 _FILL: Final = {"OWNER=…": "OWNER=example", **_FILL_SECRETS}
 _TRIAL: Final = "docs/migrate.md#try-it-beside-the-old-one"
 
+SIMULATOR: Final = "docs/simulator.md"
+"""The guide whose commands run in order and print what it shows."""
+
 # Against service and simulator: test_guides fills in where they are.
 TRIAL: Final = Terminal(
     (_TRIAL, f"{_TRIAL}/3", f"{_TRIAL}/4", "docs/migrate.md#go-back", f"{_TRIAL}/5")
