@@ -14,6 +14,14 @@ def code(document: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def code_anywhere(language: str, containing: str) -> list[str]:
+    """Return the fenced blocks in `language` of all guides in docs/ that contain a string."""
+    guides = sorted(Path("docs").rglob("*.md"))
+    return [
+        block for guide in guides for block in code(str(guide), language) if containing in block
+    ]
+
+
 def dialogue(document: str) -> list[tuple[str, str | None]]:
     """Return the blocks of shell in `document`, each with the block of text it prints, if any."""
     blocks = re.findall(
@@ -45,8 +53,12 @@ def is_printed(text: str, printed: str) -> bool:
 
 def docker_run() -> list[str]:
     """Return the documented `docker run`, word by word."""
-    [block] = [block for block in code("docs/deploy.md", "sh") if "docker run" in block]
-    [command] = re.findall(r"docker run (?:.*\\\n)*.*", block)
+    commands = [
+        command
+        for block in code_anywhere("sh", "docker run")
+        for command in re.findall(r"docker run (?:.*\\\n)*.*", block)
+    ]
+    [command] = [command for command in commands if "--read-only" in command]
     return shlex.split(command.replace("\\\n", ""))
 
 
