@@ -1,4 +1,4 @@
-"""The forms as a pure function: what `decode` accepts, what it names, what it refuses."""
+"""The rules for bodies, on the pure function `decode`; test_routes.py has each once over HTTP."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -106,10 +106,9 @@ def as_dict(form: msgspec.Struct) -> dict[str, Any]:
 # Fields --------------------------------------------------------------------------------------
 
 
-@in_each_media_type
 @pytest.mark.parametrize("form", FULL)
-def test_every_field_is_decoded(form: AnyForm, content_type: str, encode: Encode) -> None:
-    assert as_dict(decode(content_type, encode(FULL[form]), form)) == FULL[form]
+def test_every_field_is_decoded(form: AnyForm) -> None:
+    assert as_dict(decode(URLENCODED, urlencoded(FULL[form]), form)) == FULL[form]
 
 
 @pytest.mark.parametrize("form", FULL)
@@ -133,12 +132,12 @@ def test_first_of_several_missing_fields_is_named() -> None:
         decode(URLENCODED, b"", PKCEAuthorizationCodeForm)
 
 
-@pytest.mark.parametrize("value", ["1", "true", "[]", '{"a": "b"}'])
 @pytest.mark.parametrize(("form", "name"), [*REQUIRED, *OPTIONAL])
-def test_json_value_that_is_not_a_string_is_named(form: AnyForm, name: str, value: str) -> None:
-    body = as_json(FULL[form] | {name: "HERE"}).replace(b'"HERE"', value.encode())
-    with pytest.raises(MissingField, match=f"'{name}'"):
-        decode(JSON, body, form)
+def test_json_value_that_is_not_a_string_is_named(form: AnyForm, name: str) -> None:
+    values: list[object] = [1, 0.5, True, [], {"a": "b"}]
+    for value in values:
+        with pytest.raises(MissingField, match=f"'{name}'"):
+            decode(JSON, json.dumps({**FULL[form], name: value}).encode(), form)
 
 
 def test_null_is_a_missing_field() -> None:
@@ -155,30 +154,28 @@ def test_file_is_a_missing_field() -> None:
 
 
 @in_each_media_type
-@pytest.mark.parametrize("name", FULL[PKCEAuthorizationCodeForm])
-def test_repeated_field_is_named(name: str, content_type: str, encode: Encode) -> None:
-    first = encode({name: "first"})
-    second = encode(FULL[PKCEAuthorizationCodeForm] | {name: "second"})
-    body = {
-        URLENCODED: first + b"&" + second,
-        JSON: first[:-1] + b"," + second[1:],
-        MULTIPART: first.removesuffix(b"--limit--\r\n") + second,
-    }[content_type]
-    with pytest.raises(InvalidField) as refusal:
-        decode(content_type, body, PKCEAuthorizationCodeForm)
-    assert str(refusal.value) == f"The value for key '{name}' is repeated."
+def test_repeated_field_is_named(content_type: str, encode: Encode) -> None:
+    for name in FULL[PKCEAuthorizationCodeForm]:
+        first = encode({name: "first"})
+        second = encode(FULL[PKCEAuthorizationCodeForm] | {name: "second"})
+        body = {
+            URLENCODED: first + b"&" + second,
+            JSON: first[:-1] + b"," + second[1:],
+            MULTIPART: first.removesuffix(b"--limit--\r\n") + second,
+        }[content_type]
+        with pytest.raises(InvalidField) as refusal:
+            decode(content_type, body, PKCEAuthorizationCodeForm)
+        assert str(refusal.value) == f"The value for key '{name}' is repeated."
 
 
 @in_each_media_type
-@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"caf\xe9", b"\xc0\xaf"])
-@pytest.mark.parametrize("name", ["refresh_token", "grant_type"])
-def test_field_that_is_not_utf_8_is_named(
-    name: str, bad: bytes, content_type: str, encode: Encode
-) -> None:
-    body = encode(FULL[RefreshForm] | {name: "HERE"}).replace(b"HERE", bad)
-    with pytest.raises(InvalidField) as refusal:
-        decode(content_type, body, RefreshForm)
-    assert str(refusal.value) == f"The value for key '{name}' is not UTF-8 text."
+def test_field_that_is_not_utf_8_is_named(content_type: str, encode: Encode) -> None:
+    for name in FULL[RefreshForm]:
+        for bad in (b"\xff", b"\xc3", b"\xed\xa0\x80", b"caf\xe9", b"\xc0\xaf"):
+            body = encode(FULL[RefreshForm] | {name: "HERE"}).replace(b"HERE", bad)
+            with pytest.raises(InvalidField) as refusal:
+                decode(content_type, body, RefreshForm)
+            assert str(refusal.value) == f"The value for key '{name}' is not UTF-8 text."
 
 
 def test_percent_encoded_bytes_must_be_utf_8() -> None:
@@ -192,13 +189,13 @@ def test_lone_surrogate_in_json_is_refused_and_a_pair_is_decoded() -> None:
     assert decode(JSON, rb'{"code": "\ud83d\ude00"}', AuthorizationCodeForm).code == "😀"
 
 
-def test_percent_sign_and_plus_are_read_as_browsers_write_them() -> None:
+def test_percent_signs_and_plus_are_decoded_as_in_the_url_standard() -> None:
     body = b"refresh%5Ftoken=a+b%20c%2Bd%zz%&&=&x"
     assert decode(URLENCODED, body, RefreshForm).refresh_token == "a b c+d%zz%"
 
 
 @in_each_media_type
-def test_any_text_survives_any_encoding(content_type: str, encode: Encode) -> None:
+def test_any_text_is_decoded(content_type: str, encode: Encode) -> None:
     @quick
     @given(texts.filter(bool), texts.filter(bool), texts)
     @example("+", "%2B%", "&=;")
@@ -237,17 +234,22 @@ def test_unknown_fields_are_ignored(content_type: str, encode: Encode) -> None:
     ignored()
 
 
-VALUES = [
-    *("-1.5e300", "1e999", "true", "null", '[{"a": [[]]}]', '{"code": "x", "code": "y"}', '"text"'),
-    *("9" * 5000, "[" * 500 + "]" * 500),
-]
-
-
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:12])
-def test_json_values_that_are_not_read_may_be_anything(value: str) -> None:
-    body = f'{{"refresh_token": "r", "grant_type": {value}, "method": {value}, "x": {value}}}'
-    assert len(body) < BODY_LIMIT
-    assert decode(JSON, body.encode(), PKCERefreshForm).refresh_token == "r"
+def test_json_values_of_unused_fields_may_be_anything() -> None:
+    for value in (
+        *(
+            "-1.5e300",
+            "1e999",
+            "true",
+            "null",
+            '"text"',
+            '[{"a": [[]]}]',
+            '{"code": "x", "code": 1}',
+        ),
+        *("9" * 5000, "[" * 500 + "]" * 500),
+    ):
+        body = f'{{"refresh_token": "r", "grant_type": {value}, "method": {value}, "x": {value}}}'
+        assert len(body) < BODY_LIMIT
+        assert decode(JSON, body.encode(), PKCERefreshForm).refresh_token == "r"
 
 
 def test_lone_surrogate_in_an_unknown_field_is_ignored() -> None:
@@ -263,13 +265,13 @@ def test_grant_type_and_method_may_be_files() -> None:
 
 # Bodies and media types ----------------------------------------------------------------------
 
-BODIES = [
+NO_OBJECTS = [
     *(b"", b"{", b"[]", b'"x"', b"null", b"{'code': 1}", b'{"code"}', b'{"a":1} x', b"NaN"),
     *(b"\xff\xfe{\0}\0", b"[" * 500),
 ]
 
 
-@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:12]))
+@pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: repr(body[:12]))
 def test_body_that_is_not_a_json_object_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody, match=r"^The body is not (valid JSON|a JSON object)\.$"):
         decode(JSON, body, RefreshForm)
@@ -336,7 +338,7 @@ bodies = st.one_of(
 )
 
 
-@settings(quick, max_examples=1000)
+@settings(quick, max_examples=300)
 @given(st.sampled_from(TYPES), bodies, st.sampled_from(list(FULL)))
 def test_any_bytes_decode_or_raise_a_local_error(
     content_type: str, body: bytes, form: AnyForm
