@@ -1,11 +1,10 @@
 """Hints about settings, and what is shown of their values."""
 
-import msgspec
 import pytest
 
 from service import hints, settings
 from service.sealing import fingerprint
-from service.settings import Secret, Settings
+from service.settings import Secret
 from tests.running import SECRET_KEY, environment
 
 TOKEN_URL = "https://accounts.spotify.com/api/token"
@@ -25,58 +24,43 @@ def sentences(**changes: str) -> str:
     return "; ".join(hint.sentence for hint in found(**changes))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_good_settings_have_no_hint() -> None:
+    for changes in (
         {},
         {"RATE_LIMIT": "1/day", "TRUSTED_PROXIES": "::1", "RATE_LIMIT_STORAGE": "redis://a"},
         {"SPOTIFY_AUTHORIZE_URL": "https://accounts.spotify.com/authorize"},
         {"HTTPS_PROXY": "http://a:1", "UPSTREAM_PROXY": "http://a:1"},
         {"HTTPS_PROXY": "", "HTTP_PROXY": "http://a:1"},
-    ],
-    ids=str,
-)
-def test_good_settings_have_no_hint(changes: dict[str, str]) -> None:
-    assert found(**changes) == []
+        *(
+            {"REDIRECT_URI": uri, "ALLOWED_REDIRECT_URIS": uri}
+            for uri in (
+                "https://app.example.com/callback",
+                "http://127.0.0.1:8888/callback",
+                "http://[::1]/callback",
+                "my-app://callback",
+            )
+        ),
+    ):
+        assert found(**changes) == [], changes
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "https://app.example.com/callback",
-        "http://127.0.0.1:8888/callback",
-        "http://[::1]/callback",
-        "my-app://callback",
-    ],
-)
-def test_redirect_uris_that_spotify_accepts_have_no_hint(uri: str) -> None:
-    assert found(REDIRECT_URI=uri, ALLOWED_REDIRECT_URIS=uri) == []
-
-
-@pytest.mark.parametrize("name", ["REDIRECT_URI", "ALLOWED_REDIRECT_URIS"])
 @pytest.mark.parametrize(
     ("uri", "hint"),
     [
-        ("http://localhost:8888/callback", "localhost, which Spotify refuses: use 127.0.0.1"),
         ("https://LocalHost/", "localhost, which Spotify refuses: use 127.0.0.1"),
-        ("http://app.example.com/callback", "must be https: Spotify accepts http only on"),
         ("http://192.168.0.7/callback", "must be https: Spotify accepts http only on"),
         ("app.example.com/callback", "is not a URI with a scheme"),
         ("http://[::1/callback", "is not a URI with a scheme"),
         ("http://a b/", "has white space in it"),
         ("https://a.example/ https://b.example/", "has several URIs"),
+        ("https://a.example/x;my-app://callback", "has several URIs"),
     ],
 )
-def test_redirect_uris_that_spotify_refuses(name: str, uri: str, hint: str) -> None:
-    text = sentences(**{name: uri})
-    assert hint in text
-    assert name in text
-
-
-@pytest.mark.parametrize("separator", [",", ", ", ";", "\n"], ids=repr)
-def test_several_uris_in_redirect_uri(separator: str) -> None:
-    text = sentences(REDIRECT_URI=f"https://a.example/x{separator}my-app://callback")
-    assert "REDIRECT_URI has several URIs, but is used as one" in text
+def test_redirect_uris_that_spotify_refuses(uri: str, hint: str) -> None:
+    for name in ("REDIRECT_URI", "ALLOWED_REDIRECT_URIS"):
+        text = sentences(**{name: uri})
+        assert hint in text
+        assert name in text
 
 
 @pytest.mark.parametrize(
@@ -123,17 +107,14 @@ def test_warnings_are_logged_without_values(
 @pytest.mark.parametrize(
     ("stray", "description"),
     [
-        ("{} ", "white space"),
-        ("\t{}", "white space"),
         ("{}\n", "white space"),
-        ('"{}"', "a quotation mark"),
         ("'{}'", "a quotation mark"),
         ("{}”", "a quotation mark"),
         ("\ufeff{}", "a byte order mark"),
     ],
     ids=repr,
 )
-def test_a_key_with_stray_characters_is_warned_about(stray: str, description: str) -> None:
+def test_key_with_stray_characters_has_a_warning(stray: str, description: str) -> None:
     [hint] = found(SECRET_KEY=stray.format(SECRET_KEY))
     assert f"SECRET_KEY begins or ends with {description}." in hint.sentence
     assert (hint.event, hint.fields) == ("settings.stray_characters", {"names": ["SECRET_KEY"]})
@@ -147,20 +128,16 @@ def test_stray_characters_in_several_secrets_are_one_warning() -> None:
     assert warning.fields == {"names": names}
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
+def test_misspelt_name_has_a_suggestion() -> None:
+    for name, meant in (
         ("CLIENT_SECERT", "CLIENT_SECRET"),
         ("SPOTFY_TOKEN_URL", "SPOTIFY_TOKEN_URL"),
-        ("ALOWED_REDIRECT_URIS", "ALLOWED_REDIRECT_URIS"),
         ("CLIENT_ID_FLIE", "CLIENT_ID_FILE"),
         ("REDIRECT_URL", "REDIRECT_URI"),
         ("client_secret", "CLIENT_SECRET"),
-    ],
-)
-def test_a_misspelt_name_has_a_suggestion(name: str, meant: str) -> None:
-    expected = f"{name} is not a setting (ignored). Did you mean {meant}?"
-    assert sentences(**{name: "hush"}) == expected
+    ):
+        expected = f"{name} is not a setting (ignored). Did you mean {meant}?"
+        assert sentences(**{name: "hush"}) == expected
 
 
 # A shell's, a desktop's, an image's, a CI's, of platforms, of other programs.
@@ -191,17 +168,10 @@ def test_variables_of_other_programs_and_kubernetes_are_not_misspelt_settings() 
     assert found(**links, **dict.fromkeys(OTHERS.split(), "x")) == []
 
 
-def test_every_setting_has_a_meaning() -> None:
-    assert {field.name for field in msgspec.structs.fields(Settings)} == set(hints.MEANINGS)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "expected"),
-    [
+def test_values_are_shown_without_secrets() -> None:
+    for field, value, expected in (
         ("client_id", "hush", "set"),
-        ("client_secret", Secret("hush"), "set"),
         ("rate_limit_storage", Secret("redis://:hush@a"), "set"),
-        ("upstream_proxy", Secret("http://u:hush@a:1"), "set"),
         ("upstream_proxy", None, "none"),
         ("secret_key", Secret(OLD), f"set, fingerprint {fingerprint(OLD)}"),
         ("secret_key", Secret("x" * 19), "set, short"),
@@ -209,17 +179,11 @@ def test_every_setting_has_a_meaning() -> None:
         ("redirect_uri", "https://hush:hush@a.example/", "set, but not a plain URI"),
         ("redirect_uri", "https://a.example/?k=hush", "set, but not a plain URI"),
         ("redirect_uri", "hush-hush", "set, but not a plain URI"),
-        (
-            "allowed_redirect_uris",
-            frozenset(["my-app://b", "my-app://a"]),
-            "my-app://a, my-app://b",
-        ),
+        ("allowed_redirect_uris", frozenset(["app://b", "app://a"]), "app://a, app://b"),
         ("cors_allow_origins", (), "none"),
         ("docs", True, "true"),
         ("upstream_timeout", 2.5, "2.5"),
         ("drain_seconds", 5.0, "5"),
         ("host", "fe80::1%\x1b[31m", r"'fe80::1%\x1b[31m'"),
-    ],
-)
-def test_a_value_is_shown_without_secrets(field: str, value: object, expected: str) -> None:
-    assert hints.shown(field, value) == expected
+    ):
+        assert hints.shown(field, value) == expected
