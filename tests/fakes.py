@@ -1,7 +1,11 @@
 """Fakes of the parts that a test does not want to run for real."""
 
 import asyncio
+import queue
+import threading
 from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 
 from service.grants import TokenRequest
 from service.responses import TokenResponse
@@ -48,3 +52,49 @@ def run_strictly(main: Callable[[], Awaitable[None]]) -> None:
 
     asyncio.run(watched())
     assert problems == []
+
+
+class HeldSpotify(ThreadingHTTPServer):
+    """A token endpoint over HTTP whose responses wait for `release`, and end with the block."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _HeldResponse)
+        self.release = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._serving = threading.Thread(target=self.serve_forever, args=(0.01,))
+
+    def wait_for_request(self) -> None:
+        """Wait until one more request has arrived."""
+        self._arrived.get(timeout=20)
+
+    def arrived(self) -> None:
+        self._arrived.put(None)
+
+    def __enter__(self) -> Self:
+        self._serving.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release.set()
+        self.shutdown()
+        self._serving.join()
+        self.server_close()
+
+
+class _HeldResponse(BaseHTTPRequestHandler):
+    server: HeldSpotify
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.arrived()
+        self.server.release.wait()
+        body = b'{"access_token":"BQ","token_type":"Bearer","expires_in":3600}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
