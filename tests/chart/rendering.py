@@ -110,10 +110,19 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 def environment(manifests: list[Manifest]) -> dict[str, Manifest]:
     """Return the server's environment, by name."""
-    [server, *_] = pod_of(only(manifests, "Deployment"))["containers"]
-    entries = [(entry["name"], entry) for entry in server["env"]]
+    entries = [(entry["name"], entry) for entry in server(manifests)["env"]]
     assert len(dict(entries)) == len(entries), "a name is there twice"
     return dict(entries)
+
+
+def server(manifests: list[Manifest]) -> Manifest:
+    """Return the container of the service, which has the name of the chart."""
+    [container] = [
+        one
+        for one in pod_of(only(manifests, "Deployment"))["containers"]
+        if one["name"] == "spotify-api-server"
+    ]
+    return container
 
 
 def pod_of(manifest: Manifest) -> Manifest:

@@ -163,20 +163,20 @@ def test_every_pod_is_restricted(example: str) -> None:
 @pytest.mark.parametrize(
     ("unsafe", "violation"),
     [
-        ({"securityContext": {"privileged": True}}, "server: privileged"),
+        ({"securityContext": {"privileged": True}}, "spotify-api-server: privileged"),
         (
             {"securityContext": {"allowPrivilegeEscalation": True}},
-            "server: allowPrivilegeEscalation",
+            "spotify-api-server: allowPrivilegeEscalation",
         ),
-        ({"securityContext": {"capabilities": {"add": ["NET_RAW"]}}}, "server: capability NET_RAW"),
+        ({"securityContext": {"capabilities": {"add": ["NET_RAW"]}}}, "spotify-api-server: capability NET_RAW"),
         (
             {"securityContext": {"capabilities": {"drop": ["KILL"]}}},
-            "server: capabilities not dropped",
+            "spotify-api-server: capabilities not dropped",
         ),
-        ({"securityContext": {"procMount": "Unmasked"}}, "server: procMount"),
-        ({"podSecurityContext": {"runAsNonRoot": False}}, "server: no runAsNonRoot"),
+        ({"securityContext": {"procMount": "Unmasked"}}, "spotify-api-server: procMount"),
+        ({"podSecurityContext": {"runAsNonRoot": False}}, "spotify-api-server: no runAsNonRoot"),
         ({"podSecurityContext": {"runAsUser": 0}}, "pod: runAsUser=0"),
-        ({"podSecurityContext": {"seccompProfile": None}}, "server: no seccompProfile"),
+        ({"podSecurityContext": {"seccompProfile": None}}, "spotify-api-server: no seccompProfile"),
         (
             {"podSecurityContext": {"seccompProfile": {"type": "Unconfined"}}},
             "pod: seccompProfile",
