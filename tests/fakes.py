@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+import httpx
+
 from service.grants import TokenRequest
 from service.responses import TokenResponse
 
@@ -34,6 +36,37 @@ class FakeEndpoint:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+class HeldTransport(httpx.AsyncBaseTransport):
+    """Holds every call until `release` is called; then each gets `response`, or raises it.
+
+    For a service in another thread: a test waits until its call has arrived.
+    """
+
+    def __init__(self, response: httpx.Response | Exception) -> None:
+        self.calls = 0
+        self._response = response
+        self._arrived = threading.Event()
+        self._go = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        self._loop = asyncio.get_running_loop()
+        self._arrived.set()
+        await self._go.wait()
+        if isinstance(self._response, Exception):
+            raise self._response
+        return self._response
+
+    def wait_for_call(self) -> None:
+        assert self._arrived.wait(30)
+
+    def release(self) -> None:
+        self.wait_for_call()
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._go.set)
 
 
 async def settle() -> None:

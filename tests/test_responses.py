@@ -134,7 +134,7 @@ def test_every_2xx_keeps_its_status_and_is_sealed() -> None:
 
 
 def test_status_that_is_neither_2xx_nor_an_error_is_an_upstream_failure() -> None:
-    for status in (199, 300, 304, 399, 600):
+    for status in (99, 199, 300, 304, 399, 600):
         assert not TokenResponse(status, (), b"{}").is_error
         with pytest.raises(UpstreamFailed, match="unexpected status"):
             sealed("{}", status=status)
