@@ -6,13 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from service.errors import ServiceError, UndecryptableToken
-from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer, fingerprint
+from service.sealing import NONCE_BYTES, TAG_BYTES, Opened, Sealer, fingerprint, key_names
 
 KEY = "golden-secret-key-0123456789"
 SEALER = Sealer(KEY)
@@ -48,24 +49,25 @@ def assert_refused(sealed: str, sealer: Sealer = SEALER) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["plaintext"][:12])
 def test_tokens_of_the_original_server_open(vector: dict[str, str]) -> None:
-    opened = Sealer(vector["secret_key"]).open(vector["ciphertext"])
-    assert opened == Opened(vector["plaintext"], stale=False)
+    sealer, sealed = Sealer(vector["secret_key"]), vector["ciphertext"]
+    for spelling in (sealed, padded(sealed), sealed.replace("-", "+").replace("_", "/")):
+        assert sealer.open(spelling) == Opened(vector["plaintext"], stale=False)
 
 
-def test_the_vectors_cover_every_length_modulo_3() -> None:
-    """The original can't open its own where that is 3 mod 4 in base64: ours must."""
+def test_vectors_cover_every_length_modulo_3() -> None:
+    """The original cannot open its own tokens whose length is 3 modulo 4 in base64."""
     assert {len(bits(vector["ciphertext"])) % 3 for vector in VECTORS} == {0, 1, 2}
 
 
 @quick
 @given(texts, texts)
-def test_any_text_opens_as_it_was_sealed_under_any_key(token: str, key: str) -> None:
+def test_any_text_opens_under_any_key(token: str, key: str) -> None:
     sealer = Sealer(key)
     assert sealer.open(sealer.seal(token)) == Opened(token, stale=False)
 
 
 def test_tokens_of_every_length_open_padded_and_unpadded_in_either_alphabet() -> None:
-    for length in range(601):
+    for length in (*range(100), 599, 600):
         token = "x" * length
         sealed = SEALER.seal(token)
         other = sealed.replace("-", "+").replace("_", "/")
@@ -75,19 +77,19 @@ def test_tokens_of_every_length_open_padded_and_unpadded_in_either_alphabet() ->
 
 @quick
 @given(texts, st.data())
-def test_the_two_alphabets_may_be_mixed(token: str, data: st.DataObject) -> None:
+def test_alphabets_may_be_mixed(token: str, data: st.DataObject) -> None:
     sealed = SEALER.seal(token)
     swap = {"-": "+", "_": "/"}
     mixed = "".join(swap.get(c, c) if data.draw(st.booleans()) else c for c in sealed[:40])
     assert SEALER.open(mixed + sealed[40:]).token == token
 
 
-def test_a_sealed_token_is_url_safe_and_unpadded() -> None:
+def test_sealed_token_is_url_safe_and_unpadded() -> None:
     for length in range(9):
         assert re.fullmatch(r"[A-Za-z0-9_-]+", SEALER.seal("é" * length))
 
 
-def test_a_sealed_token_is_nonce_ciphertext_and_tag() -> None:
+def test_sealed_token_is_nonce_ciphertext_and_tag() -> None:
     for length in (0, 1, 600):
         assert len(bits(SEALER.seal("x" * length))) == NONCE_BYTES + length + TAG_BYTES
 
@@ -98,7 +100,7 @@ def test_no_two_seals_are_equal() -> None:
     assert len({bits(sealed)[:NONCE_BYTES] for sealed in seals}) == 1000
 
 
-def test_the_token_cannot_be_read_from_what_is_sealed() -> None:
+def test_sealed_token_does_not_contain_the_token() -> None:
     sealed = SEALER.seal(TOKEN)
     assert TOKEN.encode() not in bits(sealed)
     assert bits(SEALER.seal("A" * 64))[NONCE_BYTES:-TAG_BYTES] != b"A" * 64
@@ -120,76 +122,74 @@ def test_any_truncation_is_refused() -> None:
         assert_refused(padded(sealed[:length]))
 
 
-@pytest.mark.parametrize("space", [" ", "\n", "\r\n", "\t", "\0", "\v", "\x85", "\xa0", "\u2028"])
-def test_white_space_anywhere_is_refused(space: str) -> None:
+def test_white_space_anywhere_is_refused() -> None:
     sealed = padded(SEALER.seal("AB" * 8 + "A"))
-    for position in range(len(sealed) + 1):
-        assert_refused(sealed[:position] + space + sealed[position:])
+    for space in (" ", "\n", "\r\n", "\t", "\0", "\v", "\x85", "\xa0", "\u2028"):
+        for position in range(len(sealed) + 1):
+            assert_refused(sealed[:position] + space + sealed[position:])
 
 
-@pytest.mark.parametrize("character", "=.,~!%é€😀\ud800\uff21*&\x7f")
-def test_a_character_of_no_alphabet_anywhere_is_refused(character: str) -> None:
+def test_character_of_neither_alphabet_anywhere_is_refused() -> None:
     sealed = SEALER.seal("AB" * 8)
-    for position in range(len(sealed)):
-        assert_refused(sealed[:position] + character + sealed[position:])
-        assert_refused(sealed[:position] + character + sealed[position + 1 :])
+    for character in "=.,~!%é€😀\ud800\uff21*&\x7f٣":
+        for position in range(len(sealed)):
+            assert_refused(sealed[:position] + character + sealed[position:])
+            assert_refused(sealed[:position] + character + sealed[position + 1 :])
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 3])
-def test_padding_that_is_too_short_or_too_long_is_refused(length: int) -> None:
-    sealed = SEALER.seal("x" * length)
-    right = -len(sealed) % 4
-    for count in set(range(1, 9)) - {right}:
-        assert_refused(sealed + "=" * count)
-    assert SEALER.open(sealed + "=" * right).token == "x" * length
+def test_padding_that_is_too_short_or_too_long_is_refused() -> None:
+    for length in range(4):
+        sealed = SEALER.seal("x" * length)
+        right = -len(sealed) % 4
+        for count in set(range(1, 9)) - {right}:
+            assert_refused(sealed + "=" * count)
+        assert SEALER.open(sealed + "=" * right).token == "x" * length
 
 
-@pytest.mark.parametrize("text", ["", "=", "====", "A", "AA", "A" * 37, "A" * 38, "null", TOKEN])
-def test_what_was_never_sealed_is_refused(text: str) -> None:
-    assert_refused(text)
+def test_text_that_was_never_sealed_is_refused() -> None:
+    sealed = SEALER.seal(TOKEN)
+    for text in ("", "=", "====", "A", "AA", "A" * 37, "A" * 38, "null", TOKEN, sealed * 2):
+        assert_refused(text)
 
 
 @quick
 @given(st.text(max_size=60))
 @example("A" * 64)
-def test_no_text_raises_anything_but_undecryptable(text: str) -> None:
+def test_any_text_is_refused(text: str) -> None:
     assert_refused(text)
 
 
 @quick
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_undecryptable(raw: bytes) -> None:
+def test_any_bytes_are_refused(raw: bytes) -> None:
     assert_refused(text_of(raw))
 
 
-def test_what_is_sealed_but_not_utf_8_is_refused() -> None:
-    class Latin(str):
-        """A token that another program sealed."""
-
-        __slots__ = ()
-
-        def encode(self, *_: object) -> bytes:
-            return super().encode("latin-1")
-
-    assert_refused(SEALER.seal(Latin("caf\xe9")))
+def test_sealed_bytes_that_are_not_utf_8_are_refused() -> None:
+    cipher = AESGCM(hashlib.sha256(KEY.encode()).digest())
+    for sealed, is_text in (("café".encode(), True), (b"caf\xe9", False)):
+        text = text_of(bytes(NONCE_BYTES) + cipher.encrypt(bytes(NONCE_BYTES), sealed, None))
+        if is_text:
+            assert SEALER.open(text).token == "café"
+        else:
+            assert_refused(text)
 
 
 @quick
 @given(texts, texts)
-def test_the_token_of_another_key_is_refused(key: str, other: str) -> None:
+def test_token_of_another_key_is_refused(key: str, other: str) -> None:
     assume(key != other)
     assert_refused(Sealer(key).seal(TOKEN), Sealer(other))
 
 
-def test_a_previous_key_opens_and_its_tokens_are_stale() -> None:
-    opened: list[int] = []
-    sealer = Sealer("new", ["old", "older"], opened.append)
+def test_tokens_of_previous_keys_are_stale() -> None:
+    sealer = Sealer("new", ["old", "older"])
     for key in ("old", "older"):
         assert sealer.open(Sealer(key).seal(TOKEN)) == Opened(TOKEN, stale=True)
     assert_refused(Sealer("oldest").seal(TOKEN), sealer)
 
 
-def test_the_current_key_seals_and_its_tokens_are_not_stale() -> None:
+def test_only_the_current_key_seals() -> None:
     sealer = Sealer("new", ["old"])
     sealed = sealer.seal(TOKEN)
     assert sealer.open(sealed) == Opened(TOKEN, stale=False)
@@ -197,19 +197,19 @@ def test_the_current_key_seals_and_its_tokens_are_not_stale() -> None:
     assert_refused(sealed, Sealer("old"))
 
 
-def test_a_key_that_is_both_current_and_previous_is_current() -> None:
+def test_key_that_is_both_current_and_previous_is_current() -> None:
     sealer = Sealer("same", ["same"])
     assert not sealer.open(sealer.seal(TOKEN)).stale
 
 
-def test_a_sealer_takes_its_previous_keys_from_any_iterable_once() -> None:
+def test_previous_keys_may_come_from_a_generator() -> None:
     sealer = Sealer("new", (key for key in ["old"]))
     sealed = Sealer("old").seal(TOKEN)
     assert sealer.open(sealed).stale
     assert sealer.open(sealed).stale
 
 
-def test_a_sealer_counts_what_each_key_opened_and_nothing_else() -> None:
+def test_on_open_gets_the_position_of_the_key() -> None:
     opened: list[int] = []
     sealer = Sealer("new", ["old", "older"], opened.append)
     for key in ("new", "old", "old", "foreign"):
@@ -218,7 +218,7 @@ def test_a_sealer_counts_what_each_key_opened_and_nothing_else() -> None:
     assert opened == [0, 1, 1]
 
 
-def test_a_fingerprint_is_an_hmac_under_the_aes_key_and_no_part_of_it() -> None:
+def test_fingerprint_is_an_hmac_under_the_aes_key() -> None:
     """Computed with another library, so that it stays the same over versions."""
     aes_key = hashlib.sha256(b"golden-secret-key-0123456789").digest()
     mac = HMAC(aes_key, SHA256())
@@ -234,12 +234,17 @@ def test_fingerprints_distinguish_keys(key: str, other: str) -> None:
     assert (fingerprint(key) == fingerprint(other)) == (key == other)
 
 
-def test_a_weak_key_has_no_fingerprint() -> None:
+def test_weak_key_has_no_fingerprint() -> None:
     """Guesses of such a key could be tested with it."""
     assert fingerprint("a" * 19) == ""
     assert fingerprint("a" * 20) != ""
 
 
-def test_an_opened_token_does_not_show_itself() -> None:
-    for shown in (repr, str, "{}".format, lambda opened: f"{opened}", lambda opened: f"{opened!r}"):
-        assert shown(Opened(TOKEN, stale=True)) == "Opened(token=…, stale=True)"
+def test_repr_shows_no_token() -> None:
+    opened = Opened(TOKEN, stale=True)
+    assert repr(opened) == str(opened) == f"{opened}" == "Opened(token=…, stale=True)"
+
+
+def test_key_names_are_current_and_previous() -> None:
+    names = [("current", fingerprint("a" * 20)), ("previous", ""), ("previous", "670247be")]
+    assert key_names(["a" * 20, "weak", KEY]) == names
