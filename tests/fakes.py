@@ -39,31 +39,33 @@ class FakeEndpoint:
 
 
 class HeldTransport(httpx.AsyncBaseTransport):
-    """Holds every call until `release` is called; then each gets `response`, or raises it.
+    """Holds calls until `release`, then passes them to `transport`.
 
-    For a service in another thread: a test waits until its call has arrived.
+    For a service in another thread: its calls are in flight for as long as a test needs.
     """
 
-    def __init__(self, response: httpx.Response | Exception) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.calls = 0
-        self._response = response
+        self._transport = transport
         self._arrived = threading.Event()
         self._go = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.calls += 1
         self._loop = asyncio.get_running_loop()
         self._arrived.set()
         await self._go.wait()
-        if isinstance(self._response, Exception):
-            raise self._response
-        return self._response
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
     def wait_for_call(self) -> None:
         assert self._arrived.wait(30)
 
     def release(self) -> None:
+        """Let the calls go, after the first one has arrived."""
         self.wait_for_call()
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._go.set)

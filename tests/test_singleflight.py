@@ -1,7 +1,6 @@
 """Single-flight: concurrent refreshes of one token share one call to Spotify."""
 
 import asyncio
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 
@@ -15,6 +14,7 @@ from service.sealing import Sealer
 from service.singleflight import Coalescing
 from tests.conftest import LogLines, Start
 from tests.fakes import FakeEndpoint, Outcome, run_strictly, settle
+from tests.held import Held
 from tests.simulator.requests import minted_refresh_token
 from tests.test_routes import (
     CODE,
@@ -26,37 +26,31 @@ from tests.test_routes import (
     order,
     recorded,
 )
-from tests.volley import answer, connected, request, volley
+from tests.volley import answer, connected, request
 
-CALLERS = 50
+CALLERS = 20
 PREVIOUS_KEY = "the-key-before-this-one"
 
 # Over HTTP -----------------------------------------------------------------------------------
 
 
-def sealed_anew(token: str, times: int) -> list[dict[str, str]]:
+@pytest.fixture
+def held(start: Start, simulator: httpx.Client) -> Held:
+    return Held(start, simulator, SECRET_KEYS_PREVIOUS=PREVIOUS_KEY)
+
+
+def sealed(token: str, times: int) -> list[dict[str, str]]:
     """Return forms with `token`, sealed for each one."""
     return [{"refresh_token": SEALER.seal(token)} for _ in range(times)]
 
 
-def slow(simulator: httpx.Client, seconds: float = 0.5, **more: object) -> None:
-    order(simulator, {"kind": "delay", "seconds": seconds, **more})
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-
-
 @on_every_refresh
 def test_concurrent_refreshes_of_one_token_are_one_call(
-    client: httpx.Client, simulator: httpx.Client, log_lines: LogLines, path: str
+    held: Held, simulator: httpx.Client, log_lines: LogLines, path: str
 ) -> None:
     simulator.patch("/admin/settings", json={"rotation": "on"}).raise_for_status()
     token = minted_refresh_token(simulator, pkce=path == PKCE_REFRESH)
-    slow(simulator, 1.5)
-    shots = volley(client, path, sealed_anew(token, CALLERS))
+    shots = held.volley(path, *sealed(token, CALLERS))
     assert [shot.status for shot in shots] == [200] * CALLERS
     assert len(recorded(simulator)) == 1
     assert len({shot.json()["access_token"] for shot in shots}) == 1
@@ -68,19 +62,18 @@ def test_concurrent_refreshes_of_one_token_are_one_call(
     assert [line.get("shared") for line in lines].count(True) == CALLERS - 1
 
 
-def test_flows_do_not_share(client: httpx.Client, simulator: httpx.Client) -> None:
+def test_flows_do_not_share(held: Held, simulator: httpx.Client) -> None:
     token = minted_refresh_token(simulator, pkce=False)
-    slow(simulator, times=2)
-    with connected(client) as one, connected(client) as other:
+    with connected(held.client) as one, connected(held.client) as other:
         for connection, path in ((one, REFRESH), (other, PKCE_REFRESH)):
             connection.sendall(request(path, {"refresh_token": SEALER.seal(token)}))
+        held.release(2)
         assert [answer(one).status, answer(other).status] == [200, 200]
     assert len(recorded(simulator)) == 2
 
 
-def test_different_tokens_do_not_share(client: httpx.Client, simulator: httpx.Client) -> None:
-    slow(simulator, times=3)
-    shots = volley(client, REFRESH, [good_form(simulator, REFRESH) for _ in range(3)])
+def test_different_tokens_do_not_share(held: Held, simulator: httpx.Client) -> None:
+    shots = held.volley(REFRESH, *(good_form(simulator, REFRESH) for _ in range(3)))
     assert len({shot.json()["access_token"] for shot in shots}) == 3
     assert len(recorded(simulator)) == 3
 
@@ -93,64 +86,59 @@ def test_later_requests_do_not_share(
     responses = [client.post(REFRESH, data=form).raise_for_status() for _ in range(2)]
     assert len({response.json()["access_token"] for response in responses}) == 2
     assert len(recorded(simulator)) == 2
-    assert not any("shared" in line for line in log_lines.lines)
+    assert not any("shared" in line for line in log_lines.of("token.refreshed", count=2))
 
 
 def test_only_the_caller_with_a_previous_key_gets_its_token_back(
-    start: Start, simulator: httpx.Client
+    held: Held, simulator: httpx.Client
 ) -> None:
-    client = start(SECRET_KEYS_PREVIOUS=PREVIOUS_KEY)
     token = minted_refresh_token(simulator, pkce=False)
     seals = [SEALER.seal(token), Sealer(PREVIOUS_KEY).seal(token), SEALER.seal(token)]
-    slow(simulator)
-    shots = volley(client, REFRESH, [{"refresh_token": seal} for seal in seals])
+    shots = held.volley(REFRESH, *({"refresh_token": seal} for seal in seals))
     assert len(recorded(simulator)) == 1
     tokens = [shot.json().get("refresh_token") for shot in shots]
     assert (tokens[0], tokens[2]) == (None, None)
     assert SEALER.open(tokens[1]).token == token
 
 
-def test_upstream_error_is_shared(client: httpx.Client, simulator: httpx.Client) -> None:
-    slow(simulator)
-    shots = volley(client, REFRESH, sealed_anew("unknown", 5))
+def test_upstream_error_is_shared(held: Held, simulator: httpx.Client) -> None:
+    shots = held.volley(REFRESH, *sealed("unknown", 5))
     assert [(shot.status, shot.json()["error"]) for shot in shots] == [(400, "invalid_grant")] * 5
     assert len(recorded(simulator)) == 1
 
 
 def test_failure_is_shared_and_the_next_request_calls_again(
-    start: Start, simulator: httpx.Client
+    held: Held, simulator: httpx.Client
 ) -> None:
-    client = start(UPSTREAM_TIMEOUT="1")
     token = minted_refresh_token(simulator, pkce=False)
-    order(simulator, {"kind": "silence"})
-    shots = volley(client, REFRESH, sealed_anew(token, 5))
-    assert [shot.status for shot in shots] == [504] * 5
+    order(simulator, {"kind": "reset"})
+    shots = held.volley(REFRESH, *sealed(token, 5))
+    assert [shot.status for shot in shots] == [502] * 5
     assert len(recorded(simulator)) == 1
-    assert client.post(REFRESH, data=sealed_anew(token, 1)[0]).status_code == 200
+    assert held.client.post(REFRESH, data=sealed(token, 1)[0]).status_code == 200
     assert len(recorded(simulator)) == 2
 
 
-def test_first_client_may_disconnect(client: httpx.Client, simulator: httpx.Client) -> None:
-    """Spotify has rotated the token by then: a second call would lose it."""
+def test_first_client_may_disconnect(held: Held, simulator: httpx.Client) -> None:
+    """Spotify may have rotated the token: a second call would lose it."""
     simulator.patch("/admin/settings", json={"rotation": "on"}).raise_for_status()
     token = minted_refresh_token(simulator, pkce=True)
-    slow(simulator)
-    first, second = sealed_anew(token, 2)
-    with connected(client) as leaving, connected(client) as staying:
+    first, second = sealed(token, 2)
+    with connected(held.client) as leaving, connected(held.client) as staying:
         leaving.sendall(request(PKCE_REFRESH, first))
-        wait_until(lambda: len(recorded(simulator)) == 1)
-        staying.sendall(request(PKCE_REFRESH, second))
+        held.wait_for_call()
         leaving.close()
+        staying.sendall(request(PKCE_REFRESH, second))
+        held.release(2)
         shot = answer(staying)
     assert shot.status == 200
     assert SEALER.open(shot.json()["refresh_token"]).token != token
     assert [entry["status"] for entry in recorded(simulator)] == [200]
 
 
-def test_codes_are_never_shared(client: httpx.Client, simulator: httpx.Client) -> None:
+def test_codes_are_never_shared(held: Held, simulator: httpx.Client) -> None:
     """Spotify has to see a code's second use (RFC 6749, section 4.1.2)."""
-    slow(simulator, times=2)
-    shots = volley(client, CODE, [good_form(simulator, CODE)] * 2)
+    shots = held.volley(CODE, *[good_form(simulator, CODE)] * 2)
     assert sorted(shot.status for shot in shots) == [200, 400]
     assert len(recorded(simulator)) == 2
 
@@ -188,7 +176,7 @@ def test_responses_are_marked_for_those_who_joined() -> None:
     play(GOOD, scene)
 
 
-@pytest.mark.parametrize("cancelled", [0, 1, 2])
+@pytest.mark.parametrize("cancelled", [0, 1])
 def test_cancelled_waiter_does_not_affect_the_others(cancelled: int) -> None:
     async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
         tasks = await waiting(coalescing, 3)

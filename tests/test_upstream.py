@@ -518,7 +518,7 @@ def test_unknown_host_is_502(serve: Serve) -> None:
 
 
 def test_calls_beyond_the_limit_are_503(start: Start) -> None:
-    transport = HeldTransport(httpx.Response(200, content=TOKENS))
+    transport = HeldTransport(httpx.MockTransport(lambda _: httpx.Response(200, content=TOKENS)))
     client = start(transport, UPSTREAM_MAX_IN_FLIGHT="1")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, client)

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from http.client import HTTPResponse
 from typing import Any, NamedTuple
@@ -41,12 +41,21 @@ def answer(connection: socket.socket) -> Shot:
     return Shot(response.status, headers, response.read())
 
 
-def volley(client: httpx.Client, path: str, forms: Iterable[dict[str, str]]) -> list[Shot]:
-    """Send each form to `path` over a connection of its own; return the answers in their order."""
+def volley(
+    client: httpx.Client,
+    path: str,
+    forms: Iterable[dict[str, str]],
+    meanwhile: Callable[[], None] = lambda: None,
+) -> list[Shot]:
+    """Send each form to `path` over a connection of its own; return the responses in their order.
+
+    `meanwhile` is called when all have been sent, before the first response is read.
+    """
     with ExitStack() as stack:
         connections = []
         for form in forms:
             connection = stack.enter_context(connected(client))
             connection.sendall(request(path, form))
             connections.append(connection)
+        meanwhile()
         return [answer(connection) for connection in connections]
