@@ -1,24 +1,24 @@
-"""Log a person in to Spotify by way of spotify-api-server, and keep the access token fresh.
+"""Log a user in to Spotify through spotify-api-server, and keep the access token fresh.
 
     session = Session(Swap("https://swap.example.com"), FileStore("tokens.json"))
     try:
         token = session.access_token()
-    except LoginNeeded:
+    except LoginRequiredError:
         session.log_in(App("your-client-id"))
         token = session.access_token()
 
-For a native app: the login is PKCE (RFC 7636) in the person's own browser, which comes back to a
-port of this machine (RFC 8252 section 7.3). The client secret stays on the server. The standard
-library is all it needs: take the file as it is.
+For native apps. The login uses PKCE (RFC 7636) in the user's own browser and ends at a loopback
+port (RFC 8252, section 7.3). The client secret stays on the server. The file needs only the
+standard library: copy it into your app.
 
-What can go wrong, all of it a SwapError::
+Every error is a SwapError::
 
     SwapError
-    ├── LoginNeeded     nobody is logged in, or what was kept is good no more: log in again
-    ├── LoginFailed     the person said no, or never came back
-    ├── TryLater        no token for so many seconds: ``retry_after``
-    ├── ServerRefused   an error of the server's own: ``status``, ``reason``
-    └── SpotifyRefused  an error of Spotify's, as the server passed it on: ``status``, ``error``
+    ├── LoginRequiredError  no user is logged in, or the login is no longer valid
+    ├── LoginFailedError    the user declined, or did not finish the login
+    ├── RetryLaterError     no token is available for ``retry_after`` seconds
+    ├── ServerError         the server rejected the request: ``status``, ``reason``
+    └── SpotifyError        Spotify rejected the request: ``status``, ``error``
 """
 
 import argparse
@@ -44,59 +44,62 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 MARGIN = 60.0
-"""Seconds before its end at which an access token is refreshed."""
+"""An access token is refreshed this many seconds before it expires."""
 
 LOGIN_SECONDS = 300.0
-_DEFAULT_WAIT = 5.0  # where an answer that asks for patience names no time
-_MOST_WAIT = 24 * 3600.0
-_SIMULATORS_ID = "simulator-client-id"
+_DEFAULT_WAIT = 5.0  # seconds, if the response has no Retry-After
+_MAX_WAIT = 24 * 3600.0
+_SIMULATOR_CLIENT_ID = "simulator-client-id"
 
 
 class SwapError(Exception):
-    """Why there are no tokens."""
+    """Base class of all errors in this module."""
 
 
-class LoginNeeded(SwapError):
-    """The person has to log in, for the first time or again."""
+class LoginRequiredError(SwapError):
+    """The user has to log in, for the first time or again."""
 
 
-class LoginFailed(SwapError):
-    """The person did not agree, or did not come back in time."""
+class LoginFailedError(SwapError):
+    """The user declined, or did not finish the login in time."""
 
 
-class TryLater(SwapError):
-    """There is no token for now. Ask again in ``retry_after`` seconds, not before."""
+class RetryLaterError(SwapError):
+    """No token is available now. Retry after ``retry_after`` seconds.
 
-    def __init__(self, why: str, retry_after: float) -> None:
-        super().__init__(f"{why}; try again in {retry_after:.0f} s")
+    If the server cannot be reached, ``__cause__`` is the network error.
+    """
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(f"{reason}; retry in {retry_after:.0f} s")
         self.retry_after = retry_after
 
 
-class ServerRefused(SwapError):
-    """The server's own error: ``error`` in it is the boolean true, ``reason`` a fixed text."""
+class ServerError(SwapError):
+    """The server rejected the request: ``{"error": true, "reason": "…"}``."""
 
     def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"the server refused with {status}: {reason}")
+        super().__init__(f"the server responded with {status}: {reason}")
         self.status = status
         self.reason = reason
 
 
-class SpotifyRefused(SwapError):
-    """Spotify's error, passed on as it came.
+class SpotifyError(SwapError):
+    """Spotify rejected the request; the server passed its response on.
 
-    ``error`` is the string in it that RFC 6749 section 5.2 asks for, such as invalid_grant. Spotify
-    also answers an object there, or no JSON at all: then it is "unknown".
+    ``error`` is the code of RFC 6749, section 5.2, such as invalid_grant, or "unknown" if the
+    response has none: Spotify also sends an object there, or a body that is not JSON.
     """
 
     def __init__(self, status: int, error: str) -> None:
-        super().__init__(f"Spotify refused with {status}: {error}")
+        super().__init__(f"Spotify responded with {status}: {error}")
         self.status = status
         self.error = error
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the server answered; ``expires_at`` in seconds since 1970. Its repr shows no token."""
+    """A token response; ``expires_at`` is a Unix timestamp. The repr does not show the tokens."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -106,10 +109,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class App:
-    """The app as Spotify's dashboard knows it.
+    """An app in Spotify's dashboard.
 
-    Register ``http://127.0.0.1/callback`` there: with the loopback address and no port, Spotify
-    takes any port. The name localhost is refused.
+    Register ``http://127.0.0.1/callback`` there. Spotify accepts every port if a loopback address
+    is registered without one; it rejects the name localhost.
     """
 
     client_id: str
@@ -118,94 +121,101 @@ class App:
 
 
 class Swap:
-    """The server's two PKCE endpoints. Takes its URL, such as https://swap.example.com."""
+    """The server's PKCE endpoints.
+
+    ``server`` is its URL, such as https://swap.example.com; ValueError if it is not an http or
+    https URL. ``timeout`` is in seconds.
+    """
 
     def __init__(self, server: str, timeout: float = 30.0) -> None:
+        url = urlsplit(server)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise ValueError(f"{server!r} is not a URL such as https://swap.example.com")
         self._base = f"{server.rstrip('/')}/authorization-code-flow-pkce"
         self._timeout = timeout
 
     def retrieve(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Return tokens for a code. It is asked once: a code that may have been used is spent."""
+        """Exchange a code for tokens. There is no retry: a code can be used once."""
         fields = {"code": code, "code_verifier": verifier, "redirect_uri": redirect_uri}
         return self._post("retrieve-tokens", fields)
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """Return new tokens, whose refresh token takes the place of the one given."""
+        """Return new tokens. Their refresh token replaces the one passed in."""
         return self._post("refresh-tokens", {"refresh_token": refresh_token})
 
     def _post(self, path: str, fields: Mapping[str, str]) -> Tokens:
-        # NOTE: the server's URL is the app's own setting, not input: any scheme is its choice.
         request = Request(f"{self._base}/{path}", urlencode(fields).encode())  # noqa: S310
-        asked_at = time.time()
+        sent_at = time.time()
         try:
-            with _opener().open(request, timeout=self._timeout) as answer:
-                return _tokens(answer.read(), asked_at)
-        except HTTPError as refused:
-            with refused:
-                raise _refusal(refused.code, refused.headers, refused.read()) from None
-        except (HTTPException, OSError):
-            raise TryLater("the server can't be reached", _DEFAULT_WAIT) from None
+            with _opener().open(request, timeout=self._timeout) as response:
+                return _tokens(response.read(), sent_at)
+        except HTTPError as response:
+            with response:
+                raise _error(response.code, response.headers, response.read()) from None
+        except (HTTPException, OSError) as error:
+            reason = getattr(error, "reason", error)  # URLError wraps the socket's error
+            raise RetryLaterError(f"cannot reach the server ({reason})", _DEFAULT_WAIT) from error
 
 
 class FileStore:
-    """Keeps tokens in a file that only its owner may read, whole at any moment."""
+    """Stores tokens in a file that only its owner can read, and replaces it atomically."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
     def load(self) -> Tokens | None:
-        """Return what was kept; None if there is nothing, or nothing that can be read."""
+        """Return the stored tokens; None if there are none, or if the file is not readable."""
         try:
             return Tokens(**json.loads(self._path.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def save(self, tokens: Tokens) -> None:
-        """Keep these tokens in place of what was kept."""
-        beside = self._path.with_name(f"{self._path.name}.new")
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        """Store the tokens."""
+        temporary = self._path.with_name(f"{self._path.name}.new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(tokens), file)
-        beside.replace(self._path)
+        temporary.replace(self._path)
 
     def clear(self) -> None:
-        """Forget the tokens."""
+        """Delete the tokens."""
         self._path.unlink(missing_ok=True)
 
 
 class Session:
-    """One person's tokens, for all threads of one process.
+    """The tokens of one user, shared by the threads of a process.
 
-    Takes the server, and a store with ``load``, ``save`` and ``clear``.
+    ``store`` needs the methods ``load``, ``save`` and ``clear`` of FileStore.
     """
 
     def __init__(self, swap: Swap, store: FileStore) -> None:
         self._swap = swap
         self._store = store
-        self._lock = threading.Lock()  # held while a refresh is under way: the others wait for it
+        self._lock = threading.Lock()  # held during a refresh, so that other threads wait for it
         self._tokens = store.load()
         self._not_before = 0.0
 
     def access_token(self, rejected: str | None = None) -> str:
-        """Return an access token that is good for a while, refreshed if need be.
+        """Return a valid access token, refreshed if necessary.
 
-        ``rejected`` is one that Spotify's API answered with 401, although its time isn't up.
-        LoginNeeded, TryLater or another SwapError if there is none.
+        Pass a token as ``rejected`` if the Web API responded to it with 401: it is not used again.
+        Raises LoginRequiredError, RetryLaterError or another SwapError.
         """
         with self._lock:
             tokens = self._tokens
             if tokens is None:
-                raise LoginNeeded("nobody is logged in")
+                raise LoginRequiredError("not logged in")
             is_rejected = rejected == tokens.access_token
             if not is_rejected and time.time() < tokens.expires_at - MARGIN:
                 return tokens.access_token
             try:
                 return self._refreshed(tokens).access_token
-            except TryLater:
+            except RetryLaterError:
                 if is_rejected or time.time() >= tokens.expires_at:
                     raise
-                return tokens.access_token  # there is some of its time left
+                return tokens.access_token  # not expired yet
 
     def log_in(
         self,
@@ -213,11 +223,11 @@ class Session:
         open_browser: Callable[[str], object] | None = None,
         timeout: float = LOGIN_SECONDS,
     ) -> None:
-        """Have the person agree in the browser, and keep the tokens. Waits for so many seconds."""
+        """Log the user in with the browser, and store the tokens. ``timeout`` is in seconds."""
         verifier = secrets.token_urlsafe(64)
         with _Callback() as callback:
             url = _authorize_url(app, callback, verifier)
-            # On a thread: a browser in a terminal returns when it has been here.
+            # In a thread: a text browser blocks until the user closes it.
             threading.Thread(target=open_browser or _show, args=(url,), daemon=True).start()
             code = callback.code(timeout)
         tokens = self._swap.retrieve(code, verifier, callback.redirect_uri)
@@ -226,25 +236,25 @@ class Session:
             self._keep(tokens)
 
     def log_out(self) -> None:
-        """Forget the tokens here; the person can revoke the app on Spotify's account page."""
+        """Delete the tokens. Users revoke the app's access on their Spotify account page."""
         with self._lock:
             self._tokens = None
             self._store.clear()
 
     def _refreshed(self, tokens: Tokens) -> Tokens:
-        """Refresh once; while a Retry-After lasts, don't even ask."""
+        """Refresh the tokens, unless an earlier response asked for a pause (Retry-After)."""
         if (left := self._not_before - time.monotonic()) > 0:
-            raise TryLater("the server asked for patience", left)
+            raise RetryLaterError("the server asked for a pause", left)
         try:
             fresh = self._swap.refresh(tokens.refresh_token)
-        except TryLater as later:
-            self._not_before = time.monotonic() + later.retry_after
+        except RetryLaterError as error:
+            self._not_before = time.monotonic() + error.retry_after
             raise
-        except (ServerRefused, SpotifyRefused) as refused:
-            if _is_final(refused):
+        except (ServerError, SpotifyError) as error:
+            if _needs_login(error):
                 self._tokens = None
                 self._store.clear()
-                raise LoginNeeded("the login is good no more") from refused
+                raise LoginRequiredError("the login is no longer valid") from error
             raise
         self._keep(fresh)
         return fresh
@@ -255,55 +265,55 @@ class Session:
 
 
 def _show(url: str) -> None:
-    """Open the person's browser, or tell where to go."""
+    """Open the user's browser, or print the URL."""
     if not webbrowser.open(url):
-        sys.stderr.write(f"Open this in a browser: {url}\n")
+        sys.stderr.write(f"Open this URL in a browser: {url}\n")
 
 
-def _is_final(refused: ServerRefused | SpotifyRefused) -> bool:
-    """Tell whether a refresh token will never be good again."""
-    if isinstance(refused, SpotifyRefused):
-        return refused.error == "invalid_grant"
-    return refused.reason == "could not decrypt refresh token"
+def _needs_login(error: ServerError | SpotifyError) -> bool:
+    """Return whether the refresh token is permanently invalid."""
+    if isinstance(error, SpotifyError):
+        return error.error == "invalid_grant"
+    return error.reason == "could not decrypt refresh token"
 
 
-def _refusal(status: int, headers: Message, body: bytes) -> SwapError:
-    """Return what an answer that is no success means."""
+def _error(status: int, headers: Message, body: bytes) -> SwapError:
+    """Return the error for a response that is not a success."""
     try:
-        answer = json.loads(body)
+        fields = json.loads(body)
     except ValueError:
-        answer = None
-    error = answer.get("error") if isinstance(answer, dict) else None
+        fields = None
+    error = fields.get("error") if isinstance(fields, dict) else None
     if status == 429 or status >= 500:  # noqa: PLR2004 - RFC 6585 section 4, RFC 9110 section 15.6
-        return TryLater(f"the server answered {status}", _seconds(headers.get("Retry-After")))
+        return RetryLaterError(f"the server responded with {status}", _wait(headers))
     if error is True:
-        return ServerRefused(status, str(answer.get("reason", "")))
-    return SpotifyRefused(status, error if isinstance(error, str) else "unknown")
+        return ServerError(status, str(fields.get("reason", "")))
+    return SpotifyError(status, error if isinstance(error, str) else "unknown")
 
 
-def _seconds(retry_after: str | None) -> float:
-    """Return what Retry-After says (RFC 9110 section 10.2.3); the server sends seconds."""
-    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
-        return _DEFAULT_WAIT
-    return min(float(retry_after), _MOST_WAIT)
+def _wait(headers: Message) -> float:
+    """Return the seconds in Retry-After (RFC 9110, section 10.2.3); the server sends no dates."""
+    value = headers.get("Retry-After", "")
+    return min(float(value), _MAX_WAIT) if value.isascii() and value.isdigit() else _DEFAULT_WAIT
 
 
-def _tokens(body: bytes, asked_at: float) -> Tokens:
-    """Return the tokens of a success; their time counts from the moment of the request."""
+def _tokens(body: bytes, sent_at: float) -> Tokens:
+    """Parse a success. The lifetime counts from the time of the request."""
     try:
-        answer: dict[str, Any] = json.loads(body)
-        expires_at = asked_at + float(answer["expires_in"])
-        scope = answer.get("scope", "")
-        return Tokens(answer["access_token"], answer["refresh_token"], expires_at, scope)
+        fields: dict[str, Any] = json.loads(body)
+        expires_at = sent_at + float(fields["expires_in"])
+        scope = fields.get("scope", "")
+        return Tokens(fields["access_token"], fields["refresh_token"], expires_at, scope)
     except (ValueError, TypeError, KeyError):
-        raise ServerRefused(200, "its answer has no tokens") from None
+        # NOTE: no cause, since a JSONDecodeError contains the whole body.
+        raise ServerError(200, "the response has no tokens") from None
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Follows nothing: a code or a token goes to the server and nowhere else."""
+    """Follows no redirect: codes and tokens must not reach another server."""
 
     def redirect_request(self, *_: object) -> None:
-        """Return no request, which makes the redirect an HTTPError."""
+        """Return None, which turns the redirect into an HTTPError."""
 
 
 def _opener() -> OpenerDirector:
@@ -311,7 +321,7 @@ def _opener() -> OpenerDirector:
 
 
 def _authorize_url(app: App, callback: "_Callback", verifier: str) -> str:
-    """Return where the person agrees (RFC 6749 section 4.1.1, RFC 7636 section 4.3)."""
+    """Return the URL of the login page (RFC 6749, section 4.1.1; RFC 7636, section 4.3)."""
     digest = hashlib.sha256(verifier.encode()).digest()
     query = {
         "client_id": app.client_id,
@@ -326,46 +336,46 @@ def _authorize_url(app: App, callback: "_Callback", verifier: str) -> str:
 
 
 class _Callback(HTTPServer):
-    """Waits on a free loopback port for the browser to come back with this login's state."""
+    """Listens on a free loopback port for the redirect with the state of this login."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _CallbackHandler)
         self.redirect_uri = f"http://127.0.0.1:{self.server_port}/callback"
         self.state = secrets.token_urlsafe(32)
-        self.answer: dict[str, str] | None = None
+        self.result: dict[str, str] | None = None
 
     def code(self, timeout: float) -> str:
-        """Return the authorization code, or raise LoginFailed."""
+        """Return the authorization code, or raise LoginFailedError."""
         end = time.monotonic() + timeout
-        while self.answer is None:
+        while self.result is None:
             self.timeout = end - time.monotonic()
             if self.timeout <= 0:
-                raise LoginFailed("nobody came back from the browser")
+                raise LoginFailedError("the login was not finished in time")
             self.handle_request()
-        if "code" not in self.answer:
-            raise LoginFailed(f"Spotify says {self.answer.get('error', 'nothing')}")
-        return self.answer["code"]
+        if "code" not in self.result:
+            raise LoginFailedError(f"Spotify responded with {self.result.get('error', 'no code')}")
+        return self.result["code"]
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
-    """One request of the browser; anything but this login's answer changes nothing."""
+    """Handles a request of the browser. Only the redirect of this login has an effect."""
 
     server: _Callback
     timeout = 5
 
     def do_GET(self) -> None:
-        """Take the answer if its state is ours: any page can send a browser here."""
+        """Accept the redirect if its state is right: any page can send a browser here."""
         target = urlsplit(self.path)
-        given = {name: values[0] for name, values in parse_qs(target.query).items()}
-        state = given.get("state", "").encode()
+        query = {name: values[0] for name, values in parse_qs(target.query).items()}
+        state = query.get("state", "").encode()
         if target.path != "/callback" or not hmac.compare_digest(state, self.server.state.encode()):
-            self._say(404, "This is not the answer that the app waits for.")
+            self._say(404, "This is not the login that the app is waiting for.")
             return
-        self.server.answer = given
-        self._say(200, "You can close this window and go back to the app.")
+        self.server.result = query
+        self._say(200, "You can close this window and return to the app.")
 
-    def _say(self, status: int, words: str) -> None:
-        body = words.encode()
+    def _say(self, status: int, text: str) -> None:
+        body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -375,21 +385,25 @@ class _CallbackHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: the request line has the code."""
+        """Log nothing: the request line contains the code."""
 
 
 def main() -> int:
-    """Log in if need be, and show that there is a token. Return the exit status."""
-    flags = _flags()
-    session = Session(Swap(flags.server), FileStore(flags.tokens))
+    """Log in if necessary, and print the beginning of the access token. Return the exit status."""
+    parser = _parser()
+    flags = parser.parse_args()
+    try:
+        session = Session(Swap(flags.server), FileStore(flags.tokens))
+    except ValueError as error:
+        parser.error(f"argument --server: {error}")
     if flags.log_out:
         session.log_out()
         return 0
     try:
         app = App(flags.client_id, flags.scope, flags.authorize_url)
         token = _refreshed(session) if flags.refresh else _access_token(session, app)
-    except SwapError as problem:
-        sys.stderr.write(f"{problem}\n")
+    except SwapError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(f"access token {token[:6]}… of {len(token)} characters\n")
     return 0
@@ -398,35 +412,35 @@ def main() -> int:
 def _refreshed(session: Session) -> str:
     try:
         return session.access_token(rejected=session.access_token())
-    except LoginNeeded as why:
-        raise LoginNeeded(f"{why}: log in first") from why
+    except LoginRequiredError as error:
+        raise LoginRequiredError(f"{error}: log in first") from error
 
 
 def _access_token(session: Session, app: App) -> str:
     try:
         return session.access_token()
-    except LoginNeeded as why:
-        if (app.client_id, app.authorize_url) == (_SIMULATORS_ID, App.authorize_url):
-            hint = "give --client-id, or --authorize-url of a simulator"
-            raise LoginNeeded(f"{why}: {hint}") from why
-        sys.stderr.write(f"{why}: opening the browser\n")
+    except LoginRequiredError as error:
+        if (app.client_id, app.authorize_url) == (_SIMULATOR_CLIENT_ID, App.authorize_url):
+            hint = "pass --client-id, or --authorize-url for a simulator"
+            raise LoginRequiredError(f"{error}: {hint}") from error
+        sys.stderr.write(f"{error}: opening the browser\n")
         session.log_in(app)
         return session.access_token()
 
 
-def _flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Log in to Spotify by way of spotify-api-server.")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Log in to Spotify through spotify-api-server.")
     for name, default, meaning in (
-        ("--server", "http://127.0.0.1:7000", "its URL"),
-        ("--client-id", _SIMULATORS_ID, "the app's"),
-        ("--scope", "", "separated by spaces"),
-        ("--authorize-url", App.authorize_url, "Spotify's page, or a simulator's"),
-        ("--tokens", "spotify-tokens.json", "the file they are kept in"),
+        ("--server", "http://127.0.0.1:7000", "URL of the server"),
+        ("--client-id", _SIMULATOR_CLIENT_ID, "client id of the app"),
+        ("--scope", "", "scopes, separated by spaces"),
+        ("--authorize-url", App.authorize_url, "login page of Spotify or of a simulator"),
+        ("--tokens", "spotify-tokens.json", "file that stores the tokens"),
     ):
         parser.add_argument(name, default=default, help=f"{meaning}, default {default or 'none'}")
-    parser.add_argument("--refresh", action="store_true", help="refresh now")
-    parser.add_argument("--log-out", action="store_true", help="forget the tokens")
-    return parser.parse_args()
+    parser.add_argument("--refresh", action="store_true", help="refresh the tokens now")
+    parser.add_argument("--log-out", action="store_true", help="delete the tokens")
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     RefreshingCredentials(client_id, redirect_uri=redirect_uri, sender=SwapSender(server))
     RefreshingCredentials(client_id, "unused", redirect_uri, sender=SwapSender(server))
 
-tekore (6.2.0) has no option for the token URL, so its documented `sender` sets it. The server
-ignores the client secret that tekore sends: any will do.
+tekore (6.2.0) has no option for the token URL, so this sender, a documented option, replaces the
+URL. The server ignores the client secret that tekore sends: pass any string.
 """
 
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""The code in docs/apps.md, as the tests take it.
-
-A comment above a block names it: `<!-- snippet: NAME -->`.
-"""
+"""Read the snippets in docs/apps.md. A comment above each names it: `<!-- snippet: NAME -->`."""
 
 import re
 from pathlib import Path
@@ -17,12 +14,12 @@ _BLOCK: Final = re.compile(
 
 
 def snippets() -> dict[str, str]:
-    """Return the code by its name, as it is written."""
+    """Return the snippets by name, unchanged."""
     return dict(_BLOCK.findall(APPS.read_text()))
 
 
 def pointed_at(server: str, login: str, client_id: str) -> dict[str, str]:
-    """Return the code by its name, for another server, login page and app."""
+    """Return the snippets by name, for another server, login page and app."""
     return {
         name: text.replace(SERVER, server).replace(LOGIN, login).replace(CLIENT_ID, client_id)
         for name, text in snippets().items()

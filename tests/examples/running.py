@@ -1,4 +1,4 @@
-"""Programs as a person or a build runs them."""
+"""Run programs."""
 
 import os
 import subprocess
@@ -14,16 +14,16 @@ def run(
     environ: Mapping[str, str] = MappingProxyType({}),
     status: int = 0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to the status it has to end with; it finds `environ`, PATH and HOME."""
-    ran = subprocess.run(
+    """Run a program with `environ`, PATH and HOME; its exit status must be `status`."""
+    completed = subprocess.run(
         command,
         cwd=directory,
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environ},
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=300,  # the first time, Swift has to be fetched
+        timeout=300,  # the first run installs Swift
         check=False,
     )
-    assert ran.returncode == status, ran.stdout + ran.stderr
-    return ran
+    assert completed.returncode == status, completed.stdout + completed.stderr
+    return completed

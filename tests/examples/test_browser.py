@@ -1,4 +1,4 @@
-"""examples/typescript/src/swap.ts in a real Chromium, on a page of an origin of its own."""
+"""Run examples/typescript/src/swap.ts in Chromium, on a page of another origin."""
 
 import json
 import shutil
@@ -18,19 +18,19 @@ from tests.chaos.processes import Service, Simulator
 from tests.chromium import ARGUMENTS, executable
 
 HERE = Path(__file__).parent
-Answers = dict[str, Callable[[str], str]]
+Handlers = dict[str, Callable[[str], str]]
 
 
 class Site(SimpleHTTPRequestHandler):
-    """Serves a directory; what is posted goes to the function of that path."""
+    """Serves a directory; POST requests go to the handler of their path."""
 
-    def __init__(self, *arguments: object, answers: Answers, directory: Path) -> None:
-        self._answers = answers
+    def __init__(self, *arguments: object, handlers: Handlers, directory: Path) -> None:
+        self._handlers = handlers
         super().__init__(*arguments, directory=str(directory))  # type: ignore[arg-type]
 
     def do_POST(self) -> None:
         posted = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        body = self._answers[self.path](posted).encode()
+        body = self._handlers[self.path](posted).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -41,22 +41,20 @@ class Site(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def site(directory: Path, answers: Answers) -> Iterator[str]:
-    handler = partial(Site, answers=answers, directory=directory)
+def site(directory: Path, handlers: Handlers) -> Iterator[str]:
+    handler = partial(Site, handlers=handlers, directory=directory)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def person(url: str) -> str:
-    """Agree; return where the browser is sent."""
+def agree(url: str) -> str:
+    """Agree on the login page; return the redirect's target."""
     return httpx.post(url, data={"decision": "allow"}, trust_env=False).headers["location"]
 
 
-def test_a_page_logs_in_refreshes_and_reads_errors_and_retry_after(
-    simulator: Simulator, tmp_path: Path
-) -> None:
+def test_page_logs_in_refreshes_and_reads_errors(simulator: Simulator, tmp_path: Path) -> None:
     results: Queue[str] = Queue()
 
     def limit(_: str) -> str:
@@ -73,23 +71,23 @@ def test_a_page_logs_in_refreshes_and_reads_errors_and_retry_after(
     shutil.copy("examples/typescript/dist/src/swap.js", pages)
     shutil.copy(HERE / "browser.js", pages)
     (pages / "index.html").write_text('<script type="module" src="browser.js"></script>')
-    answers: Answers = {"/person": person, "/limit": limit, "/result": result}
+    handlers: Handlers = {"/agree": agree, "/limit": limit, "/result": result}
     with (
-        site(pages, answers) as origin,
+        site(pages, handlers) as origin,
         Service(logs, simulator.token_url, CORS_ALLOW_ORIGINS=origin) as service,
     ):
-        about = {"server": service.url, "authorizeUrl": f"{simulator.url}/authorize"}
-        page = f"{origin}/index.html?{urlencode(about)}"
+        query = {"server": service.url, "authorizeUrl": f"{simulator.url}/authorize"}
+        page = f"{origin}/index.html?{urlencode(query)}"
         with subprocess.Popen(
             [executable(), "--headless", *ARGUMENTS, f"--user-data-dir={profile}", page],
             stderr=subprocess.DEVNULL,
         ) as chromium:
             try:
-                shown = json.loads(results.get(timeout=60))
+                received = json.loads(results.get(timeout=60))
             finally:
                 chromium.terminate()
-    assert shown == {
+    assert received == {
         "refreshed": True,
-        "ours": "could not decrypt refresh token",
+        "localError": "could not decrypt refresh token",
         "retryAfter": 9,
     }

@@ -1,4 +1,4 @@
-"""The READMEs of examples/ and docs/apps.md, to the letter."""
+"""Run the commands and compile the code in the READMEs of examples/ and in docs/apps.md."""
 
 import json
 import os
@@ -18,13 +18,13 @@ from tests.running import free_port
 
 EXAMPLES = Path("examples")
 READMES = sorted(EXAMPLES.glob("*/README.md"))
-PERSON = Path(__file__).with_name("person.py")
-PLACEHOLDERS = "SERVER=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:…"
+USER = Path(__file__).with_name("user.py")
+PLACEHOLDERS = "SERVER=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:7001"
 
 
 @pytest.fixture
 def make_run() -> Iterator[str]:
-    """Run what `make run` runs; return the two addresses that it prints, as shell variables."""
+    """Start the program of `make run`; return the URLs that it prints, as shell variables."""
     environ = {"PATH": os.environ["PATH"], "PORT": str(free_port()), "METRICS_PORT": "0"}
     command = [sys.executable, "-m", "simulator.demo"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as demo:
@@ -36,23 +36,23 @@ def make_run() -> Iterator[str]:
         demo.stdout.read()
 
 
-def test_there_is_a_readme_for_each_example() -> None:
+def test_each_example_has_a_readme() -> None:
     assert [path.parent for path in READMES] == sorted(
         path for path in EXAMPLES.iterdir() if path.is_dir()
     )
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_the_commands_work_against_make_run(make_run: str, readme: Path) -> None:
+def test_readme_commands_work(make_run: str, readme: Path) -> None:
     [script] = code(str(readme), "sh")
     assert PLACEHOLDERS in script
     script = script.replace(PLACEHOLDERS, make_run)
-    ran = run("bash", "-euo", "pipefail", stdin=script, environ={"BROWSER": str(PERSON)})
+    ran = run("bash", "-euo", "pipefail", stdin=script, environ={"BROWSER": str(USER)})
     assert ran.stdout.count("access token BQ") == 2
-    assert ran.stderr == "nobody is logged in: opening the browser\n"
+    assert ran.stderr == "not logged in: opening the browser\n"
 
 
-def test_typescript_of_the_documents_compiles(tmp_path: Path) -> None:
+def test_typescript_in_the_documents_compiles(tmp_path: Path) -> None:
     documents = ["docs/apps.md", "examples/typescript/README.md"]
     blocks = [block for document in documents for block in code(document, "ts")]
     assert len(blocks) == 3
@@ -68,7 +68,7 @@ def test_typescript_of_the_documents_compiles(tmp_path: Path) -> None:
     run(project / "node_modules/.bin/tsc", "--noEmit", directory=tmp_path)
 
 
-def test_python_of_the_documents_has_the_types_it_says(tmp_path: Path) -> None:
+def test_python_in_the_documents_passes_mypy(tmp_path: Path) -> None:
     [in_readme] = code("examples/python/README.md", "python")
     [in_apps] = code("docs/apps.md", "python")
     assert in_readme == in_apps

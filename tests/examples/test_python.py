@@ -1,4 +1,4 @@
-"""examples/python/spotify_swap.py against service and simulator."""
+"""Test examples/python/spotify_swap.py against the service and the simulator."""
 
 import threading
 import time
@@ -12,18 +12,18 @@ import pytest
 from spotify_swap import (
     App,
     FileStore,
-    LoginFailed,
-    LoginNeeded,
-    ServerRefused,
+    LoginFailedError,
+    LoginRequiredError,
+    RetryLaterError,
+    ServerError,
     Session,
-    SpotifyRefused,
+    SpotifyError,
     Swap,
     Tokens,
-    TryLater,
 )
 
 from tests.chaos.processes import Service, Simulator
-from tests.examples.person import decide
+from tests.examples.user import decide
 from tests.running import CLIENT_ID
 
 
@@ -48,13 +48,13 @@ def logged_in(session: Session, app: App) -> Session:
     return session
 
 
-def kept(store: FileStore) -> Tokens:
+def stored(store: FileStore) -> Tokens:
     tokens = store.load()
     assert tokens
     return tokens
 
 
-def lasting(simulator: Simulator, seconds: int) -> None:
+def set_lifetime(simulator: Simulator, seconds: int) -> None:
     changed = simulator.client.patch("/admin/settings", json={"expires_in": seconds})
     changed.raise_for_status()
 
@@ -63,14 +63,12 @@ def grants(simulator: Simulator) -> list[str]:
     return [dict(entry["form"])["grant_type"] for entry in simulator.requests()]
 
 
-def test_nobody_is_logged_in_at_first(session: Session) -> None:
-    with pytest.raises(LoginNeeded):
+def test_new_session_requires_login(session: Session) -> None:
+    with pytest.raises(LoginRequiredError):
         session.access_token()
 
 
-def test_a_login_gives_a_token_that_is_used_until_its_time_is_up(
-    logged_in: Session, simulator: Simulator
-) -> None:
+def test_access_token_is_used_until_it_expires(logged_in: Session, simulator: Simulator) -> None:
     assert logged_in.access_token() == logged_in.access_token()
     assert grants(simulator) == ["authorization_code"]
     [entry] = simulator.requests()
@@ -78,62 +76,58 @@ def test_a_login_gives_a_token_that_is_used_until_its_time_is_up(
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_tokens_are_kept_for_their_owner_alone_and_shown_to_nobody(
+def test_only_the_owner_can_read_tokens_and_repr_hides_them(
     store: FileStore, tmp_path: Path
 ) -> None:
     [file] = tmp_path.glob("tokens*")
     assert file.stat().st_mode & 0o777 == 0o600
-    tokens = kept(store)
+    tokens = stored(store)
     assert tokens.access_token not in repr(tokens)
     assert tokens.refresh_token not in repr(tokens)
 
 
-def test_the_next_start_of_the_app_needs_no_login(
-    logged_in: Session, service: Service, store: FileStore
-) -> None:
+def test_restart_needs_no_login(logged_in: Session, service: Service, store: FileStore) -> None:
     assert Session(Swap(service.url), store).access_token() == logged_in.access_token()
 
 
-def test_a_token_is_refreshed_before_its_end_with_the_newest_refresh_token(
+def test_refresh_before_expiry_uses_the_newest_refresh_token(
     session: Session, app: App, simulator: Simulator, store: FileStore
 ) -> None:
-    """Rotation: each refresh token is good for one refresh only."""
-    lasting(simulator, 30)
+    """With rotation, a refresh token can be used once."""
+    set_lifetime(simulator, 30)
     session.log_in(app, decide, 20)
-    seen = [(session.access_token(), kept(store).refresh_token) for _ in range(3)]
+    seen = [(session.access_token(), stored(store).refresh_token) for _ in range(3)]
     assert len(set(seen)) == 3
     assert grants(simulator) == ["authorization_code", *["refresh_token"] * 3]
 
 
-def test_an_expired_token_is_refreshed(session: Session, app: App, simulator: Simulator) -> None:
-    lasting(simulator, 0)
+def test_expired_token_is_refreshed(session: Session, app: App, simulator: Simulator) -> None:
+    set_lifetime(simulator, 0)
     session.log_in(app, decide, 20)
-    lasting(simulator, 3600)
+    set_lifetime(simulator, 3600)
     assert session.access_token() == session.access_token()
     assert grants(simulator) == ["authorization_code", "refresh_token"]
 
 
-def me(simulator: Simulator, token: str) -> int:
-    """Call Spotify's API; return the status."""
+def call_api(simulator: Simulator, token: str) -> int:
+    """Call the Web API; return the status."""
     headers = {"Authorization": f"Bearer {token}"}
     return simulator.client.get("/v1/me", headers=headers).status_code
 
 
-def test_a_token_that_the_api_rejects_is_refreshed_once(
-    logged_in: Session, simulator: Simulator
-) -> None:
+def test_rejected_token_is_refreshed_once(logged_in: Session, simulator: Simulator) -> None:
     rejected = logged_in.access_token()
-    assert me(simulator, rejected) == 200
-    simulator.client.post("/admin/clock", json={"seconds": 3600})  # Spotify's clock, not ours
-    assert me(simulator, logged_in.access_token()) == 401
+    assert call_api(simulator, rejected) == 200
+    simulator.client.post("/admin/clock", json={"seconds": 3600})  # the simulator's clock only
+    assert call_api(simulator, logged_in.access_token()) == 401
     fresh = logged_in.access_token(rejected)
     assert fresh != rejected
     assert logged_in.access_token(rejected) == fresh
-    assert me(simulator, fresh) == 200
+    assert call_api(simulator, fresh) == 200
     assert grants(simulator) == ["authorization_code", "refresh_token"]
 
 
-def test_callers_at_the_same_time_share_one_refresh(
+def test_concurrent_callers_share_one_refresh(
     logged_in: Session, service: Service, simulator: Simulator
 ) -> None:
     rejected = logged_in.access_token()
@@ -145,72 +139,77 @@ def test_callers_at_the_same_time_share_one_refresh(
     assert [line["event"] for line in service.lines()[before:]] == ["token.refreshed"]
 
 
-def test_retry_after_is_honoured(session: Session, app: App, simulator: Simulator) -> None:
-    lasting(simulator, 0)
+def test_retry_after_is_respected(session: Session, app: App, simulator: Simulator) -> None:
+    set_lifetime(simulator, 0)
     session.log_in(app, decide, 20)
     simulator.befall({"kind": "ratelimit", "retry_after": 2})
-    with pytest.raises(TryLater) as later:
+    with pytest.raises(RetryLaterError) as first:
         session.access_token()
-    assert later.value.retry_after == 2
-    asked = len(simulator.requests())
-    with pytest.raises(TryLater) as again:
+    assert first.value.retry_after == 2
+    sent = len(simulator.requests())
+    with pytest.raises(RetryLaterError) as second:
         session.access_token()
-    assert 0 < again.value.retry_after <= 2
-    assert len(simulator.requests()) == asked
-    time.sleep(again.value.retry_after)
+    assert 0 < second.value.retry_after <= 2
+    assert len(simulator.requests()) == sent
+    time.sleep(second.value.retry_after)
     assert session.access_token()
 
 
 @pytest.mark.parametrize(
     "fault", [{"kind": "ratelimit", "retry_after": 1}, {"kind": "status", "status": 503}]
 )
-def test_what_is_left_of_a_token_is_used_while_it_cannot_be_refreshed(
+def test_token_that_cannot_be_refreshed_is_used_until_it_expires(
     session: Session, app: App, simulator: Simulator, store: FileStore, fault: dict[str, object]
 ) -> None:
-    lasting(simulator, 30)
+    set_lifetime(simulator, 30)
     session.log_in(app, decide, 20)
     simulator.befall(fault)
-    assert session.access_token() == kept(store).access_token
-    time.sleep(1)  # else the next test meets a service that still waits for Spotify
+    assert session.access_token() == stored(store).access_token
+    time.sleep(1)  # until the service calls Spotify again, for the next test
 
 
-def test_a_server_that_cannot_be_reached_costs_no_login(store: FileStore) -> None:
+def test_network_error_is_the_cause_and_keeps_the_login(store: FileStore) -> None:
     store.save(Tokens("BQ", "sealed", 0.0))
-    with pytest.raises(TryLater):
+    with pytest.raises(RetryLaterError, match="Connection refused") as raised:
         Session(Swap("http://127.0.0.1:1"), store).access_token()
+    assert isinstance(raised.value.__cause__, OSError)
     assert store.load()
 
 
-def test_an_invalid_grant_needs_a_new_login(
+@pytest.mark.parametrize("server", ["127.0.0.1:7000", "localhost:7000", "ftp://a", "https://", ""])
+def test_server_url_without_scheme_is_rejected(server: str) -> None:
+    with pytest.raises(ValueError, match="is not a URL such as https://"):
+        Swap(server)
+
+
+def test_invalid_grant_requires_login(
     logged_in: Session, app: App, simulator: Simulator, store: FileStore
 ) -> None:
     rejected = logged_in.access_token()
-    simulator.reset()  # which forgets all it issued
-    with pytest.raises(LoginNeeded) as needed:
+    simulator.reset()  # revokes all tokens
+    with pytest.raises(LoginRequiredError) as raised:
         logged_in.access_token(rejected)
-    assert isinstance(needed.value.__cause__, SpotifyRefused)
+    assert isinstance(raised.value.__cause__, SpotifyError)
     assert store.load() is None
     logged_in.log_in(app, decide, 20)
     assert logged_in.access_token() != rejected
 
 
-def test_a_refresh_token_that_does_not_open_needs_a_new_login(
-    service: Service, store: FileStore
-) -> None:
-    store.save(Tokens("BQ", "sealed-by-somebody-else", 0.0))
-    with pytest.raises(LoginNeeded) as needed:
+def test_undecryptable_refresh_token_requires_login(service: Service, store: FileStore) -> None:
+    store.save(Tokens("BQ", "sealed-with-another-key", 0.0))
+    with pytest.raises(LoginRequiredError) as raised:
         Session(Swap(service.url), store).access_token()
-    assert isinstance(needed.value.__cause__, ServerRefused)
+    assert isinstance(raised.value.__cause__, ServerError)
 
 
-def test_errors_of_the_server_and_of_spotify_are_told_apart(service: Service) -> None:
+def test_server_errors_differ_from_spotify_errors(service: Service) -> None:
     swap = Swap(service.url)
-    with pytest.raises(ServerRefused) as ours:
+    with pytest.raises(ServerError) as local:
         swap.retrieve("", "v" * 43, "http://127.0.0.1/callback")
-    assert (ours.value.status, "'code'" in ours.value.reason) == (400, True)
-    with pytest.raises(SpotifyRefused) as theirs:
+    assert (local.value.status, "'code'" in local.value.reason) == (400, True)
+    with pytest.raises(SpotifyError) as upstream:
         swap.retrieve("no-such-code", "v" * 43, "http://127.0.0.1/callback")
-    assert (theirs.value.status, theirs.value.error) == (400, "invalid_grant")
+    assert (upstream.value.status, upstream.value.error) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize(
@@ -219,50 +218,48 @@ def test_errors_of_the_server_and_of_spotify_are_told_apart(service: Service) ->
         (400, '{"error": "invalid_client"}', "invalid_client"),
         (401, '{"error": {"status": 401, "message": "No"}}', "unknown"),
         (403, "Forbidden", "unknown"),
-        (400, '{"error": "true", "reason": "not ours"}', "true"),
+        (400, '{"error": "true", "reason": "from Spotify"}', "true"),
     ],
 )
-def test_an_error_of_spotifys_may_have_any_form(
+def test_spotify_error_can_have_any_body(
     service: Service, simulator: Simulator, status: int, body: str, error: str
 ) -> None:
     simulator.befall({"kind": "status", "status": status, "body": body})
-    with pytest.raises(SpotifyRefused) as theirs:
+    with pytest.raises(SpotifyError) as upstream:
         Swap(service.url).retrieve("a-code", "v" * 43, "http://127.0.0.1/callback")
-    assert (theirs.value.status, theirs.value.error) == (status, error)
+    assert (upstream.value.status, upstream.value.error) == (status, error)
 
 
-def test_a_code_is_tried_once(session: Session, app: App, simulator: Simulator) -> None:
+def test_code_is_sent_once(session: Session, app: App, simulator: Simulator) -> None:
     simulator.befall({"kind": "status", "status": 503})
-    with pytest.raises(TryLater):
+    with pytest.raises(RetryLaterError):
         session.log_in(app, decide, 20)
     assert grants(simulator) == ["authorization_code"]
 
 
-def test_a_person_who_says_no_is_not_logged_in(session: Session, app: App) -> None:
-    with pytest.raises(LoginFailed, match="access_denied"):
+def test_declined_login_fails(session: Session, app: App) -> None:
+    with pytest.raises(LoginFailedError, match="access_denied"):
         session.log_in(app, lambda url: decide(url, "deny"), 20)
 
 
-def test_a_person_who_never_comes_back_is_not_waited_for_for_ever(
-    session: Session, app: App
-) -> None:
-    with pytest.raises(LoginFailed, match="nobody"):
+def test_unfinished_login_times_out(session: Session, app: App) -> None:
+    with pytest.raises(LoginFailedError, match="not finished in time"):
         session.log_in(app, lambda _: None, 0.1)
 
 
-def test_a_forged_answer_changes_nothing(session: Session, app: App) -> None:
-    """RFC 6749 section 10.12: a page can send the browser to the callback, but knows no state."""
-    refused = threading.Event()
+def test_redirect_with_another_state_has_no_effect(session: Session, app: App) -> None:
+    """Any page can send the browser to the callback, but without the state (RFC 6749, 10.12)."""
+    rejected = threading.Event()
 
     def forge(url: str) -> None:
         [callback] = parse_qs(urlsplit(url).query)["redirect_uri"]
         try:
             urllib.request.urlopen(f"{callback}?code=stolen&state=guessed")  # noqa: S310 - loopback
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            refused.set()
+        except urllib.error.HTTPError as response:
+            response.close()
+            rejected.set()
         decide(url)
 
     session.log_in(app, forge, 20)
-    assert refused.is_set()
+    assert rejected.is_set()
     assert session.access_token()

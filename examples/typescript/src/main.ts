@@ -1,30 +1,30 @@
-/** Log in if need be, and show that there is a token: node dist/src/main.js --help */
+/** Log in if necessary, and print the beginning of the access token. */
 
 import { parseArgs } from "node:util";
 
 import { FileStore, logIn } from "./native.js";
-import { LoginNeeded, Session, Swap, SwapError } from "./swap.js";
+import { LoginRequiredError, Session, Swap, SwapError } from "./swap.js";
 
-const SIMULATORS_ID = "simulator-client-id";
-const SPOTIFYS_PAGE = "https://accounts.spotify.com/authorize";
+const SIMULATOR_CLIENT_ID = "simulator-client-id";
+const SPOTIFY_LOGIN_PAGE = "https://accounts.spotify.com/authorize";
 
-const HELP = `Log in to Spotify by way of spotify-api-server.
+const HELP = `Log in to Spotify through spotify-api-server.
 
-  --server URL         its URL, default http://127.0.0.1:7000
-  --client-id ID       the app's, default ${SIMULATORS_ID}
-  --scope SCOPES       separated by spaces, default none
-  --authorize-url URL  Spotify's page, or a simulator's, default ${SPOTIFYS_PAGE}
-  --tokens FILE        the file they are kept in, default spotify-tokens.json
-  --refresh            refresh now
-  --log-out            forget the tokens
+  --server URL         URL of the server, default http://127.0.0.1:7000
+  --client-id ID       client id of the app, default ${SIMULATOR_CLIENT_ID}
+  --scope SCOPES       scopes, separated by spaces, default none
+  --authorize-url URL  login page of Spotify or of a simulator, default ${SPOTIFY_LOGIN_PAGE}
+  --tokens FILE        file that stores the tokens, default spotify-tokens.json
+  --refresh            refresh the tokens now
+  --log-out            delete the tokens
 `;
 
 const { values: flags } = parseArgs({
   options: {
     server: { type: "string", default: "http://127.0.0.1:7000" },
-    "client-id": { type: "string", default: SIMULATORS_ID },
+    "client-id": { type: "string", default: SIMULATOR_CLIENT_ID },
     scope: { type: "string", default: "" },
-    "authorize-url": { type: "string", default: SPOTIFYS_PAGE },
+    "authorize-url": { type: "string", default: SPOTIFY_LOGIN_PAGE },
     tokens: { type: "string", default: "spotify-tokens.json" },
     refresh: { type: "boolean", default: false },
     "log-out": { type: "boolean", default: false },
@@ -47,26 +47,26 @@ async function main(): Promise<void> {
 async function refreshed(session: Session): Promise<string> {
   try {
     return await session.accessToken(await session.accessToken());
-  } catch (problem) {
-    if (problem instanceof LoginNeeded) {
-      throw new LoginNeeded(`${problem.message}: log in first`, { cause: problem });
+  } catch (error) {
+    if (error instanceof LoginRequiredError) {
+      throw new LoginRequiredError(`${error.message}: log in first`, { cause: error });
     }
-    throw problem;
+    throw error;
   }
 }
 
 async function accessToken(session: Session, swap: Swap): Promise<string> {
   try {
     return await session.accessToken();
-  } catch (problem) {
-    if (!(problem instanceof LoginNeeded)) {
-      throw problem;
+  } catch (error) {
+    if (!(error instanceof LoginRequiredError)) {
+      throw error;
     }
-    if (flags["client-id"] === SIMULATORS_ID && flags["authorize-url"] === SPOTIFYS_PAGE) {
-      const hint = "give --client-id, or --authorize-url of a simulator";
-      throw new LoginNeeded(`${problem.message}: ${hint}`, { cause: problem });
+    if (flags["client-id"] === SIMULATOR_CLIENT_ID && flags["authorize-url"] === SPOTIFY_LOGIN_PAGE) {
+      const hint = "pass --client-id, or --authorize-url for a simulator";
+      throw new LoginRequiredError(`${error.message}: ${hint}`, { cause: error });
     }
-    process.stderr.write(`${problem.message}: opening the browser\n`);
+    process.stderr.write(`${error.message}: opening the browser\n`);
     await logIn(session, swap, {
       clientId: flags["client-id"],
       scope: flags.scope,
@@ -81,11 +81,11 @@ if (flags.help) {
 } else {
   try {
     await main();
-  } catch (problem) {
-    if (!(problem instanceof SwapError)) {
-      throw problem;
+  } catch (error) {
+    if (!(error instanceof SwapError)) {
+      throw error;
     }
-    process.stderr.write(`${problem.message}\n`);
+    process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;
   }
 }

@@ -1,11 +1,11 @@
-/** What a native app on Node.js adds to swap.ts: the browser, a loopback port, a file. */
+/** The part for native apps on Node.js: the browser, a loopback port, tokens in a file. */
 
 import { spawn } from "node:child_process";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { codeFrom, LoginFailed, prepareLogin } from "./swap.js";
+import { codeFrom, LoginFailedError, prepareLogin } from "./swap.js";
 import type { App, Login, Session, Swap, Tokens, TokenStore } from "./swap.js";
 
 const LOGIN_TIMEOUT = 300_000;
@@ -16,11 +16,11 @@ export interface LoginOptions {
 }
 
 /**
- * Have the person agree in the browser, which comes back to a free port of this machine (RFC 8252
- * section 7.3), and keep the tokens.
+ * Log the user in with the browser, and store the tokens. The login ends at a free loopback port
+ * (RFC 8252, section 7.3).
  *
- * Register `http://127.0.0.1/callback` in Spotify's dashboard: with the loopback address and no
- * port, Spotify takes any port. The name localhost is refused.
+ * Register `http://127.0.0.1/callback` in Spotify's dashboard. Spotify accepts every port if a
+ * loopback address is registered without one; it rejects the name localhost.
  */
 export async function logIn(
   session: Session,
@@ -41,7 +41,7 @@ export async function logIn(
   }
 }
 
-/** Keeps tokens in a file that only its owner may read, whole at any moment. */
+/** Stores tokens in a file that only its owner can read, and replaces it atomically. */
 export class FileStore implements TokenStore {
   readonly #path: string;
 
@@ -51,18 +51,18 @@ export class FileStore implements TokenStore {
 
   async load(): Promise<Tokens | undefined> {
     try {
-      const kept: unknown = JSON.parse(await readFile(this.#path, "utf8"));
-      return isTokens(kept) ? kept : undefined;
+      const stored: unknown = JSON.parse(await readFile(this.#path, "utf8"));
+      return isTokens(stored) ? stored : undefined;
     } catch {
       return undefined;
     }
   }
 
   async save(tokens: Tokens): Promise<void> {
-    const beside = `${this.#path}.new`;
-    await rm(beside, { force: true });
-    await writeFile(beside, JSON.stringify(tokens), { mode: 0o600, flag: "wx" });
-    await rename(beside, this.#path);
+    const temporary = `${this.#path}.new`;
+    await rm(temporary, { force: true });
+    await writeFile(temporary, JSON.stringify(tokens), { mode: 0o600, flag: "wx" });
+    await rename(temporary, this.#path);
   }
 
   async clear(): Promise<void> {
@@ -72,8 +72,8 @@ export class FileStore implements TokenStore {
 
 function isTokens(value: unknown): value is Tokens {
   const { accessToken, refreshToken, expiresAt, scope } = new Object(value) as Partial<Tokens>;
-  const texts = [accessToken, refreshToken, scope];
-  return typeof expiresAt === "number" && texts.every((text) => typeof text === "string");
+  const strings = [accessToken, refreshToken, scope];
+  return typeof expiresAt === "number" && strings.every((value) => typeof value === "string");
 }
 
 /** Listen on a free loopback port; return its number. */
@@ -86,7 +86,7 @@ function listen(server: Server): Promise<number> {
   });
 }
 
-/** Open the browser; return where it comes to with this login's state. Others change nothing. */
+/** Open the browser; return the URL of the redirect with the state of this login. */
 function callback(
   server: Server,
   login: Login,
@@ -95,17 +95,17 @@ function callback(
 ): Promise<URL> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new LoginFailed("nobody came back from the browser"));
+      reject(new LoginFailedError("the login was not finished in time"));
     }, timeout).unref();
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       const address = new URL(request.url ?? "/", login.redirectUri);
-      // Any page can send a browser here: only this login's state counts.
+      // Any page can send a browser here; without the right state, it has no effect.
       if (address.pathname !== "/callback" || address.searchParams.get("state") !== login.state) {
-        say(response, 404, "This is not the answer that the app waits for.");
+        say(response, 404, "This is not the login that the app is waiting for.");
         return;
       }
       clearTimeout(timer);
-      say(response, 200, "You can close this window and go back to the app.");
+      say(response, 200, "You can close this window and return to the app.");
       response.once("close", () => {
         resolve(address);
       });
@@ -114,22 +114,22 @@ function callback(
   });
 }
 
-function say(response: ServerResponse, status: number, words: string): void {
+function say(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, {
     "Content-Type": "text/plain; charset=utf-8",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     Connection: "close",
   });
-  response.end(words);
+  response.end(text);
 }
 
-/** Open the person's browser: the one that BROWSER names, or else the system's. */
+/** Open the browser in the variable BROWSER, or the system's; print the URL if that fails. */
 function openInBrowser(url: string): void {
   const [command, ...flags] = browser();
   const started = spawn(command, [...flags, url], { stdio: "ignore", detached: true });
   started.on("error", () => {
-    process.stderr.write(`Open this in a browser: ${url}\n`);
+    process.stderr.write(`Open this URL in a browser: ${url}\n`);
   });
   started.unref();
 }

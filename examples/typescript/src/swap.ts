@@ -1,97 +1,109 @@
 /**
- * Log a person in to Spotify by way of spotify-api-server, and keep the access token fresh.
+ * Log a user in to Spotify through spotify-api-server, and keep the access token fresh.
  *
- * For browsers and Node.js 20 or newer: `fetch`, Web Crypto and no package. The login is
- * PKCE (RFC 7636); the client secret stays on the server. Take the file as it is.
+ * For browsers and Node.js 20 or newer, without packages: it uses `fetch` and Web Crypto. The login
+ * uses PKCE (RFC 7636); the client secret stays on the server. Copy the file into your app.
  *
- *     const login = await prepareLogin(app, redirectUri);    // then send the person to login.url
- *     const code = codeFrom(new URL(location.href), login);  // where the person comes back
+ *     const login = await prepareLogin(app, redirectUri);    // send the user to login.url
+ *     const code = codeFrom(new URL(location.href), login);  // at the redirect URI
  *     await session.keep(await swap.retrieve(code, login.verifier, login.redirectUri));
- *     const token = await session.accessToken();             // from now on
+ *     const token = await session.accessToken();             // before each call of the Web API
  *
- * What can go wrong, all of it a SwapError:
+ * Every error is a SwapError:
  *
- *     LoginNeeded     nobody is logged in, or what was kept is good no more: log in again
- *     LoginFailed     the person said no, or never came back
- *     TryLater        no token for `retryAfter` seconds
- *     ServerRefused   an error of the server's own: `status`, `reason`
- *     SpotifyRefused  an error of Spotify's, as the server passed it on: `status`, `error`
+ *     LoginRequiredError  no user is logged in, or the login is no longer valid
+ *     LoginFailedError    the user declined, or did not finish the login
+ *     RetryLaterError     no token is available for `retryAfter` seconds
+ *     ServerError         the server rejected the request: `status`, `reason`
+ *     SpotifyError        Spotify rejected the request: `status`, `error`
  */
 
-/** Milliseconds before its end at which an access token is refreshed. */
+/** An access token is refreshed this many milliseconds before it expires. */
 export const MARGIN = 60_000;
 
 const TIMEOUT = 30_000;
-const DEFAULT_WAIT = 5; // seconds, where an answer that asks for patience names no time
-const MOST_WAIT = 24 * 3600;
+const DEFAULT_WAIT = 5; // seconds, if the response has no Retry-After
+const MAX_WAIT = 24 * 3600;
 
 export abstract class SwapError extends Error {}
 
-export class LoginNeeded extends SwapError {}
+export class LoginRequiredError extends SwapError {
+  override readonly name = "LoginRequiredError";
+}
 
-export class LoginFailed extends SwapError {}
+export class LoginFailedError extends SwapError {
+  override readonly name = "LoginFailedError";
+}
 
-export class TryLater extends SwapError {
-  /** @param retryAfter seconds before which it is no use to ask again */
+/** No token is available now. If the server cannot be reached, `cause` is the network error. */
+export class RetryLaterError extends SwapError {
+  override readonly name = "RetryLaterError";
+
+  /** @param retryAfter seconds to wait before the next request */
   constructor(
-    why: string,
+    reason: string,
     readonly retryAfter: number,
+    options?: ErrorOptions,
   ) {
-    super(`${why}; try again in ${retryAfter.toFixed()} s`);
+    super(`${reason}; retry in ${retryAfter.toFixed()} s`, options);
   }
 }
 
-/** The server's own error: `error` in it is the boolean true, `reason` a fixed text. */
-export class ServerRefused extends SwapError {
+/** The server rejected the request: `{"error": true, "reason": "…"}`. */
+export class ServerError extends SwapError {
+  override readonly name = "ServerError";
+
   constructor(
     readonly status: number,
     readonly reason: string,
   ) {
-    super(`the server refused with ${status.toString()}: ${reason}`);
+    super(`the server responded with ${status.toString()}: ${reason}`);
   }
 }
 
 /**
- * Spotify's error, passed on as it came.
+ * Spotify rejected the request; the server passed its response on.
  *
- * `error` is the string in it that RFC 6749 section 5.2 asks for, such as invalid_grant. Spotify
- * also answers an object there, or no JSON at all: then it is "unknown".
+ * `error` is the code of RFC 6749, section 5.2, such as invalid_grant, or "unknown" if the response
+ * has none: Spotify also sends an object there, or a body that is not JSON.
  */
-export class SpotifyRefused extends SwapError {
+export class SpotifyError extends SwapError {
+  override readonly name = "SpotifyError";
+
   constructor(
     readonly status: number,
     readonly error: string,
   ) {
-    super(`Spotify refused with ${status.toString()}: ${error}`);
+    super(`Spotify responded with ${status.toString()}: ${error}`);
   }
 }
 
 export interface Tokens {
   readonly accessToken: string;
-  /** Sealed: only the server can open it. */
+  /** Encrypted: only the server can decrypt it. */
   readonly refreshToken: string;
-  /** When the access token ends, in milliseconds since 1970. */
+  /** When the access token expires, in milliseconds since 1970. */
   readonly expiresAt: number;
   readonly scope: string;
 }
 
-/** Where tokens are kept between two starts of the app, such as a keychain or a file. */
+/** Stores the tokens between two runs of the app, for example in a keychain or a file. */
 export interface TokenStore {
   load(): Promise<Tokens | undefined>;
   save(tokens: Tokens): Promise<void>;
   clear(): Promise<void>;
 }
 
-/** The app as Spotify's dashboard knows it. */
+/** An app in Spotify's dashboard. */
 export interface App {
   readonly clientId: string;
   /** Scopes, separated by spaces. */
   readonly scope?: string;
-  /** Spotify's page unless given: a simulator's. */
+  /** The login page, if it is not Spotify's. */
   readonly authorizeUrl?: string;
 }
 
-/** One login under way: keep it, where nobody else can read it, until the person comes back. */
+/** A login that is not finished. Store it, hidden from others, until the user is back. */
 export interface Login {
   readonly url: string;
   readonly state: string;
@@ -99,7 +111,7 @@ export interface Login {
   readonly redirectUri: string;
 }
 
-/** Return a new login; the person agrees at its `url` (RFC 6749 section 4.1.1, RFC 7636 4.3). */
+/** Prepare a login: send the user to its `url` (RFC 6749, section 4.1.1; RFC 7636, section 4.3). */
 export async function prepareLogin(app: App, redirectUri: string): Promise<Login> {
   const [state, verifier] = [random(32), random(64)];
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
@@ -116,84 +128,92 @@ export async function prepareLogin(app: App, redirectUri: string): Promise<Login
   return { url: url.href, state, verifier, redirectUri };
 }
 
-/** Return the authorization code from the address that the browser came back to. */
+/** Return the authorization code in the URL that the user was redirected to. */
 export function codeFrom(address: URL, login: Login): string {
   if (address.searchParams.get("state") !== login.state) {
-    throw new LoginFailed("this is not the answer to this login");
+    throw new LoginFailedError("the state belongs to another login");
   }
   const code = address.searchParams.get("code");
   if (code === null) {
-    throw new LoginFailed(`Spotify says ${address.searchParams.get("error") ?? "nothing"}`);
+    throw new LoginFailedError(
+      `Spotify responded with ${address.searchParams.get("error") ?? "no code"}`,
+    );
   }
   return code;
 }
 
-/** The server's two PKCE endpoints. */
+/** The server's PKCE endpoints. */
 export class Swap {
   readonly #base: string;
 
-  /** @param server its URL, such as https://swap.example.com */
+  /**
+   * @param server its URL, such as https://swap.example.com
+   * @throws TypeError if that is not an http or https URL
+   */
   constructor(server: string) {
+    if (!/^https?:\/\/[^/?#]/.test(server)) {
+      throw new TypeError(`"${server}" is not a URL such as https://swap.example.com`);
+    }
     this.#base = `${server.replace(/\/+$/, "")}/authorization-code-flow-pkce`;
   }
 
-  /** Return tokens for a code. It is asked once: a code that may have been used is spent. */
+  /** Exchange a code for tokens. There is no retry: a code can be used once. */
   retrieve(code: string, verifier: string, redirectUri: string): Promise<Tokens> {
     const fields = { code, code_verifier: verifier, redirect_uri: redirectUri };
     return this.#post("retrieve-tokens", fields);
   }
 
-  /** Return new tokens, whose refresh token takes the place of the one given. */
+  /** Return new tokens. Their refresh token replaces the one passed in. */
   refresh(refreshToken: string): Promise<Tokens> {
     return this.#post("refresh-tokens", { refresh_token: refreshToken });
   }
 
   async #post(path: string, fields: Record<string, string>): Promise<Tokens> {
-    const askedAt = Date.now();
-    const answer = await answered(`${this.#base}/${path}`, {
+    const sentAt = Date.now();
+    const response = await send(`${this.#base}/${path}`, {
       method: "POST",
       body: new URLSearchParams(fields),
       cache: "no-store",
       credentials: "omit",
-      redirect: "error", // a code or a token goes to the server and nowhere else
+      redirect: "error", // codes and tokens must not reach another server
       signal: AbortSignal.timeout(TIMEOUT),
     });
-    if (!answer.ok) {
-      throw refusal(answer);
+    if (!response.ok) {
+      throw errorOf(response);
     }
-    return tokens(answer.body, askedAt);
+    return tokensOf(response.fields, sentAt);
   }
 }
 
-/** One person's tokens, for all callers of one page or process. */
+/** The tokens of one user, shared by all callers in a page or process. */
 export class Session {
   readonly #swap: Swap;
   readonly #store: TokenStore;
   #tokens: Tokens | undefined;
-  #refreshing: Promise<Tokens> | undefined; // one refresh for all who ask meanwhile
+  #refreshing: Promise<Tokens> | undefined; // shared by concurrent callers
   #notBefore = 0;
 
-  private constructor(swap: Swap, store: TokenStore, kept: Tokens | undefined) {
+  private constructor(swap: Swap, store: TokenStore, stored: Tokens | undefined) {
     this.#swap = swap;
     this.#store = store;
-    this.#tokens = kept;
+    this.#tokens = stored;
   }
 
-  /** Return a session that goes on with what the store kept. */
+  /** Return a session with the stored tokens. */
   static async open(swap: Swap, store: TokenStore): Promise<Session> {
     return new Session(swap, store, await store.load());
   }
 
   /**
-   * Return an access token that is good for a while, refreshed if need be.
+   * Return a valid access token, refreshed if necessary.
    *
-   * @param rejected one that Spotify's API answered with 401, although its time isn't up
-   * @throws LoginNeeded, TryLater or another SwapError if there is none
+   * @param rejected a token to which the Web API responded with 401: it is not used again
+   * @throws LoginRequiredError, RetryLaterError or another SwapError
    */
   async accessToken(rejected?: string): Promise<string> {
     const held = this.#tokens;
     if (held === undefined) {
-      throw new LoginNeeded("nobody is logged in");
+      throw new LoginRequiredError("not logged in");
     }
     const isRejected = held.accessToken === rejected;
     if (!isRejected && Date.now() < held.expiresAt - MARGIN) {
@@ -202,36 +222,37 @@ export class Session {
     try {
       this.#refreshing ??= this.#refresh(held).finally(() => (this.#refreshing = undefined));
       return (await this.#refreshing).accessToken;
-    } catch (problem) {
-      const isOfUse = !isRejected && Date.now() < held.expiresAt;
-      if (problem instanceof TryLater && isOfUse) {
-        return held.accessToken; // there is some of its time left
+    } catch (error) {
+      const isUsable = !isRejected && Date.now() < held.expiresAt;
+      if (error instanceof RetryLaterError && isUsable) {
+        return held.accessToken; // not expired yet
       }
-      throw problem;
+      throw error;
     }
   }
 
-  /** Keep the tokens of a login, or of any answer of the server. */
+  /** Use and store the tokens of a response. */
   async keep(fresh: Tokens): Promise<void> {
     this.#tokens = fresh;
     this.#notBefore = 0;
     await this.#store.save(fresh);
   }
 
-  /** Forget the tokens here; the person can revoke the app on Spotify's account page. */
+  /** Delete the tokens. Users revoke the app's access on their Spotify account page. */
   async logOut(): Promise<void> {
     this.#tokens = undefined;
     await this.#store.clear();
   }
 
   /**
-   * Refresh once; while a Retry-After lasts, don't even ask. Who logs out or in meanwhile has the
-   * last word.
+   * Refresh the tokens, unless an earlier response asked for a pause (Retry-After).
+   *
+   * A login or a logout during the refresh takes precedence over its result.
    */
   async #refresh(held: Tokens): Promise<Tokens> {
     const left = this.#notBefore - performance.now();
     if (left > 0) {
-      throw new TryLater("the server asked for patience", left / 1000);
+      throw new RetryLaterError("the server asked for a pause", left / 1000);
     }
     try {
       const fresh = await this.#swap.refresh(held.refreshToken);
@@ -239,93 +260,100 @@ export class Session {
         await this.keep(fresh);
       }
       return fresh;
-    } catch (problem) {
-      if (problem instanceof TryLater) {
-        this.#notBefore = performance.now() + problem.retryAfter * 1000;
-      } else if (isFinal(problem)) {
+    } catch (error) {
+      if (error instanceof RetryLaterError) {
+        this.#notBefore = performance.now() + error.retryAfter * 1000;
+      } else if (needsLogin(error)) {
         if (this.#tokens === held) {
           await this.logOut();
         }
-        throw new LoginNeeded("the login is good no more", { cause: problem });
+        throw new LoginRequiredError("the login is no longer valid", { cause: error });
       }
-      throw problem;
+      throw error;
     }
   }
 }
 
-/** Tell whether a refresh token will never be good again. */
-function isFinal(problem: unknown): boolean {
+/** Return whether the refresh token is permanently invalid. */
+function needsLogin(error: unknown): boolean {
   return (
-    (problem instanceof SpotifyRefused && problem.error === "invalid_grant") ||
-    (problem instanceof ServerRefused && problem.reason === "could not decrypt refresh token")
+    (error instanceof SpotifyError && error.error === "invalid_grant") ||
+    (error instanceof ServerError && error.reason === "could not decrypt refresh token")
   );
 }
 
-interface Answer {
+interface ServerResponse {
   readonly ok: boolean;
   readonly status: number;
   readonly retryAfter: string | null;
-  readonly body: Record<string, unknown>;
+  readonly fields: Record<string, unknown>;
 }
 
-async function answered(url: string, request: RequestInit): Promise<Answer> {
+async function send(url: string, request: RequestInit): Promise<ServerResponse> {
   try {
     const response = await fetch(url, request);
-    const body = parsed(await response.text());
+    const fields = parsed(await response.text());
     const retryAfter = response.headers.get("Retry-After");
-    return { ok: response.ok, status: response.status, retryAfter, body };
-  } catch {
-    throw new TryLater("the server can't be reached", DEFAULT_WAIT);
+    return { ok: response.ok, status: response.status, retryAfter, fields };
+  } catch (error) {
+    const reason = `cannot reach the server (${messageOf(error)})`;
+    throw new RetryLaterError(reason, DEFAULT_WAIT, { cause: error });
   }
 }
 
-/** Return the object that a body is; an empty one if it is none. */
-function parsed(text: string): Record<string, unknown> {
+/** Return the message of an error, or of its cause: Node.js wraps network errors. */
+function messageOf(error: unknown): string {
+  const { cause, message } = error as Error;
+  return cause instanceof Error && cause.message !== "" ? cause.message : message;
+}
+
+/** Parse a JSON object; return an empty one if the body is not one. */
+function parsed(body: string): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(body);
     return typeof value === "object" && value !== null ? { ...value } : {};
   } catch {
     return {};
   }
 }
 
-/** Return what an answer that is no success means. */
-function refusal({ status, retryAfter, body }: Answer): SwapError {
-  const { error, reason } = body;
+/** Return the error for a response that is not a success. */
+function errorOf({ status, retryAfter, fields }: ServerResponse): SwapError {
+  const { error, reason } = fields;
   if (status === 429 || status >= 500) {
-    return new TryLater(`the server answered ${status.toString()}`, seconds(retryAfter));
+    return new RetryLaterError(`the server responded with ${status.toString()}`, wait(retryAfter));
   }
   if (error === true) {
-    return new ServerRefused(status, typeof reason === "string" ? reason : "");
+    return new ServerError(status, typeof reason === "string" ? reason : "");
   }
-  return new SpotifyRefused(status, typeof error === "string" ? error : "unknown");
+  return new SpotifyError(status, typeof error === "string" ? error : "unknown");
 }
 
-/** Return what Retry-After says (RFC 9110 section 10.2.3); the server sends seconds. */
-function seconds(retryAfter: string | null): number {
+/** Return the seconds in Retry-After (RFC 9110, section 10.2.3); the server sends no dates. */
+function wait(retryAfter: string | null): number {
   const isNumber = retryAfter !== null && /^\d+$/.test(retryAfter);
-  return isNumber ? Math.min(Number(retryAfter), MOST_WAIT) : DEFAULT_WAIT;
+  return isNumber ? Math.min(Number(retryAfter), MAX_WAIT) : DEFAULT_WAIT;
 }
 
-/** Return the tokens of a success; their time counts from the moment of the request. */
-function tokens(body: Record<string, unknown>, askedAt: number): Tokens {
-  const { access_token, refresh_token, expires_in, scope } = body;
+/** Parse a success. The lifetime counts from the time of the request. */
+function tokensOf(fields: Record<string, unknown>, sentAt: number): Tokens {
+  const { access_token, refresh_token, expires_in, scope } = fields;
   if (
     typeof access_token !== "string" ||
     typeof refresh_token !== "string" ||
     typeof expires_in !== "number"
   ) {
-    throw new ServerRefused(200, "its answer has no tokens");
+    throw new ServerError(200, "the response has no tokens");
   }
   return {
     accessToken: access_token,
     refreshToken: refresh_token,
-    expiresAt: askedAt + expires_in * 1000,
+    expiresAt: sentAt + expires_in * 1000,
     scope: typeof scope === "string" ? scope : "",
   };
 }
 
-/** Return so many random bytes as text that a URL takes as it is. */
+/** Return random bytes in base64url. */
 function random(bytes: number): string {
   return base64url(crypto.getRandomValues(new Uint8Array(bytes)));
 }

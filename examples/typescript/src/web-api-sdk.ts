@@ -4,8 +4,8 @@
  *     const sdk = new SpotifyApi(new SwapStrategy(session));
  *     const me = await sdk.currentUser.profile();
  *
- * The SDK (1.2.0) has no option for the token URL: its own strategies have accounts.spotify.com in
- * their code. This takes their place.
+ * The SDK (1.2.0) has no option for the token URL: accounts.spotify.com is fixed in its strategies.
+ * This strategy replaces them.
  */
 
 import type { AccessToken, IAuthStrategy } from "@spotify/web-api-ts-sdk";
@@ -19,13 +19,13 @@ export class SwapStrategy implements IAuthStrategy {
     this.#session = session;
   }
 
-  /** The SDK's cache isn't used: the session's store keeps the tokens. */
+  /** Ignores the SDK's cache: the session stores the tokens. */
   setConfiguration(): void {
-    // Nothing to configure.
+    // There is nothing to configure.
   }
 
   async getOrCreateAccessToken(): Promise<AccessToken> {
-    return held(await this.#session.accessToken());
+    return wrapped(await this.#session.accessToken());
   }
 
   async getAccessToken(): Promise<AccessToken | null> {
@@ -37,7 +37,7 @@ export class SwapStrategy implements IAuthStrategy {
   }
 }
 
-/** What the SDK reads of a token is its text: it asks for one anew before every request. */
-function held(accessToken: string): AccessToken {
+/** The SDK reads only `access_token`: it requests a token before each call. */
+function wrapped(accessToken: string): AccessToken {
   return { access_token: accessToken, token_type: "Bearer", expires_in: 0, refresh_token: "" };
 }

@@ -1,9 +1,9 @@
 /**
- * The example against a server and its simulator of Spotify: how an app's own tests can do it, too.
+ * The example against a server and the simulator; the tests of your app can do the same.
  *
  *     SERVICE=http://127.0.0.1:7000 SIMULATOR=http://127.0.0.1:7001 npm test
  *
- * They steer that simulator, and reset it before each test and at the end.
+ * They reset the simulator before each test and at the end.
  */
 
 import assert from "node:assert/strict";
@@ -18,30 +18,30 @@ import { SpotifyApi } from "@spotify/web-api-ts-sdk";
 import { FileStore, logIn } from "../src/native.js";
 import { codeFrom, prepareLogin, Session, Swap } from "../src/swap.js";
 import {
-  LoginFailed,
-  LoginNeeded,
-  ServerRefused,
-  SpotifyRefused,
+  LoginFailedError,
+  LoginRequiredError,
+  RetryLaterError,
+  ServerError,
+  SpotifyError,
   type Tokens,
-  TryLater,
 } from "../src/swap.js";
 import { SwapStrategy } from "../src/web-api-sdk.js";
 
-const SERVICE = given("SERVICE");
-const SIMULATOR = given("SIMULATOR");
+const SERVICE = variable("SERVICE");
+const SIMULATOR = variable("SIMULATOR");
 const APP = {
   clientId: "simulator-client-id",
   scope: "user-read-email",
   authorizeUrl: `${SIMULATOR}/authorize`,
 };
 
-function given(name: string): string {
+function variable(name: string): string {
   const value = process.env[name];
-  assert.ok(value, `${name} names no URL`);
+  assert.ok(value, `${name} is not set`);
   return value;
 }
 
-/** Steer the simulator. */
+/** Call the simulator's admin interface. */
 async function admin(method: string, path: string, body?: object): Promise<unknown> {
   const request = body === undefined ? { method } : { method, body: JSON.stringify(body) };
   const response = await fetch(`${SIMULATOR}/admin/${path}`, request);
@@ -53,7 +53,7 @@ async function requests(): Promise<number> {
   return ((await admin("GET", "requests")) as unknown[]).length;
 }
 
-/** The person at the consent page, whose browser follows where the answer leads. */
+/** Decide on the login page as a user does; fetch follows the redirect to the app. */
 function decide(url: string, decision = "allow"): void {
   void fetch(url, { method: "POST", body: new URLSearchParams({ decision }) });
 }
@@ -68,7 +68,7 @@ class Memory {
 let store: Memory;
 const swap = new Swap(SERVICE);
 
-/** Return a session of somebody whose tokens last so many seconds. */
+/** Return a session whose access tokens expire after this many seconds. */
 async function loggedIn(seconds = 3600): Promise<Session> {
   const session = await Session.open(swap, store);
   await admin("PATCH", "settings", { expires_in: seconds });
@@ -83,19 +83,19 @@ beforeEach(async () => {
 
 after(() => admin("POST", "reset"));
 
-test("nobody is logged in at first", async () => {
+test("a new session requires a login", async () => {
   const session = await Session.open(swap, store);
-  await assert.rejects(session.accessToken(), LoginNeeded);
+  await assert.rejects(session.accessToken(), LoginRequiredError);
 });
 
-test("a login gives a token that is used until its time is up, also after a restart", async () => {
+test("an access token is used until it expires, also after a restart", async () => {
   const session = await loggedIn();
   const token = await session.accessToken();
   assert.equal(await (await Session.open(swap, store)).accessToken(), token);
   assert.equal(await requests(), 1);
 });
 
-test("a token is refreshed before its end, each time with the newest refresh token", async () => {
+test("a refresh before the expiry uses the newest refresh token", async () => {
   const session = await loggedIn(30);
   const seen = new Set<string>();
   for (let turn = 0; turn < 3; turn++) {
@@ -105,7 +105,7 @@ test("a token is refreshed before its end, each time with the newest refresh tok
   assert.equal(seen.size, 6);
 });
 
-test("an expired token is refreshed, and once for all who ask at the same time", async () => {
+test("concurrent callers share one refresh of an expired token", async () => {
   const session = await loggedIn(0);
   await admin("PATCH", "settings", { expires_in: 3600 });
   await admin("POST", "faults", { kind: "delay", seconds: 0.3 });
@@ -114,37 +114,37 @@ test("an expired token is refreshed, and once for all who ask at the same time",
   assert.equal(await requests(), 2);
 });
 
-test("who logs out during a refresh stays logged out", async () => {
+test("a logout during a refresh takes precedence", async () => {
   const session = await loggedIn(0);
   await admin("POST", "faults", { kind: "delay", seconds: 0.3 });
   const refreshed = session.accessToken();
   await session.logOut();
   await refreshed;
   assert.equal(store.tokens, undefined);
-  await assert.rejects(session.accessToken(), LoginNeeded);
+  await assert.rejects(session.accessToken(), LoginRequiredError);
 });
 
-test("a login during a refresh stands, however that ends", async () => {
+test("a login during a refresh takes precedence, also if the refresh fails", async () => {
   const session = await loggedIn(0);
-  const anew = { accessToken: "BQ", refreshToken: "nonsense", expiresAt: 0, scope: "" };
+  const newLogin = { accessToken: "BQ", refreshToken: "nonsense", expiresAt: 0, scope: "" };
   const refreshed = session.accessToken();
-  await session.keep(anew);
+  await session.keep(newLogin);
   await refreshed;
-  assert.equal(store.tokens, anew);
+  assert.equal(store.tokens, newLogin);
 
   const refused = session.accessToken();
-  await session.keep({ ...anew });
-  await assert.rejects(refused, LoginNeeded);
-  assert.deepEqual(store.tokens, anew);
+  await session.keep({ ...newLogin });
+  await assert.rejects(refused, LoginRequiredError);
+  assert.deepEqual(store.tokens, newLogin);
 });
 
-test("a token that the API rejects is refreshed once", async () => {
+test("a token that the Web API rejects is refreshed once", async () => {
   const session = await loggedIn();
   const me = async (token: string): Promise<number> =>
     (await fetch(`${SIMULATOR}/v1/me`, { headers: { Authorization: `Bearer ${token}` } })).status;
   const rejected = await session.accessToken();
   assert.equal(await me(rejected), 200);
-  await admin("POST", "clock", { seconds: 3600 }); // Spotify's clock, not ours
+  await admin("POST", "clock", { seconds: 3600 }); // the simulator's clock only
   assert.equal(await me(await session.accessToken()), 401);
   const fresh = await session.accessToken(rejected);
   assert.notEqual(fresh, rejected);
@@ -155,15 +155,15 @@ test("a token that the API rejects is refreshed once", async () => {
 test("Retry-After is honoured", async () => {
   const session = await loggedIn(0);
   await admin("POST", "faults", { kind: "ratelimit", retry_after: 1 });
-  await assert.rejects(session.accessToken(), { constructor: TryLater, retryAfter: 1 });
-  const asked = await requests();
-  await assert.rejects(session.accessToken(), TryLater);
-  assert.equal(await requests(), asked);
+  await assert.rejects(session.accessToken(), { constructor: RetryLaterError, retryAfter: 1 });
+  const sent = await requests();
+  await assert.rejects(session.accessToken(), RetryLaterError);
+  assert.equal(await requests(), sent);
   await sleep(1100);
   assert.ok(await session.accessToken());
 });
 
-test("what is left of a token is used while it cannot be refreshed", async () => {
+test("a token that cannot be refreshed is used until it expires", async () => {
   const session = await loggedIn(30);
   await admin("POST", "faults", { kind: "status", status: 503 });
   assert.equal(await session.accessToken(), store.tokens?.accessToken);
@@ -171,64 +171,78 @@ test("what is left of a token is used while it cannot be refreshed", async () =>
   assert.equal(await nowhere.accessToken(), store.tokens?.accessToken);
 });
 
-test("an invalid grant, and a token that does not open, need a new login", async () => {
+test("an invalid grant and an undecryptable refresh token require a login", async () => {
   const session = await loggedIn();
   const rejected = await session.accessToken();
   await admin("POST", "reset");
-  await assert.rejects(session.accessToken(rejected), (problem: Error) => {
-    return problem instanceof LoginNeeded && problem.cause instanceof SpotifyRefused;
+  await assert.rejects(session.accessToken(rejected), (error: Error) => {
+    return error instanceof LoginRequiredError && error.cause instanceof SpotifyError;
   });
   assert.equal(store.tokens, undefined);
 
   await session.keep({ accessToken: "BQ", refreshToken: "nonsense", expiresAt: 0, scope: "" });
-  await assert.rejects(session.accessToken(), (problem: Error) => {
-    return problem instanceof LoginNeeded && problem.cause instanceof ServerRefused;
+  await assert.rejects(session.accessToken(), (error: Error) => {
+    return error instanceof LoginRequiredError && error.cause instanceof ServerError;
   });
 
   await logIn(session, swap, APP, { openBrowser: decide });
   assert.notEqual(await session.accessToken(), rejected);
 });
 
-test("errors of the server and of Spotify are told apart", async () => {
+test("errors of the server differ from errors of Spotify", async () => {
   const uri = "http://127.0.0.1/callback";
-  await assert.rejects(swap.retrieve("", "v".repeat(43), uri), ServerRefused);
-  const refused = { constructor: SpotifyRefused, status: 400, error: "invalid_grant" };
-  await assert.rejects(swap.retrieve("no-such-code", "v".repeat(43), uri), refused);
+  await assert.rejects(swap.retrieve("", "v".repeat(43), uri), ServerError);
+  const expected = { name: "SpotifyError", status: 400, error: "invalid_grant" };
+  await assert.rejects(swap.retrieve("no-such-code", "v".repeat(43), uri), expected);
 });
 
-test("an error of Spotify's may have any form", async () => {
+test("an error of Spotify can have any body", async () => {
   for (const [status, body, error] of [
     [400, '{"error": "invalid_client"}', "invalid_client"],
     [401, '{"error": {"status": 401, "message": "No"}}', "unknown"],
     [403, "Forbidden", "unknown"],
-    [400, '{"error": "true", "reason": "not ours"}', "true"],
+    [400, '{"error": "true", "reason": "from Spotify"}', "true"],
   ] as const) {
     await admin("POST", "faults", { kind: "status", status, body });
-    const refused = { constructor: SpotifyRefused, status, error };
-    await assert.rejects(swap.retrieve("a-code", "v".repeat(43), "http://127.0.0.1/callback"), refused);
+    const expected = { name: "SpotifyError", status, error };
+    const retrieved = swap.retrieve("a-code", "v".repeat(43), "http://127.0.0.1/callback");
+    await assert.rejects(retrieved, expected);
   }
 });
 
-test("a code is tried once", async () => {
+test("a network error is the cause of the error", async () => {
+  await assert.rejects(new Swap("http://127.0.0.1:2").refresh("token"), (error: Error) => {
+    const isNamed = error.name === "RetryLaterError" && error.message.includes("ECONNREFUSED");
+    return isNamed && error.cause instanceof TypeError;
+  });
+});
+
+test("a server URL without a scheme is rejected", () => {
+  for (const server of ["127.0.0.1:7000", "localhost:7000", "ftp://127.0.0.1", "https://", ""]) {
+    assert.throws(() => new Swap(server), { name: "TypeError", message: /is not a URL such as/ });
+  }
+});
+
+test("a code is sent once", async () => {
   await admin("POST", "faults", { kind: "status", status: 503 });
-  await assert.rejects(loggedIn(), TryLater);
+  await assert.rejects(loggedIn(), RetryLaterError);
   assert.equal(await requests(), 1);
 });
 
-test("a person can say no, or never come back", async () => {
+test("a user can decline or leave the login page", async () => {
   const session = await Session.open(swap, store);
-  const no = (url: string): void => {
+  const decline = (url: string): void => {
     decide(url, "deny");
   };
-  await assert.rejects(logIn(session, swap, APP, { openBrowser: no }), /access_denied/);
-  const nobody = (): void => undefined;
+  await assert.rejects(logIn(session, swap, APP, { openBrowser: decline }), /access_denied/);
+  const leave = (): void => undefined;
   await assert.rejects(
-    logIn(session, swap, APP, { openBrowser: nobody, timeout: 100 }),
-    LoginFailed,
+    logIn(session, swap, APP, { openBrowser: leave, timeout: 100 }),
+    LoginFailedError,
   );
 });
 
-test("a forged answer changes nothing", async () => {
+test("a redirect with another state has no effect", async () => {
   const session = await Session.open(swap, store);
   let status = 0;
   const forge = (url: string): void => {
@@ -242,10 +256,10 @@ test("a forged answer changes nothing", async () => {
   assert.equal(status, 404);
   const login = await prepareLogin(APP, "https://app.example.com/callback");
   const forged = new URL("https://app.example.com/callback?code=stolen&state=guessed");
-  assert.throws(() => codeFrom(forged, login), LoginFailed);
+  assert.throws(() => codeFrom(forged, login), LoginFailedError);
 });
 
-test("tokens are kept in a file for their owner alone", async () => {
+test("only its owner can read the token file", async () => {
   const path = join(await mkdtemp(join(tmpdir(), "swap-")), "tokens.json");
   const file = new FileStore(path);
   assert.equal(await file.load(), undefined);
@@ -258,7 +272,7 @@ test("tokens are kept in a file for their owner alone", async () => {
   assert.equal(await file.load(), undefined);
 });
 
-test("Spotify's SDK calls its API with tokens from the server, also when they end", async () => {
+test("Spotify's SDK uses tokens from the server, also when they expire", async () => {
   const session = await loggedIn(30);
   const sdk = new SpotifyApi(new SwapStrategy(session), {
     fetch: (address, init) =>
