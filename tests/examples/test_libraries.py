@@ -1,4 +1,4 @@
-"""OAuth client libraries, unmodified, in their own languages, and the table of docs/apps.md."""
+"""Run unmodified OAuth client libraries against the service; check the table in docs/apps.md."""
 
 import json
 import os
@@ -37,8 +37,8 @@ def rows() -> list[Row]:
 def python(environ: dict[str, str]) -> list[tuple[str, str]]:
     command = (
         *(".venv-libraries/bin/python", "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider"),
-        f"--confcutdir={LIBRARIES}",  # what is above imports the service
-        *("-o", "filterwarnings=default"),  # the libraries' warnings are about the libraries
+        f"--confcutdir={LIBRARIES}",  # the conftest above imports the service
+        *("-o", "filterwarnings=default"),  # warnings of the libraries are no failure
     )
     output = run(*command, LIBRARIES, environ=environ).stdout
     passed = re.findall(r"^PASSED \S+::test_(\w+)\[([\w-]+)", output, re.MULTILINE)
@@ -77,10 +77,10 @@ def rust(environ: dict[str, str]) -> list[tuple[str, str]]:
     [("Python", python), ("JavaScript", javascript), ("Go", go), ("Rust", rust)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_libraries_of_the_table(
+def test_libraries_in_the_table(
     service: Service, simulator: Simulator, lost_token: str, language: str, suite: object
 ) -> None:
-    """Each logs in; those that refresh report a lost key and an outage as what they are."""
+    """Each logs in; those that refresh report a lost key and an outage correctly."""
     environ = {"SERVICE": service.url, "SIMULATOR": simulator.url, "LOST_TOKEN": lost_token}
     passed: dict[str, set[str]] = {}
     for library, test in suite(environ):  # type: ignore[operator]
@@ -93,19 +93,19 @@ def test_the_libraries_of_the_table(
 
 
 def _scenario(test: str) -> str:
-    """Return a test's name as words: `TestLostKey`, `lost_key` and `lost key` are the same."""
+    """Normalize a test's name: `TestLostKey` and `lost_key` become `lost key`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", test).replace("_", " ")
     return words.lower()
 
 
 def locked() -> dict[str, str]:
-    """Return the version of each library that is locked."""
+    """Return the locked version of each library."""
     versions = dict(
         re.findall(r"^([\w-]+)==(\S+)", (LIBRARIES / "requirements.txt").read_text(), re.MULTILINE)
     )
     for project in (LIBRARIES, Path("examples/typescript")):
         packages = json.loads((project / "package-lock.json").read_text())["packages"]
-        names = {path.removeprefix("node_modules/"): found for path, found in packages.items()}
+        names = {path.removeprefix("node_modules/"): entry for path, entry in packages.items()}
         versions |= {name: package["version"] for name, package in names.items() if name}
     module = re.search(r"golang\.org/(x/oauth2) v(\S+)", (LIBRARIES / "go/go.mod").read_text())
     assert module
@@ -114,7 +114,7 @@ def locked() -> dict[str, str]:
     return versions | {module[1]: module[2], "rspotify": rspotify}
 
 
-def test_the_versions_in_the_table_are_those_that_are_tried() -> None:
+def test_versions_in_the_table_are_locked() -> None:
     documented = {row.library: row.version for row in rows() if row.version != "source"}
     assert documented
     assert documented.items() <= locked().items()

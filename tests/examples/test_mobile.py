@@ -1,9 +1,9 @@
-"""Token requests of clients that only run on a phone or on .NET, byte for byte as they send them.
+"""Send the token requests of clients that need a phone or .NET, byte for byte as they send them.
 
 The bytes follow the sources of AppAuth-Android 0.11.1, AppAuth-iOS 1.7, react-native-app-auth
 8.4.1, flutter_appauth, expo-spotify-sdk 1.0.0, rn-spotify-sdk 1.2.18, react-native-spotify-remote
 0.3.10 (which is Spotify's iOS SDK) and SpotifyAPI-NET's TokenSwap. The order of AppAuth's fields is
-that of a hash table; here it is alphabetical.
+that of a hash table; here, it is alphabetical.
 """
 
 import re
@@ -91,10 +91,10 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 def login(client: Client, service: Service, simulator: Simulator) -> httpx.Response:
-    order = {"redirect_uri": APP_REDIRECT_URI}
+    request = {"redirect_uri": APP_REDIRECT_URI}
     if "code_verifier" in client.login:
-        order["code_challenge"] = CHALLENGE
-    code = simulator.client.post("/admin/codes", json=order).json()["code"]
+        request["code_challenge"] = CHALLENGE
+    code = simulator.client.post("/admin/codes", json=request).json()["code"]
     body = client.encode(client.login | {"code": code})
     return service.client.post(client.paths[0], content=body, headers=client.headers)
 
@@ -104,32 +104,32 @@ def refresh(client: Client, service: Service, token: str) -> httpx.Response:
     return service.client.post(client.paths[1], content=body, headers=client.headers)
 
 
-def test_it_logs_in_and_refreshes_twice(
+def test_client_logs_in_and_refreshes_twice(
     client: Client, service: Service, simulator: Simulator
 ) -> None:
     tokens = [login(client, service, simulator).raise_for_status().json()]
     for _ in range(2):
         token = tokens[-1]["refresh_token"]
         tokens.append(refresh(client, service, token).raise_for_status().json())
-    assert len({answer["access_token"] for answer in tokens}) == 3
+    assert len({response["access_token"] for response in tokens}) == 3
 
 
-def test_a_lost_key_is_invalid_grant(client: Client, service: Service, lost_token: str) -> None:
-    """AppAuth looks for a 4xx with JSON and an `error`; anything else is a network error to it."""
-    answer = refresh(client, service, lost_token)
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
-    assert isinstance(answer.json()["error_description"], str)
+def test_lost_key_is_invalid_grant(client: Client, service: Service, lost_token: str) -> None:
+    """AppAuth reads `error` in the JSON of a 4xx; any other response is a network error to it."""
+    response = refresh(client, service, lost_token)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+    assert isinstance(response.json()["error_description"], str)
 
 
-def test_an_outage_is_temporary(client: Client, service: Service, simulator: Simulator) -> None:
+def test_outage_is_temporary(client: Client, service: Service, simulator: Simulator) -> None:
     token = login(client, service, simulator).json()["refresh_token"]
     simulator.befall({"kind": "answer", "status": 503, "body": "no healthy upstream"})
-    answer = refresh(client, service, token)
-    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    response = refresh(client, service, token)
+    assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
     assert refresh(client, service, token).status_code == 200
 
 
-def test_the_clients_are_those_of_the_documents() -> None:
+def test_clients_match_the_table() -> None:
     documented = {row.library for row in rows() if row.version == "source"}
     clients = {re.sub(r" (on|with) .*", "", name) for name in CLIENTS}
     assert clients == documented

@@ -1,8 +1,7 @@
-"""The code in docs/apps.md: it compiles, and what can run here logs in.
+"""Compile the snippets in docs/apps.md, and run those that need no phone.
 
-Swift, and the part of the Kotlin code that needs Android, are compiled against declarations
-(swift/, kotlin/) that repeat those libraries' sources. Everything else runs against service and
-simulator.
+Swift, and the Kotlin code for Android, compile against declarations (swift/, kotlin/) that repeat
+the sources of the libraries. The other snippets run against the service and the simulator.
 """
 
 import json
@@ -22,19 +21,21 @@ from tests.running import CLIENT_ID
 
 HERE = Path(__file__).parent
 TYPESCRIPT = Path("examples/typescript").resolve()
+LIBRARIES = Path("tests/examples/libraries").resolve()
 JARS = Path(".kotlin").resolve()
+NOT_COMPILED = {"flutter"}  # there is no Dart SDK
 VERIFIER = "v" * 43
 Tokens = dict[str, str]
 
 
 @pytest.fixture
 def here(service: Service, simulator: Simulator) -> dict[str, str]:
-    """Return the snippets with the URLs of this service and simulator."""
+    """Return the snippets by name, with the URLs of the service and the simulator."""
     return pointed_at(service.url, f"{simulator.url}/authorize", CLIENT_ID)
 
 
 def code_of(url: str) -> str:
-    """Agree on the login page; return the code that the browser would take to the app."""
+    """Agree on the login page; return the code in the redirect."""
     response = httpx.post(url, data={"decision": "allow"}, trust_env=False)
     [code] = parse_qs(urlsplit(response.headers["location"]).query)["code"]
     return code
@@ -45,9 +46,11 @@ def assert_refreshed(first: Tokens, second: Tokens) -> None:
     assert "refresh_token" in second
 
 
-def test_every_snippet_is_tested_here() -> None:
-    names = {"curl-login", "curl-retrieve", "curl-refresh", "curl-app"}
-    assert set(snippets()) == names | {"typescript", "kotlin", "swift", "ios"}
+def test_every_snippet_has_a_test() -> None:
+    curl = {"curl-login", "curl-retrieve", "curl-refresh", "curl-app"}
+    scripts = {"typescript", "react-native", "expo"}
+    mobile = {"kotlin", "kotlin-keystore", "swift", "swift-keychain", "ios"}
+    assert set(snippets()) == curl | scripts | mobile | NOT_COMPILED
 
 
 # curl --------------------------------------------------------------------------------------------
@@ -55,7 +58,7 @@ def test_every_snippet_is_tested_here() -> None:
 
 @pytest.fixture
 def shell() -> Iterator[Callable[[str], str]]:
-    """Return a shell that commands are pasted into; it returns what they print."""
+    """Return a function that runs commands in one shell and returns their output."""
     with subprocess.Popen(
         ["bash", "-eu"],  # noqa: S607
         stdin=subprocess.PIPE,
@@ -91,7 +94,7 @@ def test_curl_gets_an_app_token(here: dict[str, str], shell: Callable[[str], str
 
 
 def test_typescript_logs_in_and_refreshes(here: dict[str, str], tmp_path: Path) -> None:
-    """It compiles strictly, with the types of a browser, and Node.js runs it."""
+    """Compile strictly with the types of a browser; run in Node.js."""
     source = tmp_path / "app.mts"
     source.write_text(here["typescript"])
     flags = ("--strict", "--target", "ES2022", "--module", "ES2022", "--noUnusedLocals")
@@ -114,28 +117,42 @@ def test_typescript_logs_in_and_refreshes(here: dict[str, str], tmp_path: Path) 
     assert "access_token" in json.loads(call("retrieveAppToken"))
 
 
+@pytest.mark.parametrize("name", ["react-native", "expo"])
+def test_react_native_compiles(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "app.ts"
+    source.write_text(snippets()[name])
+    (tmp_path / "node_modules").symlink_to(LIBRARIES / "node_modules")
+    flags = ("--strict", "--noEmit", "--skipLibCheck", "--noUnusedLocals", "--target", "ES2022")
+    modules = ("--module", "ESNext", "--moduleResolution", "Bundler")
+    types = LIBRARIES / "react-native.d.ts"
+    run(TYPESCRIPT / "node_modules/.bin/tsc", *flags, *modules, types, source, directory=tmp_path)
+
+
 # Kotlin ------------------------------------------------------------------------------------------
 
 
 def test_kotlin_retrieves_and_refreshes(
     here: dict[str, str], simulator: Simulator, tmp_path: Path
 ) -> None:
-    source = tmp_path / "app.kt"
-    source.write_text(f"package app\n\n{here['kotlin']}")
-    [library] = JARS.glob("kotlin-stdlib-*.jar")
+    sources = [tmp_path / "app.kt", tmp_path / "keystore.kt"]
+    for source, name in zip(sources, ["kotlin", "kotlin-keystore"], strict=True):
+        source.write_text(f"package app\n\n{here[name]}")
+    declarations = sorted((HERE / "kotlin").glob("*.kt"))
+    names = ("kotlin-stdlib-*", "kotlinx-coroutines-*", "json-*")
+    libraries = ":".join(str(jar) for name in names for jar in JARS.glob(f"{name}.jar"))
     compiler = ("java", "-cp", f"{JARS}/*", "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler")
     classes = tmp_path / "classes"
-    flags = ("-Werror", "-no-stdlib", "-no-reflect", "-cp", library, "-d", classes)
-    run(*compiler, *flags, HERE / "kotlin/auth.kt", HERE / "kotlin/main.kt", source)
+    flags = ("-Werror", "-no-stdlib", "-no-reflect", "-cp", libraries, "-d", classes)
+    run(*compiler, *flags, *declarations, *sources)
 
     def call(*arguments: str) -> Tokens:
-        printed = run("java", "-cp", f"{classes}:{library}", "MainKt", *arguments).stdout
-        tokens: Tokens = json.loads(printed)
+        output = run("java", "-cp", f"{classes}:{libraries}", "MainKt", *arguments).stdout
+        tokens: Tokens = json.loads(output)
         return tokens
 
-    # Its login needs Android: the code is issued without it.
-    order = {"redirect_uri": "my-app://callback", "code_challenge": challenge_of(VERIFIER)}
-    code = simulator.client.post("/admin/codes", json=order).json()["code"]
+    # The login needs Android: the simulator issues a code without it.
+    request = {"redirect_uri": "my-app://callback", "code_challenge": challenge_of(VERIFIER)}
+    code = simulator.client.post("/admin/codes", json=request).json()["code"]
     first = call("retrieve", code, VERIFIER)
     assert_refreshed(first, call("refresh", first["refresh_token"]))
     assert "access_token" in call("app")
@@ -145,17 +162,12 @@ def test_kotlin_retrieves_and_refreshes(
 
 
 def test_swift_compiles(tmp_path: Path) -> None:
-    """Each snippet compiles as a file of an app, without the others."""
-    modules = ("Combine", "SpotifyWebAPI", "SpotifyiOS")
+    modules = ("Combine", "Security", "SpotifyWebAPI", "SpotifyiOS")
     for module in modules:
         (tmp_path / f"{module}.swift").write_text((HERE / f"swift/{module}.swift").read_text())
-    names = ("swift", "ios")
-    for name in names:
+    for name in ("swift", "swift-keychain", "ios"):
         (tmp_path / f"app-{name}.swift").write_text(snippets()[name])
     lines = [f"swiftc -emit-module -parse-as-library -I . {module}.swift" for module in modules]
-    lines += [
-        "swiftc -typecheck -parse-as-library -warnings-as-errors -swift-version 5 -I ."
-        f" app-{name}.swift"
-        for name in names
-    ]
+    check = "swiftc -typecheck -parse-as-library -warnings-as-errors -swift-version 5 -I ."
+    lines += [f"{check} app-swift.swift app-swift-keychain.swift", f"{check} app-ios.swift"]
     run(HERE / "swift/run", tmp_path, "\n".join(lines))

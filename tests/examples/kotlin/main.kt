@@ -1,13 +1,16 @@
-// Calls the function of the snippet that the first argument names.
+// Calls the function of the snippet that the first argument names, and prints the tokens as JSON.
 
-fun main(arguments: Array<String>) {
-    val given = arguments.drop(1)
-    val response =
+import kotlinx.coroutines.runBlocking
+import org.json.JSONObject
+
+fun main(arguments: Array<String>) = runBlocking {
+    val tokens =
         when (arguments[0]) {
-            "retrieve" -> app.retrieveTokens(given[0], given[1])
-            "refresh" -> app.refreshTokens(given[0])
+            "retrieve" -> app.retrieveTokens(arguments[1], arguments[2])
+            "refresh" -> app.refreshTokens(arguments[1])
             "app" -> app.retrieveAppToken()
             else -> error(arguments[0])
         }
-    print(response)
+    val json = JSONObject().put("access_token", tokens.accessToken).put("expires_in", tokens.expiresIn)
+    println(json.put("refresh_token", tokens.refreshToken))
 }

@@ -1,6 +1,6 @@
-"""Fixtures for client libraries, which call a running SERVICE whose Spotify is the SIMULATOR.
+"""Fixtures for client libraries. They call a running SERVICE, which uses the SIMULATOR as Spotify.
 
-They run in a virtual environment of their own, without the service: see ../test_libraries.py.
+They run in another virtual environment, without the service: see ../test_libraries.py.
 """
 
 import os

@@ -1,9 +1,9 @@
-// What snippets use of SpotifyAPI, declared as in its source (Peter-Schorn/SpotifyAPI, version 4:
-// Authorization/, Authorization/Backends/ and Other/StringExtensions.swift), without what it does.
+// The parts of SpotifyAPI that the snippets use, declared as in its source (Peter-Schorn/SpotifyAPI,
+// version 4: Authorization/, Authorization/Backends/ and Other/StringExtensions.swift), without bodies.
 
 import Combine
 @_exported import Foundation
-#if canImport(FoundationNetworking)  // where Foundation is in two
+#if canImport(FoundationNetworking)  // Linux splits Foundation
     @_exported import FoundationNetworking
 #endif
 
@@ -11,9 +11,9 @@ public enum Scope: Hashable {
     case userReadEmail, userReadPrivate, playlistReadPrivate, streaming
 }
 
-public protocol AuthorizationCodeFlowBackend {}
-public protocol AuthorizationCodeFlowPKCEBackend {}
-public protocol ClientCredentialsFlowBackend {}
+public protocol AuthorizationCodeFlowBackend: Codable {}
+public protocol AuthorizationCodeFlowPKCEBackend: Codable {}
+public protocol ClientCredentialsFlowBackend: Codable {}
 public typealias DecodeServerError = (Data, HTTPURLResponse) -> Error?
 
 public struct AuthorizationCodeFlowProxyBackend: AuthorizationCodeFlowBackend {
@@ -34,7 +34,7 @@ public struct ClientCredentialsFlowProxyBackend: ClientCredentialsFlowBackend {
     public init(tokensURL: URL, decodeServerError: DecodeServerError? = nil) {}
 }
 
-public final class AuthorizationCodeFlowBackendManager<Backend: AuthorizationCodeFlowBackend> {
+public final class AuthorizationCodeFlowBackendManager<Backend: AuthorizationCodeFlowBackend>: Codable {
     public init(backend: Backend) {}
 
     public func makeAuthorizationURL(
@@ -50,7 +50,7 @@ public final class AuthorizationCodeFlowBackendManager<Backend: AuthorizationCod
     ) -> AnyPublisher<Void, Error> { AnyPublisher() }
 }
 
-public final class AuthorizationCodeFlowPKCEBackendManager<Backend: AuthorizationCodeFlowPKCEBackend> {
+public final class AuthorizationCodeFlowPKCEBackendManager<Backend: AuthorizationCodeFlowPKCEBackend>: Codable {
     public init(backend: Backend) {}
 
     public func makeAuthorizationURL(
@@ -66,7 +66,7 @@ public final class AuthorizationCodeFlowPKCEBackendManager<Backend: Authorizatio
     ) -> AnyPublisher<Void, Error> { AnyPublisher() }
 }
 
-public final class ClientCredentialsFlowBackendManager<Backend: ClientCredentialsFlowBackend> {
+public final class ClientCredentialsFlowBackendManager<Backend: ClientCredentialsFlowBackend>: Codable {
     public init(backend: Backend) {}
 
     public func authorize() -> AnyPublisher<Void, Error> { AnyPublisher() }
@@ -74,6 +74,8 @@ public final class ClientCredentialsFlowBackendManager<Backend: ClientCredential
 
 public final class SpotifyAPI<AuthorizationManager> {
     public var authorizationManager: AuthorizationManager
+    public let authorizationManagerDidChange = PassthroughSubject<Void, Never>()
+    public let authorizationManagerDidDeauthorize = PassthroughSubject<Void, Never>()
 
     public init(authorizationManager: AuthorizationManager) {
         self.authorizationManager = authorizationManager

@@ -1,5 +1,5 @@
-// What snippets use of Spotify's iOS SDK, declared as Swift sees its headers (spotify/ios-sdk:
-// SPTConfiguration.h, SPTSessionManager.h, SPTSession.h, SPTScope.h), without what it does.
+// The parts of Spotify's iOS SDK that the snippets use, declared as Swift imports its headers
+// (spotify/ios-sdk: SPTConfiguration.h, SPTSessionManager.h, SPTSession.h, SPTScope.h), without bodies.
 
 @_exported import Foundation
 
@@ -39,11 +39,14 @@ open class SPTSession: NSObject {
 
 public protocol SPTSessionManagerDelegate: NSObjectProtocol {
     func sessionManager(manager: SPTSessionManager, didInitiate session: SPTSession)
+    func sessionManager(manager: SPTSessionManager, didRenew session: SPTSession)
     func sessionManager(manager: SPTSessionManager, didFailWith error: Error)
 }
 
 open class SPTSessionManager: NSObject {
     public init(configuration: SPTConfiguration, delegate: SPTSessionManagerDelegate?) {}
+
+    public var session: SPTSession?
 
     public func initiateSession(
         with scope: SPTScope, options: AuthorizationOptions, campaign: String?
