@@ -12,6 +12,8 @@ from service.app import create_app
 from service.settings import Settings
 from tests.guides.blocks import anchor_of
 
+GITHUB = "../../actions/"
+"""Pages of the repository on GitHub, relative to a document at its root."""
 REQUIRED = {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SECRET_KEY": "c"}
 DOCUMENTS = [
     Path(name)
@@ -100,7 +102,7 @@ def broken_links(documents: Sequence[Path]) -> Iterator[str]:
     for document in documents:
         for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
             target, _, anchor = link.partition("#")
-            if "://" in link or link.startswith("mailto:"):
+            if "://" in link or link.startswith(("mailto:", GITHUB)):
                 continue
             there = document.parent / target if target else document
             if not there.exists() or (anchor and anchor not in anchors(there)):

@@ -6,6 +6,7 @@ What is in none of these tables, or no longer in the documents, fails test_guide
 from typing import Final
 
 from tests.guides.terminals import Terminal
+from tests.running import CLIENT_ID, CLIENT_SECRET
 
 SECRETS: Final = {
     "CLIENT_ID": "0123456789abcdef0123456789abcdef",
@@ -16,7 +17,6 @@ _SECRETS: Final = "docs/deploy.md#image-and-secrets/2"
 _FILL_SECRETS: Final = {
     f"printf %s … >secrets/{n}": f"printf %s {v} >secrets/{n}" for n, v in SECRETS.items()
 }
-_FILL: Final = {"OWNER=…": "OWNER=example", **_FILL_SECRETS}
 _TRIAL: Final = "docs/migrate.md#try-it-beside-the-old-one"
 
 SIMULATOR: Final = "docs/simulator.md"
@@ -29,11 +29,24 @@ TRIAL: Final = Terminal(
 SWAP: Final = Terminal(("docs/http.md#requests",))
 SEAL: Final = Terminal(("docs/migrate.md#from-your-own-backend",))
 
+CLONE: Final = Terminal(("README.md#quick-start",))
+OWN_APP: Final = Terminal(
+    ("README.md#with-your-own-spotify-app",),
+    {"CLIENT_ID=… CLIENT_SECRET=…": f"CLIENT_ID={CLIENT_ID} CLIENT_SECRET={CLIENT_SECRET}"},
+)
+
 HOSTS: Final = {
+    "docker": Terminal(
+        ("README.md#docker",),
+        variables=SECRETS | {"SECRET_KEY": "0123456789abcdef0123"},
+        stand_ins=("docker", "curl"),
+    ),
+    "jaeger": Terminal(("README.md#skaffold-and-jaeger",), stand_ins=("kind", "skaffold")),
+    "release": Terminal(("docs/deploy.md#signed-releases",), stand_ins=("cosign", "docker")),
     "heroku": Terminal(
         (_IMAGE, _SECRETS, "docs/deploy.md#heroku"),
-        _FILL,
-        stand_ins=("cosign", "docker", "heroku", "git"),
+        _FILL_SECRETS,
+        stand_ins=("docker", "heroku", "git"),
     ),
     "heroku-moved": Terminal(
         (f"{_TRIAL}/2", "docs/migrate.md#heroku", "docs/migrate.md#go-back/2"),
@@ -42,9 +55,9 @@ HOSTS: Final = {
     ),
     "cloud-run": Terminal(
         (_IMAGE, _SECRETS, "docs/deploy.md#google-cloud-run"),
-        _FILL,
+        _FILL_SECRETS,
         {"PROJECT": "swap-1234"},
-        ("cosign", "docker", "gcloud"),
+        ("docker", "gcloud"),
     ),
     "fly": Terminal((_SECRETS, "docs/deploy.md#flyio"), _FILL_SECRETS, stand_ins=("fly",)),
     "kind": Terminal(("docs/development.md#with-skaffold",), stand_ins=("kind", "skaffold")),
@@ -64,8 +77,8 @@ AWS: Final = Terminal(
         "docs/deploy.md#aws/2",
         "docs/migrate.md#aws-app-runner",
     ),
-    _FILL,
-    stand_ins=("cosign", "docker"),
+    _FILL_SECRETS,
+    stand_ins=("docker",),
 )
 DOCKER: Final = Terminal(
     (
@@ -76,16 +89,20 @@ DOCKER: Final = Terminal(
     ),
     _FILL_SECRETS,
 )
-TERMINALS: Final = (TRIAL, SWAP, SEAL, *HOSTS.values(), AWS, DOCKER)
+TERMINALS: Final = (CLONE, OWN_APP, TRIAL, SWAP, SEAL, *HOSTS.values(), AWS, DOCKER)
 
 ELSEWHERE: Final = {
-    "README.md#try-it": ".ci/paste-lines",
+    "README.md#quick-start/2": ".ci/paste-lines",
+    "README.md#helm": "tests/guides/cluster",
     "docs/development.md#with-skaffold": "tests/skaffold/dev.py",
     "docs/development.md#with-skaffold/2": "tests/skaffold/dev.py",
     "docs/development.md#where-there-is-no-docker/2": "tests/skaffold/dev.py",
     "docs/development.md#without-skaffold": "tests/guides/cluster",
     "docs/development.md#a-trace": "tests/guides/cluster",
     "docs/operations.md#command-line": "tests/guides/cluster",
+    "docs/operations.md#logs": "tests/guides/cluster",
+    "docs/operations.md#logs/2": "tests/guides/cluster",
+    "docs/runbooks.md#runbooks": "tests/guides/cluster",
     "docs/operations.md#rotate": "tests/guides/cluster",
     "docs/operations.md#rotate/2": "tests/guides/cluster",
     "docs/operations.md#rotate/3": "tests/guides/cluster",
@@ -116,10 +133,11 @@ RUN_BY: Final = {
 """By reader, the line of .ci/run that runs it."""
 
 STAGES: Final = {
+    "README.md#quick-start/3",
     "docs/development.md#where-there-is-no-docker",
     "docs/operations.md#updates-lose-nothing",
     "docs/performance.md#performance",
-    "docs/reliability.md#reliability",
+    "docs/reliability.md#tests",
     "docs/security.md#fuzzing",
 }
 """Those whose lines are lines of .ci/run, which may give a variable of make another value."""

@@ -28,8 +28,9 @@ SHELLCHECK = (
     "--severity=style",
     "--external-sources",
 )
-# Set in another block or by the reader; used in another block; a file of the reader's.
-BETWEEN_BLOCKS = "--exclude=SC2154,SC2034,SC1091"
+# Set in another block or by the reader; used in another block; a file of the reader's; a reader
+# sees that cd failed.
+BETWEEN_BLOCKS = "--exclude=SC2154,SC2034,SC1091,SC2164"
 ORIGINALS = [
     vector
     for vector in json.loads(Path("tests/vectors.json").read_text())["vectors"]
@@ -141,6 +142,23 @@ def test_commands_of_the_simulators_guide_print_what_it_says(
     for (command, text), real in zip(documented, printed, strict=True):
         assert text is not None, command
         assert is_printed(text, real), real
+
+
+def test_quick_start_clones_the_repository(tmp_path: Path) -> None:
+    terminal = accounts.CLONE._replace(variables={"REPOSITORY": str(Path.cwd())})
+    done = run(terminal, tmp_path, tmp_path / "tools")
+    assert done.status == 0, done.errors
+    assert (tmp_path / "spotify-api-server/README.md").is_file()
+
+
+def test_credentials_of_an_own_app_are_checked(
+    simulator: httpx.Client, where: Path, tmp_path: Path
+) -> None:
+    token_url = f"{str(simulator.base_url).rstrip('/')}/api/token"
+    terminal = accounts.OWN_APP._replace(variables={"SPOTIFY_TOKEN_URL": token_url})
+    done = run(terminal, where, tmp_path / "tools")
+    assert done.status == 0, done.errors
+    assert "CLIENT_ID and CLIENT_SECRET are right" in done.output
 
 
 def test_seal_keeps_the_order_of_tokens(where: Path, tmp_path: Path) -> None:
