@@ -21,8 +21,8 @@ from tests.running import free_port
 
 ENGINE = os.environ["ENGINE"]
 IMAGES = {
-    "ghcr.io/OWNER/spotify-api-server:1.0.0": os.environ["SERVICE_IMAGE"],
-    "ghcr.io/OWNER/spotify-api-server-simulator:1.0.0": os.environ["SIMULATOR_IMAGE"],
+    "${{ vars.REGISTRY }}/spotify-api-server:1.0.0": os.environ["SERVICE_IMAGE"],
+    "${{ vars.REGISTRY }}/spotify-api-server-simulator:1.0.0": os.environ["SIMULATOR_IMAGE"],
 }
 DOCUMENT = "docs/simulator.md"
 UP, *LINES = dialogue(DOCUMENT)
