@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, unquote_plus, urlencode
 import msgspec
 from litestar import MediaType, Response, post, route
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
 from service import responses
 from service.errors import (
@@ -29,6 +28,7 @@ from service.errors import (
 )
 from service.forms import AnyRequest, OAuthForm, convert, read_form
 from service.grants import GRANTS, Context, Endpoint, Flow, Grant
+from service.responses import EncodedResponse
 from service.routes import fetch, refuse_when_stopping, with_redirect_uri
 from service.settings import Settings
 from service.upstream import TokenEndpoint
@@ -61,7 +61,7 @@ def token_handler(context: Context, upstream: TokenEndpoint) -> HTTPRouteHandler
     settings = context.settings
 
     @post(list(TOKEN_PATHS), status_code=HTTPStatus.OK, opt={"endpoint": Endpoint.OAUTH})
-    async def token(request: AnyRequest) -> ASGIResponse:
+    async def token(request: AnyRequest) -> EncodedResponse:
         refuse_when_stopping(request)
         form = await read_form(request, OAuthForm, seconds=settings.request_timeout)
         _check_client(request, form, settings)

@@ -7,7 +7,6 @@ import msgspec
 from litestar import MediaType, Response, post, route
 from litestar.datastructures import Headers
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
 from service import responses
 from service.errors import InvalidField, RedirectURINotAllowed, Stopping
@@ -15,7 +14,7 @@ from service.forms import AnyRequest, Form, read_form
 from service.grants import GRANTS, Context, Endpoint, Flow, Grant, TokenRequest
 from service.health import Readiness
 from service.middleware import record_of
-from service.responses import TokenResponse
+from service.responses import EncodedResponse, TokenResponse
 from service.settings import Settings
 from service.upstream import TokenEndpoint
 
@@ -32,7 +31,7 @@ def token_handler(grant: Grant[Any], context: Context, upstream: TokenEndpoint) 
     opt = {"endpoint": Endpoint.ORIGINAL, "flow": grant.flow}
 
     @post(grant.path, status_code=HTTPStatus.OK, opt=opt)
-    async def exchange(request: AnyRequest) -> ASGIResponse:
+    async def exchange(request: AnyRequest) -> EncodedResponse:
         refuse_when_stopping(request)
         form = await read_form(request, grant.form, seconds=context.settings.request_timeout)
         token_request = grant.build(with_redirect_uri(form, request, context.settings), context)
