@@ -103,6 +103,59 @@ class Parser(httptools.HttpRequestParser):
                 return
 
 
+class Joined(asyncio.Transport):
+    """Sends what is written in one turn of the event loop by one system call.
+
+    uvicorn writes the head of a response and its body one after the other.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._unsent: list[bytes] = []
+
+    def write(self, data: Any) -> None:  # noqa: ANN401 - any buffer, as asyncio has it
+        """Send `data` at the end of this turn."""
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(data)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._transport.is_closing():
+            self._transport.writelines(unsent)
+
+    def close(self) -> None:
+        """Close after everything is sent."""
+        self._send()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Return whether the transport closes."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: object = None) -> Any:  # noqa: ANN401 - asyncio's
+        """Return the transport's information."""
+        return self._transport.get_extra_info(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        """Return the number of bytes that the client has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on the size of a request, on its time and on that of its response.
 
@@ -138,7 +191,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time, unless there are too many connections."""
         is_admitted = self.server_state.admit(self.loop.time())
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))
         self._client_since = self.loop.time()
         if not is_admitted:
             transport.abort()
