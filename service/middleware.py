@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from service import errors, health, logs
 from service.errors import (
@@ -159,14 +159,15 @@ class RequestMiddleware:
         scope["state"][_STATE_KEY] = record
         span = self._start_span(scope)
         ids = span.correlation() if span else {}
+        clear_contextvars()
+        bind_contextvars(request_id=record.request_id, **ids)
         self._in_flight += 1
-        with bound_contextvars(request_id=record.request_id, **ids):
-            try:
-                app = self._app if _is_canonical(scope) else _not_found
-                await app(scope, receive, self._wrap(record, send))
-            finally:
-                self._in_flight -= 1
-                self._finish(record, scope, span)
+        try:
+            app = self._app if _is_canonical(scope) else _not_found
+            await app(scope, receive, self._wrap(record, send))
+        finally:
+            self._in_flight -= 1
+            self._finish(record, scope, span)
 
     def _start_span(self, scope: Scope) -> "ServerSpan | None":
         if self._tracing is None or health.is_probe(scope["path"]):
