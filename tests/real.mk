@@ -34,10 +34,10 @@ image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE, PYTHON_D
 	tests/image/build
 image-test: $(READY) ## Build the image, run it without any rights, swap a token in it
 	tests/image/test
-chart-test: $(READY) .venv-chart/.ready $(CRDS) ## Check the chart (needs Node.js and promtool)
+chart-test: $(READY) .venv-chart/.ready $(CRDS) ## Check the chart (needs Node.js, Go and promtool)
 	$(BIN)/python -m pytest tests/chart
-chart-docs: $(READY) ## Write the table of values into the chart's README
-	$(BIN)/python -m tests.chart.readme
+chart-docs: ## Generate the chart's README from its values (needs Go)
+	tests/chart/helm-docs
 cluster: ## Make a cluster of one node, with kind or without; prints how to point kubectl at it
 	@tests/cluster/up
 e2e: ## Take the chart through its life in the cluster of KUBECONFIG

@@ -20,6 +20,7 @@ from tests.chart.rendering import (
     pod_of,
     render,
     run,
+    server,
 )
 from tests.documents import code
 
@@ -103,19 +104,84 @@ def test_a_key_that_is_withdrawn_leaves_the_secret() -> None:
     }
 
 
+SECRETS = {
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "SECRET_KEY",
+    "SECRET_KEYS_PREVIOUS",
+    "RATE_LIMIT_STORAGE",
+    "UPSTREAM_PROXY",
+}
+
+
 @pytest.mark.parametrize("example", CI)
 def test_secrets_come_by_reference_alone(example: str) -> None:
     manifests = render(example)
-    entries = environment(manifests)
-    secrets = ("CLIENT_ID", "CLIENT_SECRET", "SECRET_KEY", "REDIRECT_URI", "SECRET_KEYS_PREVIOUS")
-    for name in secrets:
-        assert entries[name].keys() == {"name", "valueFrom"}
-        assert entries[name]["valueFrom"].keys() == {"secretKeyRef"}
+    for name, entry in environment(manifests).items():
+        if name in SECRETS:
+            assert entry["valueFrom"].keys() == {"secretKeyRef"}
+        elif name.removesuffix("_FILE") in SECRETS:
+            assert entry["value"].startswith("/")
     without = [manifest for manifest in manifests if manifest["kind"] != "Secret"]
-    for name in {"RATE_LIMIT_STORAGE", "UPSTREAM_PROXY"} & entries.keys():
-        assert entries[name]["valueFrom"].keys() == {"secretKeyRef"}
     for text in ("ci-client-secret", "ci-secret-key", "an-earlier-secret-key", "ci-proxy-password"):
         assert text not in str(without)
+
+
+def mounted(manifests: list[Manifest]) -> dict[str, tuple[str, str]]:
+    """Return the Secret and key of each file in the volume of secrets, by path in the container."""
+    [mount] = [one for one in server(manifests)["volumeMounts"] if one["name"] == "secrets"]
+    assert mount["readOnly"]
+    volumes = pod_of(only(manifests, "Deployment"))["volumes"]
+    [volume] = [one["projected"] for one in volumes if one["name"] == "secrets"]
+    return {
+        f"{mount['mountPath']}/{item['path']}": (source["secret"]["name"], item["key"])
+        for source in volume["sources"]
+        for item in source["secret"]["items"]
+    }
+
+
+@pytest.mark.parametrize("example", ["minimal", "everything", "existing-secret", "external-secret"])
+def test_secrets_can_be_mounted_as_files(example: str) -> None:
+    before = {
+        name: tuple(entry["valueFrom"]["secretKeyRef"][part] for part in ("name", "key"))
+        for name, entry in environment(render(example)).items()
+        if name in SECRETS
+    }
+    manifests = render(example, {"spotify": {"mountAsFiles": True}})
+    entries = environment(manifests)
+    files = mounted(manifests)
+    assert not SECRETS & entries.keys()
+    assert {name: files[entries[f"{name}_FILE"]["value"]] for name in before} == before
+    assert len(files) == len(before)
+
+
+def test_a_secret_without_previous_keys_can_be_mounted() -> None:
+    spotify = {"mountAsFiles": True, "keys": {"secretKeysPrevious": ""}}
+    manifests = render("existing-secret", {"spotify": spotify})
+    assert "SECRET_KEYS_PREVIOUS_FILE" not in environment(manifests)
+
+
+def test_files_need_no_secret() -> None:
+    manifests = render("files")
+    assert "secret" not in {key.lower() for key in re.findall(r"\w+(?=KeyRef)", str(manifests))}
+    assert not of_kind(manifests, "Secret")
+    files = {name: entry["value"] for name, entry in environment(manifests).items() if "_FILE" in name}
+    assert files == {
+        "CLIENT_ID_FILE": "/vault/secrets/client-id",
+        "CLIENT_SECRET_FILE": "/vault/secrets/client-secret",
+        "SECRET_KEY_FILE": "/vault/secrets/secret-key",
+        "SECRET_KEYS_PREVIOUS_FILE": "/vault/secrets/secret-keys-previous",
+        "REDIRECT_URI_FILE": "/vault/secrets/redirect-uri",
+        "RATE_LIMIT_STORAGE_FILE": "/vault/secrets/valkey",
+        "UPSTREAM_PROXY_FILE": "/vault/secrets/proxy",
+    }
+    assert [rule["ports"][0]["port"] for rule in policy("files")["egress"]] == [53, 3130, 4318, 6390]
+
+
+@pytest.mark.parametrize("example", ["existing-secret", "external-secret", "minimal"])
+def test_the_redirect_uri_is_a_plain_value_beside_any_source(example: str) -> None:
+    entries = environment(render(example, {"spotify": {"redirectUri": "my-app:/callback"}}))
+    assert entries["REDIRECT_URI"] == {"name": "REDIRECT_URI", "value": "my-app:/callback"}
 
 
 @pytest.mark.parametrize("example", CI)
@@ -125,11 +191,11 @@ def test_pods_get_what_they_need_and_no_token(example: str) -> None:
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
     assert only(manifests, "ServiceAccount")["automountServiceAccountToken"] is False
-    [server, *_] = pod_of(only(manifests, "Deployment"))["containers"]
-    assert {"name": "tmp", "mountPath": "/tmp"} in server["volumeMounts"]  # noqa: S108
-    assert server["startupProbe"]["httpGet"] == server["livenessProbe"]["httpGet"]
-    assert server["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    assert server["resources"].keys() == {"requests", "limits"}
+    container = server(manifests)
+    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]  # noqa: S108
+    assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert container["resources"].keys() == {"requests", "limits"}
 
 
 def test_a_rollout_never_has_fewer_pods_than_wanted() -> None:
@@ -154,7 +220,8 @@ def test_the_grace_period_is_longer_than_the_drain(
         ({"replicaCount": 1}, False),
         ({"replicaCount": 2}, True),
         ({"replicaCount": 1, "autoscaling": {"enabled": True}}, True),
-        ({"autoscaling": {"enabled": True, "minReplicas": 1}}, False),
+        ({"autoscaling": {"enabled": True, "minReplicas": 1}}, True),
+        ({"replicaCount": None}, True),
         ({"podDisruptionBudget": {"enabled": False}}, False),
     ],
 )
@@ -283,6 +350,7 @@ def test_the_pod_tells_traces_who_it_is() -> None:
     )
     assert attributes == {
         "deployment.environment.name": "ci",
+        "k8s.container.name": "spotify-api-server",
         "k8s.deployment.name": "swap",
         "k8s.namespace.name": "apps",
         "k8s.node.name": "$(NODE_NAME)",
@@ -304,7 +372,7 @@ def test_kubernetes_expands_nothing_in_a_value() -> None:
 
 @pytest.mark.parametrize("example", CI)
 def test_names_stay_within_what_kubernetes_takes(example: str) -> None:
-    manifests = render(example, {"fullnameOverride": "", "nameOverride": "n" * 90})
+    manifests = render(example, {"fullnameOverride": "", "nameOverride": "n" * 63})
     for manifest in manifests:
         assert len(manifest["metadata"]["name"]) <= 63
         assert all(len(value) <= 63 for value in manifest["metadata"]["labels"].values())
@@ -376,18 +444,20 @@ def test_notes_list_the_token_urls_and_the_code_to_paste(
     text = notes(example, values)
     assert len(PATHS) == 6
     for path in PATHS:
-        assert re.search(rf"^  .* {re.escape(base + path)}$", text, re.MULTILINE)
+        assert re.search(rf"^  .*{re.escape(base + path)}$", text, re.MULTILINE)
     swift = "".join(code("docs/apps.md", "swift"))
     told = re.findall(r'\w+(?::| =) URL\(string: "https://swap.example.com.*"\)', swift)
     assert len(told) == 4
     for line in told:
         assert line.replace("https://swap.example.com", base) in text
-    assert ("port-forward" in text) == base.startswith("http://swap-")
+    inside = base.startswith("http://swap-")
+    assert ("works inside the cluster only" in text) == inside
+    assert ("port-forward" in text) == (inside and example == "minimal")
 
 
 def test_the_notes_say_that_a_flow_is_off() -> None:
     text = notes("everything")
-    assert "off: config.clientCredentialsEnabled" in text
+    assert "disabled (config.clientCredentialsEnabled)" in text
     assert "/client-credentials-flow/" not in text
 
 

@@ -132,11 +132,43 @@ def test_thresholds_are_values() -> None:
     assert found["Saturated"].endswith("> 50")
 
 
+def alerts(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    rule = only(render("minimal", {"metrics": {"prometheusRule": values}}), "PrometheusRule")
+    return {one["alert"]: one for one in rule["spec"]["groups"][0]["rules"]}
+
+
+def test_alerts_name_their_runbook() -> None:
+    for name, rule in alerts({"enabled": True}).items():
+        assert rule["annotations"]["description"].endswith(f". See {name} in docs/runbooks.md.")
+        assert f"## {name}\n" in Path("docs/runbooks.md").read_text()
+    for name, rule in RULES.items():
+        page = "https://runbooks.example.com/swap"
+        assert rule["annotations"]["runbook_url"] == f"{page}#{name.lower()}"
+
+
+def test_alerts_can_be_left_out_labelled_and_added() -> None:
+    disabled = ["SpotifyAPIServerUpstreamSlow", "SpotifyAPIServerFailing"]
+    extra = {"alert": "Mine", "expr": "vector(1)"}
+    labels = {"team": "apps", "severity": "none"}
+    got = alerts(
+        {"enabled": True, "disabled": disabled, "alertLabels": labels, "extraRules": [extra]}
+    )
+    assert got.pop("Mine") == extra
+    assert alerts({"enabled": True}).keys() - got.keys() == {*disabled}
+    assert {rule["labels"]["team"] for rule in got.values()} == {"apps"}
+    assert {rule["labels"]["severity"] for rule in got.values()} == {"critical", "warning"}
+
+
 @pytest.fixture
 def scrape(start: Start) -> Samples:
     """Return what a real service shows after each endpoint met a wrong client secret."""
     port = free_port()
-    client = start(METRICS_PORT=str(port), CLIENT_SECRET="wrong")
+    client = start(
+        METRICS_PORT=str(port),
+        CLIENT_SECRET="wrong",
+        RATE_LIMIT="1000/minute",
+        RATE_LIMIT_STORAGE=f"redis://127.0.0.1:{free_port()}",
+    )
     form = {"code": "x", "code_verifier": "v" * 43, "redirect_uri": "a:/b", "refresh_token": "x"}
     for path in (*(grant.path for grant in GRANTS), TOKEN_PATHS[0]):
         assert client.post(path, data=form).status_code >= 400

@@ -168,7 +168,10 @@ def test_every_pod_is_restricted(example: str) -> None:
             {"securityContext": {"allowPrivilegeEscalation": True}},
             "spotify-api-server: allowPrivilegeEscalation",
         ),
-        ({"securityContext": {"capabilities": {"add": ["NET_RAW"]}}}, "spotify-api-server: capability NET_RAW"),
+        (
+            {"securityContext": {"capabilities": {"add": ["NET_RAW"]}}},
+            "spotify-api-server: capability NET_RAW",
+        ),
         (
             {"securityContext": {"capabilities": {"drop": ["KILL"]}}},
             "spotify-api-server: capabilities not dropped",

@@ -144,7 +144,7 @@ def nested(path: Path, value: object) -> Values:
 
 
 def changes_something(path: Path, value: object) -> bool:
-    """Return whether another value changes the manifests of an example, or the templates refuse it."""
+    """Return whether another value changes an example's manifests, or the templates refuse it."""
     for other in others(path, value):
         if not VALIDATOR.is_valid(nested(path, other)):
             continue
@@ -178,7 +178,9 @@ def test_schema_and_values_have_the_same_names() -> None:
             return
         if ".".join(path) not in KUBERNETES and schema.get("additionalProperties") is False:
             optional = OPTIONAL.get(".".join(path), set())
-            assert schema["properties"].keys() - optional == values.keys() - optional, ".".join(path)
+            assert schema["properties"].keys() - optional == values.keys() - optional, ".".join(
+                path
+            )
         for name in schema.get("properties", {}).keys() & values.keys():
             compare(resolved(schema["properties"][name]), values[name], (*path, name))
 
@@ -245,7 +247,9 @@ def test_the_service_understands_every_value() -> None:
 
 def test_every_setting_of_the_service_can_be_set() -> None:
     names = {field.name for field in msgspec.structs.fields(service_settings.Settings)}
-    config = {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key) for key in DEFAULTS["config"]}
+    config = {
+        re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key) for key in DEFAULTS["config"]
+    }
     templates = (CHART / "templates/_env.tpl").read_text()
     assert names - config - {name.lower() for name in re.findall("[A-Z_]{4,}", templates)} == set()
 
