@@ -1,3 +1,5 @@
+"""A short run of tests/fuzz/life.py."""
+
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -8,14 +10,14 @@ from tests.fuzz.running import simulated, tapped
 short = settings(
     deadline=None,
     derandomize=True,
-    max_examples=8,
-    stateful_step_count=18,
+    max_examples=4,
+    stateful_step_count=15,
     suppress_health_check=list(HealthCheck),
 )
 
 
-def test_a_client_stays_logged_in_whatever_happens_while_its_key_is_known(
-    log_lines: LogLines,  # noqa: ARG001 - puts back what configuring the logs changes
+def test_client_stays_logged_in_while_its_key_is_known(
+    log_lines: LogLines,  # noqa: ARG001 - restores what configuring the logs changes
 ) -> None:
     with simulated() as simulator, tapped() as tap:
         run_state_machine_as_test(lives(simulator, tap), settings=short)

@@ -1,6 +1,4 @@
-"""What tests/fuzz tries for long, in short."""
-
-from collections.abc import Iterator
+"""A short run of tests/fuzz/wire.py."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,44 +6,40 @@ from hypothesis import HealthCheck, given, settings
 from tests.conftest import LogLines
 from tests.fuzz import wire
 from tests.fuzz.running import Service, simulated, tapped
-from tests.fuzz.wire import Plan, Wire, drawn, halves, plans
+from tests.fuzz.wire import Plan, Wire, plans
 
 short = settings(
-    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
-@pytest.fixture
-def line(
-    log_lines: LogLines,  # noqa: ARG001 - puts back what configuring the logs changes
-) -> Iterator[Wire]:
-    timeout = str(wire.REQUEST_TIMEOUT)
+def test_any_bytes_get_a_valid_response_or_none(
+    log_lines: LogLines,  # noqa: ARG001 - restores what configuring the logs changes
+) -> None:
     with (
         simulated() as simulator,
         tapped() as tap,
-        Service(simulator, REQUEST_TIMEOUT=timeout) as service,
+        Service(simulator, REQUEST_TIMEOUT="5") as service,
     ):
-        made = Wire(service, simulator, tap)
-        yield made
-        made.check_spotify()
+        line = Wire(service, simulator, tap)
+
+        @short
+        @given(plans)
+        def check(plan: Plan) -> None:
+            line.check(plan)
+
+        check()
+        line.check_spotify()
 
 
-def test_no_bytes_make_the_service_fail_or_speak_out_of_turn(line: Wire) -> None:
-    @settings(short, max_examples=300)
-    @given(plans)
-    def check(plan: Plan) -> None:
-        line.check(plan)
-
-    check()
-
-
-def test_no_bytes_hold_a_connection_longer_than_its_deadlines(line: Wire) -> None:
-    line.check_patience(drawn(halves, settings(short, max_examples=50)))
-
-
-@pytest.mark.parametrize(
-    "received", [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na", b"HTTP/1.1 200 OK\r\n", b"x"]
-)
-def test_the_reader_of_answers_finds_what_is_none(received: bytes) -> None:
-    with pytest.raises(AssertionError):
-        wire.answers(received)
+def test_reader_refuses_an_invalid_response() -> None:
+    for received in (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na",
+        b"HTTP/1.1 200 OK\r\n",
+        b"x",
+    ):
+        with pytest.raises(AssertionError):
+            wire.answers(received)
