@@ -61,6 +61,12 @@ class LogLines:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Return the event loop of asynchronous tests, which are marked with `anyio`."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def simulator_url() -> Iterator[str]:
     with running_simulator(create_simulator(Accounts())) as url:
         yield url

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -75,18 +75,6 @@ async def settle() -> None:
     """Let tasks that are ready run."""
     for _ in range(10):
         await asyncio.sleep(0)
-
-
-def run_strictly(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` in an event loop; what reaches the loop's exception handler is a failure."""
-    problems: list[dict[str, object]] = []
-
-    async def watched() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, what: problems.append(what))
-        await main()
-
-    asyncio.run(watched())
-    assert problems == []
 
 
 class HeldSpotify(ThreadingHTTPServer):

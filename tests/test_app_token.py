@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 
 import httpx
@@ -22,10 +22,12 @@ from service.grants import Flow, TokenRequest
 from service.responses import Reuse, TokenResponse
 from service.routes import wants_fresh
 from tests.conftest import LogLines, Start
-from tests.fakes import FakeEndpoint, Outcome, run_strictly, settle
+from tests.fakes import FakeEndpoint, Outcome, settle
 from tests.held import Held
 from tests.running import wait_until
 from tests.test_routes import CREDENTIALS, JSON, URLENCODED, assert_refused, order, recorded, send
+
+pytestmark = pytest.mark.anyio
 
 HERD = 100
 FORM = {"grant_type": "client_credentials"}
@@ -152,114 +154,91 @@ class Spotify(FakeEndpoint):
         return number, members.get("expires_in"), response.reused
 
 
-def play(scene: Callable[[Spotify], Awaitable[None]]) -> None:
-    async def main() -> None:
-        spotify = Spotify()
-        await scene(spotify)
-        await spotify.app_token.aclose()
-
-    run_strictly(main)
+@pytest.fixture
+async def spotify() -> AsyncIterator[Spotify]:
+    spotify = Spotify()
+    yield spotify
+    await spotify.app_token.aclose()
 
 
-def test_expires_in_is_what_remains_in_whole_seconds() -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.seconds_per_call = 0.25
-        assert await spotify.get() == (1, 3600, None)
-        for passed, left in ((0, 3599), (0.5, 3599), (0.5, 3598), (1000, 2598)):
-            spotify.time += passed
-            assert await spotify.get() == (1, left, CACHED)
-        assert spotify.calls == 1
-
-    play(scene)
+async def test_expires_in_is_what_remains_in_whole_seconds(spotify: Spotify) -> None:
+    spotify.seconds_per_call = 0.25
+    assert await spotify.get() == (1, 3600, None)
+    for passed, left in ((0, 3599), (0.5, 3599), (0.5, 3598), (1000, 2598)):
+        spotify.time += passed
+        assert await spotify.get() == (1, left, CACHED)
+    assert spotify.calls == 1
 
 
-def test_short_or_unknown_life_is_forwarded_and_not_cached() -> None:
-    async def scene(spotify: Spotify) -> None:
-        values: list[object] = [0, LEAST_SECONDS - 1, "3600", 3600.5, None, []]
-        for number, value in enumerate(values):
-            spotify.members = {"expires_in": value}
-            assert await spotify.get() == (2 * number + 1, value, None)
-            assert await spotify.get() == (2 * number + 2, value, None)
-
-    play(scene)
+async def test_short_or_unknown_life_is_forwarded_and_not_cached(spotify: Spotify) -> None:
+    values: list[object] = [0, LEAST_SECONDS - 1, "3600", 3600.5, None, []]
+    for number, value in enumerate(values):
+        spotify.members = {"expires_in": value}
+        assert await spotify.get() == (2 * number + 1, value, None)
+        assert await spotify.get() == (2 * number + 2, value, None)
 
 
-def test_response_with_a_refresh_token_is_not_cached() -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.members["refresh_token"] = None
-        assert [(await spotify.get())[0] for _ in "12"] == [1, 2]
-
-    play(scene)
+async def test_response_with_a_refresh_token_is_not_cached(spotify: Spotify) -> None:
+    spotify.members["refresh_token"] = None
+    assert [(await spotify.get())[0] for _ in "12"] == [1, 2]
 
 
-def test_token_is_cached_for_an_hour_at_most() -> None:
-    async def scene(spotify: Spotify) -> None:
-        ages = 10**12 - 1
-        spotify.members = {"expires_in": ages}
-        assert await spotify.get() == (1, ages, None)
-        spotify.time += MOST_SECONDS - RENEWAL_SECONDS
+async def test_token_is_cached_for_an_hour_at_most(spotify: Spotify) -> None:
+    ages = 10**12 - 1
+    spotify.members = {"expires_in": ages}
+    assert await spotify.get() == (1, ages, None)
+    spotify.time += MOST_SECONDS - RENEWAL_SECONDS
+    assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
+    await settle()
+    assert spotify.calls == 2
+    spotify.time += MOST_SECONDS
+    assert await spotify.get() == (3, ages, None)
+
+
+async def test_token_is_renewed_in_the_background(spotify: Spotify) -> None:
+    await spotify.get()
+    spotify.time += 3600 - RENEWAL_SECONDS - 0.001
+    await spotify.get()
+    await settle()
+    assert spotify.calls == 1
+    spotify.go.clear()
+    spotify.time += 0.001
+    for _ in range(5):
         assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
         await settle()
-        assert spotify.calls == 2
-        spotify.time += MOST_SECONDS
-        assert await spotify.get() == (3, ages, None)
+    assert spotify.calls == 2
+    spotify.go.set()
+    await settle()
+    assert await spotify.get() == (2, 3600, CACHED)
+    assert spotify.calls == 2
 
-    play(scene)
 
-
-def test_token_is_renewed_in_the_background() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.time += 3600 - RENEWAL_SECONDS - 0.001
+async def test_short_token_is_not_renewed_before_half_of_its_life(spotify: Spotify) -> None:
+    spotify.members = {"expires_in": 200}
+    await spotify.get()
+    for passed, calls in ((99, 1), (1, 2)):
+        spotify.time += passed
         await spotify.get()
         await settle()
-        assert spotify.calls == 1
-        spotify.go.clear()
-        spotify.time += 0.001
-        for _ in range(5):
-            assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
-            await settle()
-        assert spotify.calls == 2
-        spotify.go.set()
-        await settle()
-        assert await spotify.get() == (2, 3600, CACHED)
-        assert spotify.calls == 2
-
-    play(scene)
+        assert spotify.calls == calls
 
 
-def test_short_token_is_not_renewed_before_half_of_its_life() -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.members = {"expires_in": 200}
-        await spotify.get()
-        for passed, calls in ((99, 1), (1, 2)):
-            spotify.time += passed
-            await spotify.get()
-            await settle()
-            assert spotify.calls == calls
-
-    play(scene)
-
-
-def test_last_minute_of_a_token_is_not_used() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.go.clear()
-        spotify.time += 3600 - LEAST_SECONDS
-        assert await spotify.get() == (1, LEAST_SECONDS, CACHED)
-        spotify.time += 0.001
-        waiting = [asyncio.create_task(spotify.get()) for _ in range(3)]
-        await settle()
-        assert not any(task.done() for task in waiting)
-        spotify.go.set()
-        # The renewal was in flight; they joined it.
-        assert await asyncio.gather(*waiting) == [(2, 3600, SHARED)] * 3
-        assert spotify.calls == 2
-
-    play(scene)
+async def test_last_minute_of_a_token_is_not_used(spotify: Spotify) -> None:
+    await spotify.get()
+    spotify.go.clear()
+    spotify.time += 3600 - LEAST_SECONDS
+    assert await spotify.get() == (1, LEAST_SECONDS, CACHED)
+    spotify.time += 0.001
+    waiting = [asyncio.create_task(spotify.get()) for _ in range(3)]
+    await settle()
+    assert not any(task.done() for task in waiting)
+    spotify.go.set()
+    # The renewal was in flight; they joined it.
+    assert await asyncio.gather(*waiting) == [(2, 3600, SHARED)] * 3
+    assert spotify.calls == 2
 
 
-def test_renewal_belongs_to_no_request() -> None:
+async def test_renewal_belongs_to_no_request() -> None:
     """It has none of their contexts, so that it is in no request's trace or log lines."""
     current: ContextVar[str | None] = ContextVar("current", default=None)
     seen: list[str | None] = []
@@ -269,17 +248,14 @@ def test_renewal_belongs_to_no_request() -> None:
             seen.append(current.get())
             return await super().fetch(request)
 
-    async def main() -> None:
-        spotify = Watched()
-        current.set("the first")
-        await spotify.get()
-        current.set("the second")
-        spotify.time += 3600 - RENEWAL_SECONDS
-        await spotify.get()
-        await settle()
-        assert seen == ["the first", None]
-
-    run_strictly(main)
+    spotify = Watched()
+    current.set("the first")
+    await spotify.get()
+    current.set("the second")
+    spotify.time += 3600 - RENEWAL_SECONDS
+    await spotify.get()
+    await settle()
+    assert seen == ["the first", None]
 
 
 @pytest.mark.parametrize(
@@ -295,161 +271,136 @@ def test_renewal_belongs_to_no_request() -> None:
     ],
     ids=["error", "unusable success", "local error", "defect"],
 )
-def test_failed_renewal_is_logged_and_tried_again_after_a_pause(
-    log_lines: LogLines, failure: Outcome, details: dict[str, object]
+async def test_failed_renewal_is_logged_and_tried_again_after_a_pause(
+    spotify: Spotify, log_lines: LogLines, failure: Outcome, details: dict[str, object]
 ) -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.failure = failure
-        spotify.time += 3600 - RENEWAL_SECONDS
-        for _ in range(5):
-            assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
-            await settle()
-        assert spotify.calls == 2
-        [line] = log_lines.of("app_token.not_renewed")
-        assert line["level"] == "warning"
-        assert {name: line[name] for name in details} == details
-        assert "request_id" not in line
-        assert SECRET not in log_lines.text
-        spotify.failure = None
-        spotify.time += RENEWAL_PAUSE
-        await spotify.get()
+    await spotify.get()
+    spotify.failure = failure
+    spotify.time += 3600 - RENEWAL_SECONDS
+    for _ in range(5):
+        assert await spotify.get() == (1, RENEWAL_SECONDS, CACHED)
         await settle()
-        assert await spotify.get() == (3, 3600, CACHED)
-
-    play(scene)
+    assert spotify.calls == 2
+    [line] = log_lines.of("app_token.not_renewed")
+    assert line["level"] == "warning"
+    assert {name: line[name] for name in details} == details
+    assert "request_id" not in line
+    assert SECRET not in log_lines.text
+    spotify.failure = None
+    spotify.time += RENEWAL_PAUSE
+    await spotify.get()
+    await settle()
+    assert await spotify.get() == (3, 3600, CACHED)
 
 
 @pytest.mark.parametrize(
     "failure", [UpstreamFailed(), RuntimeError(SECRET)], ids=["local error", "defect"]
 )
-def test_failed_fetch_is_raised_by_all_waiters(failure: Exception) -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.failure = failure
-        spotify.go.clear()
-        waiting = [asyncio.create_task(spotify.get()) for _ in range(3)]
-        await settle()
-        spotify.go.set()
-        first, *others = await asyncio.gather(*waiting, return_exceptions=True)
-        assert first is failure
-        assert [isinstance(error, ServiceError) for error in others] == [True, True]
-        assert SECRET not in str(others)
-        spotify.failure = None
-        assert await spotify.get() == (2, 3600, None)
-
-    play(scene)
+async def test_failed_fetch_is_raised_by_all_waiters(spotify: Spotify, failure: Exception) -> None:
+    spotify.failure = failure
+    spotify.go.clear()
+    waiting = [asyncio.create_task(spotify.get()) for _ in range(3)]
+    await settle()
+    spotify.go.set()
+    first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert first is failure
+    assert [isinstance(error, ServiceError) for error in others] == [True, True]
+    assert SECRET not in str(others)
+    spotify.failure = None
+    assert await spotify.get() == (2, 3600, None)
 
 
-def test_upstream_error_goes_to_all_waiters_and_is_not_cached() -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.failure = error = TokenResponse(503, ((b"Retry-After", b"3"),), b"no")
-        spotify.go.clear()
-        fetch = spotify.app_token.fetch
-        waiting = [asyncio.create_task(fetch(REQUEST)) for _ in range(3)]
-        await settle()
-        spotify.go.set()
-        shared = error._replace(reused=SHARED)
-        assert await asyncio.gather(*waiting) == [error, shared, shared]
-        spotify.failure = None
-        assert await spotify.get() == (2, 3600, None)
-
-    play(scene)
+async def test_upstream_error_goes_to_all_waiters_and_is_not_cached(spotify: Spotify) -> None:
+    spotify.failure = error = TokenResponse(503, ((b"Retry-After", b"3"),), b"no")
+    spotify.go.clear()
+    fetch = spotify.app_token.fetch
+    waiting = [asyncio.create_task(fetch(REQUEST)) for _ in range(3)]
+    await settle()
+    spotify.go.set()
+    shared = error._replace(reused=SHARED)
+    assert await asyncio.gather(*waiting) == [error, shared, shared]
+    spotify.failure = None
+    assert await spotify.get() == (2, 3600, None)
 
 
-def test_failed_fetch_leaves_a_good_token() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.time += 1
-        spotify.failure = UpstreamFailed()
-        with pytest.raises(UpstreamFailed):
-            await spotify.get(fresh=True)
-        assert await spotify.get() == (1, 3599, CACHED)
-        assert await spotify.get(fresh=True) == (1, 3599, CACHED)  # not a second call at once
-        assert spotify.calls == 2
-
-    play(scene)
+async def test_failed_fetch_leaves_a_good_token(spotify: Spotify) -> None:
+    await spotify.get()
+    spotify.time += 1
+    spotify.failure = UpstreamFailed()
+    with pytest.raises(UpstreamFailed):
+        await spotify.get(fresh=True)
+    assert await spotify.get() == (1, 3599, CACHED)
+    assert await spotify.get(fresh=True) == (1, 3599, CACHED)  # not a second call at once
+    assert spotify.calls == 2
 
 
-def test_fresh_requests_are_one_call_a_second_and_join_what_is_in_flight() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.time += 0.999
-        assert await spotify.get(fresh=True) == (1, 3599, CACHED)
-        spotify.time += 0.001
-        spotify.go.clear()
-        first = asyncio.create_task(spotify.get(fresh=True))
-        await settle()
-        second = asyncio.create_task(spotify.get(fresh=True))
-        assert await spotify.get() == (1, 3599, CACHED)
-        await settle()
-        spotify.go.set()
-        assert (await first, await second) == ((2, 3600, None), (2, 3600, SHARED))
-        assert await spotify.get(fresh=True) == (2, 3600, CACHED)
-        assert spotify.calls == 2
+async def test_fresh_requests_are_one_call_a_second(
+    spotify: Spotify,
+) -> None:
+    await spotify.get()
+    spotify.time += 0.999
+    assert await spotify.get(fresh=True) == (1, 3599, CACHED)
+    spotify.time += 0.001
+    spotify.go.clear()
+    first = asyncio.create_task(spotify.get(fresh=True))
+    await settle()
+    second = asyncio.create_task(spotify.get(fresh=True))
+    assert await spotify.get() == (1, 3599, CACHED)
+    await settle()
+    spotify.go.set()
+    assert (await first, await second) == ((2, 3600, None), (2, 3600, SHARED))
+    assert await spotify.get(fresh=True) == (2, 3600, CACHED)
+    assert spotify.calls == 2
 
-    play(scene)
 
-
-def test_newer_token_that_cannot_be_cached_replaces_the_older() -> None:
+async def test_newer_token_that_cannot_be_cached_replaces_the_older(spotify: Spotify) -> None:
     """A client that wants nothing cached may have found that the older one is refused."""
-
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.time += 1
-        spotify.members = {"expires_in": 30}
-        assert await spotify.get(fresh=True) == (2, 30, None)
-        assert await spotify.get() == (3, 30, None)
-
-    play(scene)
+    await spotify.get()
+    spotify.time += 1
+    spotify.members = {"expires_in": 30}
+    assert await spotify.get(fresh=True) == (2, 30, None)
+    assert await spotify.get() == (3, 30, None)
 
 
-def test_cached_token_is_used_during_a_pause_and_renewed_after_it() -> None:
-    async def scene(spotify: Spotify) -> None:
-        spotify.app_token = AppToken(Backoff(spotify, lambda: spotify.time), lambda: spotify.time)
-        await spotify.get()
-        spotify.time += 3600 - RENEWAL_SECONDS
-        spotify.failure = TokenResponse(429, ((b"retry-after", b"60"),), b"")
-        for _ in range(60 // RENEWAL_PAUSE):
-            assert (await spotify.get())[::2] == (1, CACHED)
-            await settle()
-            spotify.time += RENEWAL_PAUSE
-        assert spotify.calls == 2
-        spotify.time -= 1
-        with pytest.raises(Throttled):
-            await spotify.get(fresh=True)
-        spotify.time += 1
-        spotify.failure = None
-        await spotify.get()
+async def test_cached_token_is_used_during_a_pause_and_renewed_after_it(spotify: Spotify) -> None:
+    spotify.app_token = AppToken(Backoff(spotify, lambda: spotify.time), lambda: spotify.time)
+    await spotify.get()
+    spotify.time += 3600 - RENEWAL_SECONDS
+    spotify.failure = TokenResponse(429, ((b"retry-after", b"60"),), b"")
+    for _ in range(60 // RENEWAL_PAUSE):
+        assert (await spotify.get())[::2] == (1, CACHED)
         await settle()
-        assert await spotify.get() == (3, 3600, CACHED)
-
-    play(scene)
-
-
-def test_closing_cancels_a_renewal() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.go.clear()
-        spotify.time += 3600 - RENEWAL_SECONDS
-        await spotify.get()
-        await settle()
-        assert spotify.calls == 2
-        await spotify.app_token.aclose()
-        assert len(asyncio.all_tasks()) == 1
-
-    play(scene)
+        spotify.time += RENEWAL_PAUSE
+    assert spotify.calls == 2
+    spotify.time -= 1
+    with pytest.raises(Throttled):
+        await spotify.get(fresh=True)
+    spotify.time += 1
+    spotify.failure = None
+    await spotify.get()
+    await settle()
+    assert await spotify.get() == (3, 3600, CACHED)
 
 
-def test_repr_shows_no_token() -> None:
-    async def scene(spotify: Spotify) -> None:
-        await spotify.get()
-        spotify.go.clear()
-        spotify.time += 1
-        waiting = asyncio.create_task(spotify.get(fresh=True))
-        await settle()
-        shown = repr([spotify.app_token, vars(spotify.app_token), asyncio.all_tasks()])
-        assert SECRET not in shown
-        spotify.go.set()
-        await waiting
+async def test_closing_cancels_a_renewal(spotify: Spotify) -> None:
+    tasks = asyncio.all_tasks()
+    await spotify.get()
+    spotify.go.clear()
+    spotify.time += 3600 - RENEWAL_SECONDS
+    await spotify.get()
+    await settle()
+    assert spotify.calls == 2
+    await spotify.app_token.aclose()
+    assert asyncio.all_tasks() == tasks
 
-    play(scene)
+
+async def test_repr_shows_no_token(spotify: Spotify) -> None:
+    await spotify.get()
+    spotify.go.clear()
+    spotify.time += 1
+    waiting = asyncio.create_task(spotify.get(fresh=True))
+    await settle()
+    shown = repr([spotify.app_token, vars(spotify.app_token), asyncio.all_tasks()])
+    assert SECRET not in shown
+    spotify.go.set()
+    await waiting

@@ -241,7 +241,7 @@ def test_pause_is_temporarily_unavailable(start: Start, simulator: httpx.Client)
 
 
 def test_rate_limit_is_temporarily_unavailable(start: Start, simulator: httpx.Client) -> None:
-    client = start(RATE_LIMIT="1/minute")
+    client = start(RATE_LIMIT="1/day")
     assert client.post(TOKEN, data=refresh_form(simulator)).status_code == 200
     response = client.post(TOKEN, data=refresh_form(simulator))
     assert_oauth_error(response, 429, "temporarily_unavailable")

@@ -2,7 +2,6 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -13,7 +12,7 @@ from service.responses import Reuse, TokenResponse
 from service.sealing import Sealer
 from service.singleflight import Coalescing
 from tests.conftest import LogLines, Start
-from tests.fakes import FakeEndpoint, Outcome, run_strictly, settle
+from tests.fakes import FakeEndpoint, Outcome, settle
 from tests.held import Held
 from tests.simulator.requests import minted_refresh_token
 from tests.test_routes import (
@@ -27,6 +26,8 @@ from tests.test_routes import (
     recorded,
 )
 from tests.volley import answer, connected, request
+
+pytestmark = pytest.mark.anyio
 
 CALLERS = 20
 PREVIOUS_KEY = "the-key-before-this-one"
@@ -156,55 +157,47 @@ async def waiting(coalescing: Coalescing, number: int) -> list[asyncio.Task[Toke
     return tasks
 
 
-def play(outcome: Outcome, scene: Callable[[Coalescing, FakeEndpoint], Awaitable[None]]) -> None:
-    async def main() -> None:
-        endpoint = FakeEndpoint(lambda _number: outcome)
-        endpoint.go.clear()
-        await scene(Coalescing(endpoint), endpoint)
-
-    run_strictly(main)
+def held_call(outcome: Outcome) -> tuple[FakeEndpoint, Coalescing]:
+    """Return an endpoint that responds when its `go` is set, and the link in front of it."""
+    endpoint = FakeEndpoint(lambda _number: outcome)
+    endpoint.go.clear()
+    return endpoint, Coalescing(endpoint)
 
 
-def test_responses_are_marked_for_those_who_joined() -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        tasks = await waiting(coalescing, 3)
-        endpoint.go.set()
-        shared = GOOD._replace(reused=Reuse.SHARED)
-        assert await asyncio.gather(*tasks) == [GOOD, shared, shared]
-        assert endpoint.calls == 1
-
-    play(GOOD, scene)
+async def test_responses_are_marked_for_those_who_joined() -> None:
+    endpoint, coalescing = held_call(GOOD)
+    tasks = await waiting(coalescing, 3)
+    endpoint.go.set()
+    shared = GOOD._replace(reused=Reuse.SHARED)
+    assert await asyncio.gather(*tasks) == [GOOD, shared, shared]
+    assert endpoint.calls == 1
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])
-def test_cancelled_waiter_does_not_affect_the_others(cancelled: int) -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        tasks = await waiting(coalescing, 3)
-        tasks[cancelled].cancel()
-        await settle()
-        endpoint.go.set()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
-        assert [isinstance(outcome, TokenResponse) for outcome in outcomes] == [True, True]
-        assert endpoint.calls == 1
-
-    play(GOOD, scene)
+async def test_cancelled_waiter_does_not_affect_the_others(cancelled: int) -> None:
+    endpoint, coalescing = held_call(GOOD)
+    tasks = await waiting(coalescing, 3)
+    tasks[cancelled].cancel()
+    await settle()
+    endpoint.go.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
+    assert [isinstance(outcome, TokenResponse) for outcome in outcomes] == [True, True]
+    assert endpoint.calls == 1
 
 
 @pytest.mark.parametrize("outcome", [GOOD, RuntimeError("with a secret")])
-def test_call_finishes_although_all_waiters_left(outcome: Outcome) -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        for task in (tasks := await waiting(coalescing, 2)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert endpoint.finished == 0
-        [joined] = await waiting(coalescing, 1)
-        joined.cancel()
-        endpoint.go.set()
-        await settle()
-        assert (endpoint.calls, endpoint.finished) == (1, 1)
-
-    play(outcome, scene)
+async def test_call_finishes_although_all_waiters_left(outcome: Outcome) -> None:
+    endpoint, coalescing = held_call(outcome)
+    for task in (tasks := await waiting(coalescing, 2)):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert endpoint.finished == 0
+    [joined] = await waiting(coalescing, 1)
+    joined.cancel()
+    endpoint.go.set()
+    await settle()
+    assert (endpoint.calls, endpoint.finished) == (1, 1)
 
 
 async def failures(coalescing: Coalescing, endpoint: FakeEndpoint, number: int) -> list[Exception]:
@@ -216,64 +209,53 @@ async def failures(coalescing: Coalescing, endpoint: FakeEndpoint, number: int) 
 
 
 @pytest.mark.parametrize("error", [UpstreamTimeout(), Overloaded()], ids=repr)
-def test_each_waiter_raises_its_own_copy_of_an_error(error: ServiceError) -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        raised = await failures(coalescing, endpoint, 20)
-        assert len({id(each) for each in raised}) == 20
-        assert {type(each) for each in raised} == {type(error)}
-        described = {(str(each), tuple(vars(each)["headers"].items())) for each in raised}
-        assert described == {(error.reason, tuple(error.headers.items()))}
-        depths = {len(traceback.extract_tb(each.__traceback__)) for each in raised[1:]}
-        assert len(depths) == 1
-        assert max(depths) <= len(traceback.extract_tb(raised[0].__traceback__)) <= 5
-
-    play(error, scene)
+async def test_each_waiter_raises_its_own_copy_of_an_error(error: ServiceError) -> None:
+    endpoint, coalescing = held_call(error)
+    raised = await failures(coalescing, endpoint, 20)
+    assert len({id(each) for each in raised}) == 20
+    assert {type(each) for each in raised} == {type(error)}
+    described = {(str(each), tuple(vars(each)["headers"].items())) for each in raised}
+    assert described == {(error.reason, tuple(error.headers.items()))}
+    depths = {len(traceback.extract_tb(each.__traceback__)) for each in raised[1:]}
+    assert len(depths) == 1
+    assert max(depths) <= len(traceback.extract_tb(raised[0].__traceback__)) <= 5
 
 
-def test_defect_is_an_internal_error_for_those_who_joined() -> None:
+async def test_defect_is_an_internal_error_for_those_who_joined() -> None:
     defect = RuntimeError("with a secret")
-
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        first, *others = await failures(coalescing, endpoint, 3)
-        assert first is defect
-        assert [type(other) for other in others] == [InternalError] * 2
-        assert [other.__cause__ for other in others] == [defect] * 2
-        assert not any("secret" in str(other) for other in others)
-
-    play(defect, scene)
+    endpoint, coalescing = held_call(defect)
+    first, *others = await failures(coalescing, endpoint, 3)
+    assert first is defect
+    assert [type(other) for other in others] == [InternalError] * 2
+    assert [other.__cause__ for other in others] == [defect] * 2
+    assert not any("secret" in str(other) for other in others)
 
 
-def test_closing_cancels_calls_in_flight() -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        tasks = await waiting(coalescing, 2)
-        await coalescing.aclose()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
-        assert endpoint.finished == 1
-        await coalescing.aclose()
-
-    play(GOOD, scene)
+async def test_closing_cancels_calls_in_flight() -> None:
+    endpoint, coalescing = held_call(GOOD)
+    tasks = await waiting(coalescing, 2)
+    await coalescing.aclose()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+    assert endpoint.finished == 1
+    await coalescing.aclose()
 
 
-def test_closing_cancels_waiters_of_a_call_that_never_began() -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        task = asyncio.create_task(coalescing.fetch(REQUEST))
-        await asyncio.sleep(0)  # the call's own task is made, and has not run yet
-        await coalescing.aclose()
-        [outcome] = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5)
-        assert isinstance(outcome, asyncio.CancelledError)
-        assert endpoint.calls == 0
-
-    play(GOOD, scene)
+async def test_closing_cancels_waiters_of_a_call_that_never_began() -> None:
+    endpoint, coalescing = held_call(GOOD)
+    task = asyncio.create_task(coalescing.fetch(REQUEST))
+    await asyncio.sleep(0)  # the call's own task is made, and has not run yet
+    await coalescing.aclose()
+    [outcome] = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5)
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert endpoint.calls == 0
 
 
-def test_repr_shows_no_token() -> None:
-    async def scene(coalescing: Coalescing, endpoint: FakeEndpoint) -> None:
-        tasks = await waiting(coalescing, 2)
-        shown = repr([REQUEST, GOOD, coalescing, tasks, asyncio.all_tasks()])
-        assert "TokenRequest(" in shown
-        assert "AQ-the-token" not in shown
-        endpoint.go.set()
-        await asyncio.gather(*tasks)
-
-    play(GOOD, scene)
+async def test_repr_shows_no_token() -> None:
+    endpoint, coalescing = held_call(GOOD)
+    tasks = await waiting(coalescing, 2)
+    shown = repr([REQUEST, GOOD, coalescing, tasks, asyncio.all_tasks()])
+    assert "TokenRequest(" in shown
+    assert "AQ-the-token" not in shown
+    endpoint.go.set()
+    await asyncio.gather(*tasks)

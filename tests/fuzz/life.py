@@ -49,7 +49,7 @@ FAULTS: dict[str, int] = {
 """What befalls a call to Spotify, and the status of our answer; none of them costs a token."""
 
 OWN = {502, 504}
-UPSTREAM_TIMEOUT = "1"
+UPSTREAM_TIMEOUT = "4"
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=20)
 encodings = st.sampled_from(["data", "json", "files"])
