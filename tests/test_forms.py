@@ -382,3 +382,7 @@ def test_errors_repeat_nothing_of_the_body() -> None:
             decode(content_type, body.encode(), AuthorizationCodeForm)
         assert secret not in str(refusal.value) + repr(refusal.value) + refusal.value.reason
         assert secret not in quote(repr(refusal.value.__cause__))
+
+
+def test_repr_shows_no_values() -> None:
+    assert repr(RefreshForm("se-al_ed")) == "RefreshForm(…)"

@@ -13,6 +13,7 @@ from tests.simulator.requests import CHALLENGE, REDIRECT_URI, VERIFIER, minted_c
 from tests.test_metrics import measured
 from tests.test_routes import (
     CODE,
+    MISSING_REDIRECT_URI,
     NOT_ALLOWED,
     PKCE_REFRESH,
     SEALER,
@@ -340,6 +341,12 @@ def test_redirect_uri_of_the_body_wins_over_the_query(
     form = {"code": "x", "redirect_uri": REDIRECT_URI}
     client.post(CODE, params={"redirect_uri": "other://x"}, data=form)
     assert sent_form(simulator)["redirect_uri"] == REDIRECT_URI
+
+
+def test_empty_redirect_uri_in_the_query_is_ignored(client: httpx.Client) -> None:
+    for query in ("redirect_uri=", "x=y"):
+        response = client.post(f"{CODE}?{query}", data={"code": "x"})
+        assert_refused(response, 400, MISSING_REDIRECT_URI)
 
 
 def test_redirect_uri_in_the_query_is_refused_without_a_list(client: httpx.Client) -> None:
