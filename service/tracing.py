@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import httpx
@@ -137,12 +137,12 @@ class Tracing:
         span = self._tracer.start_span(method, parent, SpanKind.SERVER, attributes)
         return ServerSpan(span, method)
 
-    def flush(self) -> None:
-        """Export the remaining spans, for FLUSH_SECONDS at most, whatever the receiver does."""
+    def flush(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Export the remaining spans, for so many seconds at most, whatever the receiver does."""
         # A daemon thread: the retries of the exporter may take longer.
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
-        thread.join(FLUSH_SECONDS)
+        thread.join(seconds)
 
 
 class ServerSpan:
@@ -307,19 +307,23 @@ def _http() -> SpanExporter:
     return OTLPSpanExporter(session=session)
 
 
-class _OnceAMinute(logging.Filter):
+class OnceAMinute(logging.Filter):
     """Passes one warning or error of all loggers it is added to in LOG_SECONDS."""
 
-    _next = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log `record`."""
         if record.levelno < logging.WARNING:
             return True
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
             return False
         self._next = now + LOG_SECONDS
         return True
 
 
-_once_a_minute = _OnceAMinute()
+_once_a_minute = OnceAMinute()

@@ -78,7 +78,9 @@ async def settle() -> None:
 
 
 class HeldSpotify(ThreadingHTTPServer):
-    """A token endpoint over HTTP whose responses wait for `release`, and end with the block."""
+    """A token endpoint over HTTP whose responses wait for `release`."""
+
+    daemon_threads = False  # so that none outlives the block
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _HeldResponse)

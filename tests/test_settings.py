@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from service.settings import LOG_LEVELS, Secret, Settings, SettingsError, load
+from service.settings import LOG_LEVELS, Secret, Settings, SettingsError, load, tracing_enabled
 
 REQUIRED = {
     "CLIENT_ID": "the-client-id",
@@ -398,6 +398,25 @@ def test_telemetry_that_the_sdk_would_ignore_is_a_problem(name: str) -> None:
         assert "nonsense" not in problem
     for text in ["", *UNDERSTOOD.get(name, [])]:
         load({**REQUIRED, **OTLP, name: text})
+
+
+def test_tracing_is_on_if_an_exporter_or_an_endpoint_is_named() -> None:
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+    for environ in (
+        endpoint,
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x"},
+        {"OTEL_TRACES_EXPORTER": "console"},
+        {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "false"},
+    ):
+        assert tracing_enabled(environ), environ
+    for environ in (
+        {"OTEL_SERVICE_NAME": "x"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://x"},
+        endpoint | {"OTEL_TRACES_EXPORTER": " none "},
+        endpoint | {"OTEL_SDK_DISABLED": " TRUE "},
+    ):
+        assert not tracing_enabled(environ), environ
 
 
 def test_telemetry_is_not_read_without_tracing() -> None:
