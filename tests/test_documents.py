@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+import yaml
 
 from service import settings as service_settings
 from service.app import create_app
@@ -63,6 +64,23 @@ def test_documented_defaults_are_the_real_ones() -> None:
                 [default] = in_code(cell)
                 loaded = service_settings.load(REQUIRED | {name: default})
                 assert getattr(loaded, field.name) == field.default, name
+
+
+def test_chart_values_of_settings_exist() -> None:
+    values = yaml.safe_load(Path("charts/spotify-api-server/values.yaml").read_text())
+    named = [
+        name
+        for head, *rows in tables()
+        if "chart value" in head
+        for row in rows
+        for name in in_code(row[head.index("chart value")])
+    ]
+    assert named
+    for name in named:
+        found = values
+        for key in name.split("."):
+            assert key in found, name
+            found = found[key]
 
 
 def test_endpoint_table_has_every_route() -> None:
