@@ -4,19 +4,17 @@
 
 With CLIENT_ID, CLIENT_SECRET or SECRET_KEY set, the service calls the real Spotify, and this
 process serves the playground only. Without credentials, this process is Spotify too, and prints
-commands that can be pasted into a terminal. The playground is on port 7001 unless that is taken.
+commands that can be pasted into a terminal. The playground is on PLAYGROUND_PORT, or 7001; if that
+is taken, on any free port.
 Stops on Ctrl-C or SIGTERM, and when the service stops.
 """
 
 import argparse
-import atexit
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -41,32 +39,42 @@ PAGE = """
 Open the playground:  {page}/
 The service:          {service}
 """
-LINES = """
+COMMANDS = """
 Spotify is simulated. Set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to use the real one.
 Or paste these commands into another terminal:
 
 # Exchange a code for tokens. The simulator issues the code without a login page.
-curl -sS {service}/authorization-code-flow/retrieve-tokens -d redirect_uri={redirect_uri} \
--d code=$(curl -sS {simulator}/admin/codes -d '{{"redirect_uri":"{redirect_uri}"}}' \
-| cut -d'"' -f4) | tee {file}; echo
+CODE=$(curl -sS {simulator}/admin/codes \\
+  -d '{{"redirect_uri":"{simulator}/"}}' | cut -d'"' -f4)
+TOKENS=$(curl -sS {service}/authorization-code-flow/retrieve-tokens \\
+  -d code=$CODE -d redirect_uri={simulator}/)
+echo "$TOKENS"
 
 # Refresh them.
-curl -sS {service}/authorization-code-flow/refresh-tokens \
--d refresh_token=$(grep -o '"refresh_token":"[^"]*' {file} | cut -d'"' -f4); echo
+TOKEN=$(echo "$TOKENS" | grep -o '"refresh_token":"[^"]*' | cut -d'"' -f4)
+curl -sS {service}/authorization-code-flow/refresh-tokens -d refresh_token=$TOKEN; echo
 
 # Get an app access token.
-curl -sS {service}/client-credentials-flow/retrieve-tokens -d grant_type=client_credentials; echo
+curl -sS {service}/client-credentials-flow/retrieve-tokens \\
+  -d grant_type=client_credentials; echo
 """
+HINT = "If a port is taken, choose others: PORT=7010 METRICS_PORT=0 make run\n"
 
 
 def main() -> int:
     """Run the service in the foreground; return its exit status."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m simulator.demo",
         description="Run the service with a playground, and with a simulator of Spotify unless "
-        "credentials are set; all settings come from the environment.",
-    ).parse_args()
-    service, port = _service_url(os.environ), _playground_port(os.environ)
+        "credentials are set. All settings come from the environment: those of the service, and "
+        f"PLAYGROUND_PORT ({SIMULATOR_PORT}).",
+    )
+    parser.parse_args()
+    try:
+        port = _playground_port(os.environ)
+    except ValueError:
+        parser.error("PLAYGROUND_PORT must be a port from 0 to 65535")
+    service = _service_url(os.environ)
     given = [name for name in CREDENTIALS if os.environ.get(name) or f"{name}_FILE" in os.environ]
     if given:
         with running(create_playground(_spotify(service, os.environ)), port) as page:
@@ -107,39 +115,29 @@ def _with_cors(environ: Mapping[str, str], origin: str) -> dict[str, str]:
 
 
 def _playground_port(environ: Mapping[str, str]) -> int:
-    """Return the port to try first; 0, any free one, if the service is to have 7001."""
+    """Return the port to try first; 0, any free one, if the service is to have it."""
+    port = int(environ.get("PLAYGROUND_PORT") or SIMULATOR_PORT)
+    if port not in range(65536):
+        raise ValueError(port)
     wanted = {environ.get(name, "").strip() for name in ("PORT", "METRICS_PORT")}
-    return 0 if str(SIMULATOR_PORT) in wanted else SIMULATOR_PORT
-
-
-def lines(service: str, simulator: str) -> str:
-    """Return commands that use the service with curl alone."""
-    return LINES.format(
-        service=service,
-        simulator=simulator,
-        redirect_uri="http://127.0.0.1:8888/callback",
-        file=f"{_private_folder()}/tokens",
-    )
-
-
-def _private_folder() -> str:
-    """Return a folder for this run and its user, which is removed when this process ends."""
-    folder = tempfile.mkdtemp(prefix="spotify-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return 0 if str(port) in wanted else port
 
 
 def _serve(environ: Mapping[str, str], service_url: str, page: str, simulator: str = "") -> int:
-    # Otherwise the server that has the port already would answer for ours.
+    # Otherwise another server on that port would appear to be this one.
     free = _is_free(environ)
     with subprocess.Popen(SERVICE, env=dict(environ)) as service:  # noqa: S603 - ourselves
         _pass_signals(service)
-        if free and _is_up(service, service_url):
+        up = free and _is_up(service, service_url)
+        if up:
             sys.stdout.write(PAGE.format(page=page, service=service_url))
             if simulator:
-                sys.stdout.write(lines(service_url, simulator))
+                sys.stdout.write(COMMANDS.format(service=service_url, simulator=simulator))
             sys.stdout.flush()
-        return service.wait()
+        status = service.wait()
+    if status == 1 and not up:
+        sys.stderr.write(HINT)
+    return status
 
 
 def _address(environ: Mapping[str, str]) -> tuple[str, str]:

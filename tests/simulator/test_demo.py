@@ -2,12 +2,11 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,56 +21,56 @@ DOCUMENT = Path("docs/simulator.md")
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "DRAIN_SECONDS": "0", "METRICS_PORT": "0", **changes}
+    return {
+        "PATH": os.environ["PATH"],
+        "DRAIN_SECONDS": "0",
+        "METRICS_PORT": "0",
+        "PLAYGROUND_PORT": "0",
+        **changes,
+    }
 
 
 @contextmanager
-def printed_lines(port: int, command: Sequence[str] = COMMAND) -> Iterator[list[str]]:
-    """Run it; yields the shell lines that it prints once it is ready."""
+def printed_commands(**changes: str) -> Iterator[list[str]]:
+    """Run it; yields the blocks of shell commands that it prints once it is ready."""
     with subprocess.Popen(
-        command, env=environment(PORT=str(port)), stdout=subprocess.PIPE, text=True
+        COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
     ) as demo:
-        lines: list[str] = []
         assert demo.stdout is not None
-        while len(lines) < 3:
-            line = demo.stdout.readline()
-            assert line, "it ended"
-            if line.startswith("curl "):
-                lines.append(line)
-        yield lines
+        blocks: list[str] = []
+        for line in demo.stdout:
+            if line.startswith("# "):
+                blocks.append("")
+            elif blocks:
+                blocks[-1] += line
+            if "grant_type=client_credentials" in line:
+                break
+        yield blocks
         demo.send_signal(signal.SIGTERM)
         demo.stdout.read()
         assert demo.wait(20) == 0
 
 
-def paste(line: str) -> dict[str, object]:
-    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
-    response: dict[str, object] = json.loads(ran.stdout)
-    return response
+def paste(*blocks: str) -> list[str]:
+    """Run blocks in one shell, in turn; return the access tokens that they print."""
+    ran = subprocess.run(
+        ["/bin/sh", "-c", "\n".join(blocks)], capture_output=True, text=True, check=True
+    )
+    return [json.loads(line)["access_token"] for line in ran.stdout.splitlines()]
 
 
-def test_each_printed_command_works_as_it_is_and_can_be_repeated() -> None:
-    with printed_lines(free_port()) as (login, refresh, app):
-        responses = [paste(login), paste(login), paste(refresh), paste(refresh), paste(app)]
-    assert len({response["access_token"] for response in responses}) == 5
+def test_printed_commands_work_and_can_be_repeated() -> None:
+    with printed_commands(PORT=str(free_port())) as (login, refresh, app):
+        tokens = paste(login, login, refresh, refresh, app)
+    assert len(set(tokens)) == 5
 
 
-def test_tokens_are_kept_for_one_run_and_one_user() -> None:
-    with printed_lines(free_port()) as (login, *_), printed_lines(free_port()) as others:
-        file = _kept_in(login)
-        assert file != _kept_in(others[0])
-        assert file.parent.stat().st_mode & 0o777 == 0o700
-        paste(login)
-        assert file.is_file()
-    assert not file.parent.exists()
+def test_printed_commands_fit_a_terminal() -> None:
+    with printed_commands(PORT=str(free_port())) as blocks:
+        assert max(map(len, "".join(blocks).splitlines())) <= 100
 
 
-def _kept_in(line: str) -> Path:
-    [file] = re.findall(r"tee ([^;]+);", line)
-    return Path(file)
-
-
-def test_a_taken_port_is_told_and_no_lines_for_somebody_elses_server() -> None:
+def test_taken_port_is_reported_with_a_hint() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ran = subprocess.run(
@@ -79,6 +78,7 @@ def test_a_taken_port_is_told_and_no_lines_for_somebody_elses_server() -> None:
         )
     assert ran.returncode == 1
     assert [json.loads(line)["event"] for line in ran.stdout.splitlines()] == ["server.failed"]
+    assert "PORT=7010 METRICS_PORT=0 make run" in ran.stderr
 
 
 def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> None:
@@ -147,34 +147,36 @@ def test_client_id_of_a_file_and_other_origins_are_kept(tmp_path: Path) -> None:
 # Which port the simulator has ----------------------------------------------------------------
 
 
-def with_simulator_at(port: int) -> tuple[str, ...]:
-    """Return the command with another port for 7001, which may be taken on this machine."""
-    program = (
-        f"from simulator import demo; demo.SIMULATOR_PORT = {port}; raise SystemExit(demo.main())"
-    )
-    return (sys.executable, "-c", program)
-
-
 def test_the_simulator_is_where_its_document_says() -> None:
     assert f"http://127.0.0.1:{simulator_demo.SIMULATOR_PORT}/admin/codes" in DOCUMENT.read_text()
-    port = free_port()
-    with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
+
+
+def test_playground_port_is_a_setting() -> None:
+    port = str(free_port())
+    with printed_commands(PORT=str(free_port()), PLAYGROUND_PORT=port) as (login, _, _):
         assert f"http://127.0.0.1:{port}/admin/codes" in login
-        assert "access_token" in paste(login)
 
 
-def test_a_simulator_whose_port_is_taken_has_another() -> None:
+def test_taken_playground_port_is_replaced() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with printed_lines(free_port(), with_simulator_at(port)) as (login, _, _):
+        port = str(taken.getsockname()[1])
+        with printed_commands(PORT=str(free_port()), PLAYGROUND_PORT=port) as (login, _, _):
             assert f"http://127.0.0.1:{port}/admin/codes" not in login
-            assert "access_token" in paste(login)
 
 
-def test_a_port_that_the_service_is_to_have_is_left_to_it() -> None:
-    port = free_port()
-    with printed_lines(port, with_simulator_at(port)) as (login, _, _):
-        assert "access_token" in paste(login)
+def test_port_of_the_service_is_left_to_it() -> None:
+    port = str(free_port())
+    with printed_commands(PORT=port, PLAYGROUND_PORT=port) as (login, _, _):
+        assert f"http://127.0.0.1:{port}/admin/codes" not in login
+
+
+@pytest.mark.parametrize("port", ["x", "65536"])
+def test_wrong_playground_port_is_refused(port: str) -> None:
+    ran = subprocess.run(
+        COMMAND, env=environment(PLAYGROUND_PORT=port), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert "PLAYGROUND_PORT must be a port" in ran.stderr
 
 
 @pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--port=7010", 2)])
