@@ -9,6 +9,8 @@ export host_address=172.31.255.1
 export node_address=172.31.255.2
 export pod_network=10.244.0.0/16
 export service_network=10.96.0.0/16
+# Namespace and name of the one Gateway that the node serves.
+export gateway=spotify-e2e-edge/edge
 export containerd=$state/containerd/containerd.sock
 
 die() {
