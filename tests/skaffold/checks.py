@@ -258,8 +258,8 @@ def test_secrets_go_into_the_cluster_by_no_command_line(kubectl: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = kubectl.with_suffix(".told").read_text().splitlines()
     assert told == [
-        "--context a-context apply --filename k8s/namespace.yaml",
-        "--context a-context apply --filename -",
+        "--context a-context apply --server-side --force-conflicts --filename k8s/namespace.yaml",
+        "--context a-context apply --server-side --force-conflicts --filename -",
     ]
     secret = msgspec.yaml.decode(kubectl.with_suffix(".input").read_bytes())
     example = msgspec.yaml.decode(Path("k8s/secret.example.yaml").read_bytes())
