@@ -103,7 +103,6 @@ class Spotify:
         self._transport = transport
         self._observe = observe
         self._url = httpx.URL(settings.spotify_token_url)
-        self._headers = httpx.Headers(_HEADERS)
         self._limit = settings.upstream_max_in_flight
         self.in_flight = 0
 
@@ -142,7 +141,6 @@ class Spotify:
             httpx.Request(
                 "POST",
                 self._url,
-                headers=self._headers,
                 stream=httpx.ByteStream(urlencode(request.fields).encode()),
                 extensions={_BASIC: request.basic},
             )
@@ -160,6 +158,8 @@ class Transport(httpx.AsyncBaseTransport):
     - Of an httpx.Request only the body leaves, and the headers are those in _HEADERS: no trace
       header. Basic authentication is added here, below the instrumentation, so that no span can
       capture it.
+    - Only an error has its headers: those of a success are not used, and the instrumentation would
+      look through all of them twice.
     - UPSTREAM_TIMEOUT bounds the whole call: DNS, connecting, TLS, sending, waiting and reading.
     - Exceptions are httpx's, and their texts are types of exceptions: aiohttp's own texts, which a
       span or a log would record, name hosts and quote what was received.
@@ -202,7 +202,8 @@ class Transport(httpx.AsyncBaseTransport):
                 if self._connector is not None:
                     self._connector.distrust(started)
                 raise
-        headers = [field for field in response.raw_headers if field[0].lower() != _CODING]
+        received = () if response.ok else response.raw_headers
+        headers = [field for field in received if field[0].lower() != _CODING]
         # As a stream, which is read once and not decoded again: 15 % less CPU than `content`.
         return httpx.Response(response.status, headers=headers, stream=httpx.ByteStream(body))
 
