@@ -1,10 +1,11 @@
 """Tests of the chart with real tools: `make chart-test`.
 
-`make test` leaves these out: they need Node.js, npm, Go and promtool, and fetch helm if it is missing.
+`make test` leaves these out: they need Node.js, npm, Go and promtool, and fetch helm if it is
+missing.
 
     rendering     helm and values → manifests
     restricted    a pod → what Pod Security's profile "restricted" has against it
-    helm-docs     values.yaml's comments and README.md.gotmpl → the chart's README; `make chart-docs`
+    helm-docs     values.yaml and README.md.gotmpl → the chart's README; `make chart-docs`
     promql        an expression → the metrics and labels that it asks for
     crds/         schemas of the custom resources, from npm
     alerts/       what Prometheus would see, and which alerts that fires; for promtool

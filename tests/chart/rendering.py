@@ -115,14 +115,10 @@ def environment(manifests: list[Manifest]) -> dict[str, Manifest]:
     return dict(entries)
 
 
-def server(manifests: list[Manifest]) -> Manifest:
+def server(manifests: list[Manifest], name: str = "spotify-api-server") -> Manifest:
     """Return the container of the service, which has the name of the chart."""
-    [container] = [
-        one
-        for one in pod_of(only(manifests, "Deployment"))["containers"]
-        if one["name"] == "spotify-api-server"
-    ]
-    return container
+    containers = pod_of(only(manifests, "Deployment"))["containers"]
+    return next(container for container in containers if container["name"] == name)
 
 
 def pod_of(manifest: Manifest) -> Manifest:

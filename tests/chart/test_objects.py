@@ -3,11 +3,12 @@
 import base64
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.grants import GRANTS
+from service.oauth import TOKEN_PATHS
 from tests.chart.rendering import (
     CHART,
     CI,
@@ -165,7 +166,9 @@ def test_files_need_no_secret() -> None:
     manifests = render("files")
     assert "secret" not in {key.lower() for key in re.findall(r"\w+(?=KeyRef)", str(manifests))}
     assert not of_kind(manifests, "Secret")
-    files = {name: entry["value"] for name, entry in environment(manifests).items() if "_FILE" in name}
+    files = {
+        name: entry["value"] for name, entry in environment(manifests).items() if "_FILE" in name
+    }
     assert files == {
         "CLIENT_ID_FILE": "/vault/secrets/client-id",
         "CLIENT_SECRET_FILE": "/vault/secrets/client-secret",
@@ -175,7 +178,12 @@ def test_files_need_no_secret() -> None:
         "RATE_LIMIT_STORAGE_FILE": "/vault/secrets/valkey",
         "UPSTREAM_PROXY_FILE": "/vault/secrets/proxy",
     }
-    assert [rule["ports"][0]["port"] for rule in policy("files")["egress"]] == [53, 3130, 4318, 6390]
+    assert [rule["ports"][0]["port"] for rule in policy("files")["egress"]] == [
+        53,
+        3130,
+        4318,
+        6390,
+    ]
 
 
 @pytest.mark.parametrize("example", ["existing-secret", "external-secret", "minimal"])
@@ -330,6 +338,262 @@ def test_chosen_peers_come_in_and_the_pod_of_helm_test() -> None:
     assert "from" not in metrics
 
 
+@pytest.mark.parametrize(
+    ("values", "policy"),
+    [
+        ({}, None),
+        ({"rateLimit": {"limit": "60/minute"}}, "Local"),
+        ({"service": {"externalTrafficPolicy": "Cluster"}}, "Cluster"),
+        (
+            {
+                "service": {"externalTrafficPolicy": "Cluster"},
+                "rateLimit": {"limit": "60/minute", "trustedProxies": ["10.0.0.0/8"]},
+            },
+            "Cluster",
+        ),
+    ],
+)
+def test_a_rate_limit_keeps_the_addresses_of_clients(values: Values, policy: str | None) -> None:
+    service, _ = of_kind(render("load-balancer", values), "Service")
+    assert service["spec"].get("externalTrafficPolicy") == policy
+    assert (
+        "externalTrafficPolicy"
+        not in only(render("minimal", {"rateLimit": {"limit": "1/day"}}), "Service")["spec"]
+    )
+
+
+def test_a_service_has_the_fields_that_are_set() -> None:
+    fields = {
+        "type": "LoadBalancer",
+        "clusterIP": "10.0.0.9",
+        "internalTrafficPolicy": "Local",
+        "ipFamilies": ["IPv6"],
+        "ipFamilyPolicy": "SingleStack",
+        "loadBalancerClass": "example.com/lb",
+        "loadBalancerSourceRanges": ["192.0.2.0/24"],
+        "trafficDistribution": "PreferClose",
+    }
+    service = {**fields, "nodePort": 30080, "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    outside, _ = of_kind(render("minimal", {"service": service}), "Service")
+    assert outside["spec"].items() >= fields.items()
+    assert outside["spec"]["ports"][0]["nodePort"] == 30080
+    assert outside["metadata"]["labels"]["a"] == "b"
+    assert outside["metadata"]["annotations"] == {"c": "d"}
+    inside = only(render("minimal"), "Service")["spec"]
+    assert inside.keys() == {"type", "selector", "ports"}
+
+
+def rule(values: Values) -> dict[str, Any]:
+    found: dict[str, Any] = only(render("everything", values), "HTTPRoute")["spec"]["rules"][0]
+    return found
+
+
+def paths(values: Values) -> list[tuple[str, str]]:
+    """Return the type and path of each match, which Ingress and HTTPRoute have in common."""
+    ingress = only(render("everything", values), "Ingress")["spec"]["rules"][0]["http"]["paths"]
+    route = [match["path"] for match in rule(values)["matches"]]
+    found = [(path["pathType"], path["path"]) for path in ingress]
+    assert found == [(match["type"].removeprefix("Path"), match["value"]) for match in route]
+    return found
+
+
+METADATA = "/.well-known/oauth-authorization-server/spotify"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, [("Prefix", "/spotify"), ("Exact", METADATA)]),
+        ({"config": {"publicUrl": ""}}, [("Prefix", "/spotify"), ("Exact", METADATA)]),
+        (
+            {"config": {"publicUrl": ""}, "httpRoute": {"hostnames": []}, "ingress": {"tls": []}},
+            [("Prefix", "/spotify")],
+        ),
+        ({"config": {"basePath": ""}}, [("Prefix", "/")]),
+    ],
+)
+def test_routes_match_the_base_path(values: Values, expected: list[tuple[str, str]]) -> None:
+    assert paths(values) == expected
+
+
+def test_routes_match_what_is_chosen() -> None:
+    match = {"path": {"type": "Exact", "value": "/swap"}, "method": "POST"}
+    values = {
+        "httpRoute": {"matches": [match], "timeouts": {"request": "30s"}},
+        "ingress": {"paths": [{"path": "/swap"}], "hosts": ["*"]},
+    }
+    assert rule(values)["matches"] == [match]
+    assert rule(values)["timeouts"] == {"request": "30s"}
+    [ingress] = only(render("everything", values), "Ingress")["spec"]["rules"]
+    assert "host" not in ingress
+    [path] = ingress["http"]["paths"]
+    assert (path["path"], path["pathType"]) == ("/swap", "Prefix")
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({"httpRoute": {"hostnames": ["*.a.example", "b.example"]}}, "https://b.example/spotify"),
+        ({"httpRoute": {"enabled": False}}, "https://swap.example.com/spotify"),
+        ({"httpRoute": {"enabled": False}, "ingress": {"tls": []}}, None),
+        ({"httpRoute": {"enabled": False}, "ingress": {"hosts": ["*"]}}, None),
+        ({"config": {"publicUrl": "http://a.example"}}, "http://a.example"),
+    ],
+)
+def test_the_public_url_is_that_of_the_route(values: Values, url: str | None) -> None:
+    config = {"publicUrl": "", **values.get("config", {})}
+    entries = environment(render("everything", {**values, "config": config}))
+    assert entries.get("PUBLIC_URL", {}).get("value") == url
+
+
+def test_the_autoscaler_has_the_metrics_that_are_set() -> None:
+    pods = {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "Value"}}}
+    autoscaling = {"enabled": True, "targetCPU": "70%", "targetMemory": "150Mi", "metrics": [pods]}
+    cpu, memory, custom = only(
+        render("minimal", {"autoscaling": autoscaling}), "HorizontalPodAutoscaler"
+    )["spec"]["metrics"]
+    assert cpu["resource"] == {
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 70},
+    }
+    assert memory["resource"]["target"] == {"type": "AverageValue", "averageValue": "150Mi"}
+    assert custom == pods
+
+
+def test_replicas_can_be_left_to_others() -> None:
+    manifests = render("minimal", {"replicaCount": None})
+    assert "replicas" not in only(manifests, "Deployment")["spec"]
+
+
+def test_a_disruption_budget_can_say_how_many_stay() -> None:
+    budget = {"minAvailable": "50%"}
+    spec = only(render("minimal", {"podDisruptionBudget": budget}), "PodDisruptionBudget")["spec"]
+    assert spec["minAvailable"] == "50%"
+    assert "maxUnavailable" not in spec
+
+
+def test_a_pod_has_the_fields_that_are_set() -> None:
+    wait = {"name": "wait", "image": "registry.example.com/wait:1", "restartPolicy": "Always"}
+    pod_fields = {
+        "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["proxy"]}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["192.0.2.53"]},
+        "runtimeClassName": "gvisor",
+        "schedulerName": "mine",
+        "terminationGracePeriodSeconds": 90,
+        "initContainers": [wait],
+    }
+    deployment_fields = {
+        "minReadySeconds": 5,
+        "revisionHistoryLimit": 0,
+        "strategy": {"type": "Recreate"},
+    }
+    container_fields = {"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}
+    values = {
+        **pod_fields,
+        **deployment_fields,
+        **container_fields,
+        "strategy": {"type": "Recreate", "rollingUpdate": None},
+        "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+        "probes": {"readiness": {"successThreshold": 2}},
+    }
+    manifests = render("minimal", values)
+    deployment = only(manifests, "Deployment")
+    assert pod_of(deployment).items() >= pod_fields.items()
+    assert deployment["spec"].items() >= deployment_fields.items()
+    container = server(manifests)
+    assert container.items() >= container_fields.items()
+    assert container["envFrom"] == [{"secretRef": {"name": "more"}}]
+    assert container["readinessProbe"]["successThreshold"] == 2
+
+
+def test_extra_objects_are_templates() -> None:
+    name = '{{ include "spotify-api-server.fullname" . }}-extra'
+    kind = {"apiVersion": "v1", "kind": "ConfigMap"}
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: '{name}'\n"
+    objects = [{**kind, "metadata": {"name": name}}, text]
+    first, second = of_kind(render("minimal", {"extraObjects": objects}), "ConfigMap")
+    assert first == second == {**kind, "metadata": {"name": f"{RELEASE}-spotify-api-server-extra"}}
+
+
+def test_the_service_monitor_can_live_elsewhere() -> None:
+    monitor = {
+        "namespace": "monitoring",
+        "scheme": "https",
+        "tlsConfig": {"insecureSkipVerify": True},
+        "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+        "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
+    }
+    found = only(render("everything", {"metrics": {"serviceMonitor": monitor}}), "ServiceMonitor")
+    assert found["metadata"]["namespace"] == monitor.pop("namespace")
+    assert found["spec"]["namespaceSelector"] == {"matchNames": ["apps"]}
+    assert found["spec"]["endpoints"][0].items() >= monitor.items()
+
+
+def test_every_object_is_in_the_chosen_namespace() -> None:
+    manifests = render("everything", {"namespaceOverride": "other"})
+    assert {one["metadata"]["namespace"] for one in manifests} == {"other"}
+
+
+def test_every_object_has_the_common_annotations_and_its_own() -> None:
+    common = {"a": "common", "b": "common"}
+    manifests = render(
+        "minimal", {"commonAnnotations": common, "service": {"annotations": {"a": "x"}}}
+    )
+    for one in manifests:
+        if one["kind"] != "Pod":  # of helm test
+            own = {"a": "x"} if one["kind"] == "Service" else {}
+            assert one["metadata"]["annotations"] == {**common, **own}
+
+
+def test_dns_ports_and_peers_are_values() -> None:
+    dns = {"ports": [53, 5353], "peers": [{"namespaceSelector": {}}]}
+    rule = policy("minimal", {"networkPolicy": {"dns": dns}})["egress"][0]
+    assert {(port["port"], port["protocol"]) for port in rule["ports"]} == {
+        (number, protocol) for number in (53, 5353) for protocol in ("UDP", "TCP")
+    }
+    assert rule["to"] == [{"namespaceSelector": {}}]
+
+
+def test_a_collector_on_each_node_is_reached_by_its_address() -> None:
+    entries = environment(render("files"))
+    assert entries["HOST_IP"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.hostIP"}}
+    names = list(entries)
+    assert names.index("HOST_IP") < names.index("OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert entries["OTEL_EXPORTER_OTLP_ENDPOINT"]["value"] == "http://$(HOST_IP):4318"
+    assert "HOST_IP" not in environment(render("everything"))
+
+
+def test_an_upgrade_keeps_what_kubernetes_cannot_change() -> None:
+    """Selectors and names are those of 1.0.0: a change needs a new major version."""
+    manifests = render("everything", {"fullnameOverride": ""})
+    name = f"{RELEASE}-spotify-api-server"
+    selector = {
+        "app.kubernetes.io/name": "spotify-api-server",
+        "app.kubernetes.io/instance": RELEASE,
+        "app.kubernetes.io/component": "server",
+    }
+    assert only(manifests, "Deployment")["spec"]["selector"] == {"matchLabels": selector}
+    assert only(manifests, "Service")["spec"]["selector"] == selector
+    assert {(one["kind"], one["metadata"]["name"]) for one in manifests} == {
+        ("ConfigMap", f"{name}-dashboard"),
+        ("Deployment", name),
+        ("HTTPRoute", name),
+        ("HorizontalPodAutoscaler", name),
+        ("Ingress", name),
+        ("NetworkPolicy", name),
+        ("Pod", f"{name}-test"),
+        ("PodDisruptionBudget", name),
+        ("PrometheusRule", name),
+        ("Secret", name),
+        ("Secret", f"{name}-proxy"),
+        ("Secret", f"{name}-rate-limit"),
+        ("Service", name),
+        ("ServiceAccount", name),
+        ("ServiceMonitor", name),
+    }
+
+
 def test_metrics_stay_inside_when_the_service_goes_out() -> None:
     outside, inside = of_kind(render("load-balancer"), "Service")
     assert [port["name"] for port in outside["spec"]["ports"]] == ["http"]
@@ -400,7 +664,12 @@ def notes(example: str, values: Values | None = None) -> str:
     return printed.partition("NOTES:\n")[2]
 
 
-PATHS = re.findall(r"^\| `POST (/\S+)`", Path("README.md").read_text(), re.MULTILINE)
+WILDCARD = {
+    "config": {"publicUrl": ""},
+    "httpRoute": {"hostnames": ["*.example.com"]},
+    "ingress": {"enabled": False},
+}
+PATHS = [*(grant.path for grant in GRANTS), TOKEN_PATHS[0]]
 
 
 @pytest.mark.parametrize(
@@ -442,7 +711,6 @@ def test_notes_list_the_token_urls_and_the_code_to_paste(
     example: str, values: Values, base: str
 ) -> None:
     text = notes(example, values)
-    assert len(PATHS) == 6
     for path in PATHS:
         assert re.search(rf"^  .*{re.escape(base + path)}$", text, re.MULTILINE)
     swift = "".join(code("docs/apps.md", "swift"))
@@ -459,6 +727,31 @@ def test_the_notes_say_that_a_flow_is_off() -> None:
     text = notes("everything")
     assert "disabled (config.clientCredentialsEnabled)" in text
     assert "/client-credentials-flow/" not in text
+
+
+@pytest.mark.parametrize(
+    ("example", "values", "sentence"),
+    [
+        (
+            "minimal",
+            {"ingress": {"enabled": True, "hosts": ["a.example"]}},
+            "WARNING: http://a.exa",
+        ),
+        ("minimal", {}, "set spotify.redirectUri, or it gets 400."),
+        (
+            "existing-secret",
+            {},
+            "set spotify.redirectUri or the key REDIRECT_URI of the Secret, or",
+        ),
+        ("load-balancer", {}, "get service swap-spotify-api-server --watch"),
+        ("load-balancer", {"service": {"type": "NodePort"}}, "spec.ports[0].nodePort"),
+        ("everything", WILDCARD, "The host names are wildcards (*.example.com)"),
+        ("everything", {"config": {"publicUrl": ""}}, "Its metadata (RFC 8414): https://swap.exam"),
+        ("files", {}, "Restart them after a file has changed"),
+    ],
+)
+def test_the_notes_say_what_is_left_to_do(example: str, values: Values, sentence: str) -> None:
+    assert sentence in notes(example, values)
 
 
 def test_the_notes_keep_secrets_to_themselves() -> None:

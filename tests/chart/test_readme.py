@@ -21,7 +21,7 @@ CREDENTIALS = {"image": {"registry": "registry.example.com"}, "spotify": {"exist
 
 def test_the_readme_is_generated_from_the_values() -> None:
     ran = subprocess.run(
-        ["tests/chart/helm-docs", "--check"], capture_output=True, text=True, check=False
+        [Path("tests/chart/helm-docs"), "--check"], capture_output=True, text=True, check=False
     )
     assert not ran.returncode, f"run: make chart-docs\n{ran.stdout}{ran.stderr}"
 

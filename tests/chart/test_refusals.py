@@ -231,8 +231,10 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     (
         "minimal",
         {"image": {"registry": ""}},
-        "image.registry is missing: this chart is not from a release, so set image.registry and "
-        "image.tag (or image.digest) to an image that the cluster can pull.",
+        (
+            "image.registry is missing: this chart is not from a release, so set image.registry "
+            "and image.tag (or image.digest) to an image that the cluster can pull."
+        ),
     ),
     ("minimal", {"spotify": {"files": FILES}}, MORE),
     (
@@ -263,7 +265,10 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     (
         "minimal",
         {"config": {"corsAllowOrigins": ["https://app.example.com:443"]}},
-        "config.corsAllowOrigins must not contain a default port (:80, :443): browsers leave it out.",
+        (
+            "config.corsAllowOrigins must not contain a default port (:80, :443): browsers leave "
+            "it out."
+        ),
     ),
     (
         "minimal",
@@ -278,21 +283,27 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     (
         "minimal",
         {"metrics": {"serviceMonitor": {"interval": "5s"}}},
-        "metrics.serviceMonitor.scrapeTimeout must not be longer than "
-        "metrics.serviceMonitor.interval.",
+        (
+            "metrics.serviceMonitor.scrapeTimeout must not be longer than "
+            "metrics.serviceMonitor.interval."
+        ),
     ),
     (
         "minimal",
         {"autoscaling": {"enabled": True, "targetCPU": ""}},
-        "autoscaling.enabled needs autoscaling.targetCPU, autoscaling.targetMemory or "
-        "autoscaling.metrics.",
+        (
+            "autoscaling.enabled needs autoscaling.targetCPU, autoscaling.targetMemory or "
+            "autoscaling.metrics."
+        ),
     ),
     *[
         (
             "minimal",
             {"autoscaling": {"enabled": True, **target}, "resources": {"limits": {"cpu": limit}}},
-            f"autoscaling.{next(iter(target))} must be below resources.limits.{resource}, or no "
-            "load scales the pods up.",
+            (
+                f"autoscaling.{next(iter(target))} must be below resources.limits.{resource}, or "
+                "no load scales the pods up."
+            ),
         )
         for target, limit, resource in (
             ({"targetCPU": "700m"}, "500m", "cpu"),
@@ -312,14 +323,18 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     (
         "minimal",
         {"podDisruptionBudget": {"minAvailable": 2}},
-        "podDisruptionBudget.minAvailable must be smaller than the smallest number of pods, or "
-        "nodes cannot be drained.",
+        (
+            "podDisruptionBudget.minAvailable must be smaller than the smallest number of pods, or "
+            "nodes cannot be drained."
+        ),
     ),
     (
         "minimal",
         {"podDisruptionBudget": {"maxUnavailable": 2}},
-        "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, or it "
-        "protects none.",
+        (
+            "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, or "
+            "it protects none."
+        ),
     ),
     (
         "minimal",
@@ -347,9 +362,11 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
             "service": {"externalTrafficPolicy": "Cluster"},
             "rateLimit": {"limit": "60/minute", "trustedProxies": None},
         },
-        "service.externalTrafficPolicy Cluster replaces client addresses by those of nodes, so "
-        "that rateLimit.limit counts all clients as one: use Local, or set "
-        "rateLimit.trustedProxies.",
+        (
+            "service.externalTrafficPolicy Cluster replaces client addresses by those of nodes, so "
+            "that rateLimit.limit counts all clients as one: use Local, or set "
+            "rateLimit.trustedProxies."
+        ),
     ),
     (
         "everything",
@@ -374,8 +391,10 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     (
         "minimal",
         {"extraContainers": [{"name": "spotify-api-server", "image": "x"}]},
-        "extraContainers and initContainers must not contain spotify-api-server, the container of "
-        "the chart.",
+        (
+            "extraContainers and initContainers must not contain spotify-api-server, the "
+            "container of the chart."
+        ),
     ),
 ]
 """An example, what is changed in it, and the sentence, which is the chart's own."""

@@ -42,7 +42,7 @@ STRINGS = (
     f"sha256:{'0' * 64}",
 )
 """Strings of which each string value accepts at least one."""
-ITEMS = (
+ITEMS: tuple[object, ...] = (
     "other",
     "https://other.example.com",
     "192.0.2.0/24",
@@ -66,7 +66,7 @@ ITEMS = (
     {"type": "Pods", "pods": {}},
 )
 """Items of which each list accepts at least one."""
-OBJECTS = (
+OBJECTS: tuple[object, ...] = (
     {"other": "1"},
     {"request": "5s"},
     {"preStop": {"sleep": {"seconds": 1}}},
@@ -76,17 +76,19 @@ OBJECTS = (
 """Objects of which each empty object accepts at least one."""
 KUBERNETES = {
     "autoscaling.behavior",
+    "metrics.dashboard.labels",
     "podSecurityContext",
     "resources",
     "securityContext",
     "strategy",
 }
 """Values with more properties than values.yaml sets."""
+PROBE = {"initialDelaySeconds", "successThreshold", "terminationGracePeriodSeconds"}
 OPTIONAL = {
     "": {"enabled"},
-    "probes.startup": {"initialDelaySeconds", "timeoutSeconds", "successThreshold"},
-    "probes.liveness": {"initialDelaySeconds", "successThreshold"},
-    "probes.readiness": {"initialDelaySeconds", "successThreshold"},
+    "probes.startup": {*PROBE, "timeoutSeconds"},
+    "probes.liveness": PROBE,
+    "probes.readiness": PROBE,
 }
 """Properties that the schema has and values.yaml does not set, by path."""
 
@@ -173,18 +175,15 @@ def test_a_dead_value_is_found() -> None:
 
 
 def test_schema_and_values_have_the_same_names() -> None:
-    def compare(schema: dict[str, Any], values: object, path: Path) -> None:
-        if not isinstance(values, dict) or not values:
+    def compare(schema: dict[str, Any], values: object, path: str) -> None:
+        if not isinstance(values, dict) or not values or path in KUBERNETES:
             return
-        if ".".join(path) not in KUBERNETES and schema.get("additionalProperties") is False:
-            optional = OPTIONAL.get(".".join(path), set())
-            assert schema["properties"].keys() - optional == values.keys() - optional, ".".join(
-                path
-            )
-        for name in schema.get("properties", {}).keys() & values.keys():
-            compare(resolved(schema["properties"][name]), values[name], (*path, name))
+        names = schema.get("properties", {}).keys() - OPTIONAL.get(path, set())
+        assert names == values.keys() - OPTIONAL.get(path, set()), path
+        for name in names:
+            compare(resolved(schema["properties"][name]), values[name], f"{path}.{name}".strip("."))
 
-    compare(SCHEMA, DEFAULTS, ())
+    compare(SCHEMA, DEFAULTS, "")
 
 
 def settings(example: str, values: Values | None = None) -> service_settings.Settings:
@@ -256,3 +255,26 @@ def test_every_setting_of_the_service_can_be_set() -> None:
 
 def test_config_is_in_the_order_of_the_environment() -> None:
     assert list(DEFAULTS["config"]) == sorted(DEFAULTS["config"])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"config": {"logLevel": "INFO"}}, 'value: "INFO"'),
+        ({"otel": {"enabled": True, "endpoint": "http://a:1", "samplerArg": 0.1}}, 'value: "0.1"'),
+        ({"image": {"tag": 20261125}}, "image: registry.example.com/spotify-api-server:20261125\n"),
+        ({"image": {"registry": "", "repository": "localhost/x"}}, "image: localhost/x:1.0.0\n"),
+        ({"image": {"registry": "", "repository": "a:5000/x/y"}}, "image: a:5000/x/y:1.0.0\n"),
+        ({"image": {"registry": "a.example/team"}}, "image: a.example/team/spotify-api-server:"),
+        ({"podAnnotations": None, "podLabels": None, "commonLabels": None}, "kind: Deployment"),
+        ({"autoscaling": {"enabled": True, "targetCPU": "70%"}}, "averageUtilization: 70\n"),
+        ({"tmpSizeLimit": "16M"}, "sizeLimit: 16M\n"),
+        ({"rateLimit": {"limit": "5/second;1000/day"}}, 'value: "5/second;1000/day"'),
+        ({"rateLimit": {"limit": "100 per 5 minutes"}}, 'value: "100 per 5 minutes"'),
+        ({"podSecurityContext": None, "securityContext": None}, "securityContext:\n"),
+        ({"podDisruptionBudget": {"maxUnavailable": "50%"}}, "maxUnavailable: 50%\n"),
+        ({"x-anything": {"a": 1}, "enabled": True}, "kind: Deployment"),
+    ],
+)
+def test_unusual_values_are_accepted(values: Values, text: str) -> None:
+    assert text in template("minimal", values)
