@@ -104,8 +104,17 @@ def only(manifests: list[Manifest], kind: str) -> Manifest:
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
-    """Return the manifests of this kind."""
-    return [manifest for manifest in manifests if manifest["kind"] == kind]
+    """Return the manifests of this kind; of those that exist for `helm test` only, its pod."""
+    return [
+        manifest
+        for manifest in manifests
+        if manifest["kind"] == kind and (kind == "Pod" or not is_hook(manifest))
+    ]
+
+
+def is_hook(manifest: Manifest) -> bool:
+    """Return whether helm makes the object at a certain moment, such as for `helm test`."""
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
 def environment(manifests: list[Manifest]) -> dict[str, Manifest]:

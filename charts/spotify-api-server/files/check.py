@@ -14,7 +14,7 @@ REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
 
 
 def main() -> None:
-    """Check the service; swap tokens too where Spotify is a simulator."""
+    """Check the service and its access to Spotify; swap tokens where Spotify is a simulator."""
     # The cluster's network hears of a pod that is ready some moments after helm did.
     patient = httpx.HTTPTransport(retries=5)
     url, base_path = os.environ["SERVICE_URL"], os.environ["BASE_PATH"]
@@ -22,6 +22,8 @@ def main() -> None:
     for path in (f"{base_path}/", "/healthz", "/readyz"):
         expect(service.get(url + path).status_code == httpx.codes.OK, f"GET {path} is answered 200")
     refuse_a_tampered_token(service)
+    if os.environ.get("UPSTREAM"):
+        get_an_app_token(service)
     if simulator := os.environ.get("SIMULATOR_URL"):
         swap(service, simulator)
 
@@ -34,12 +36,20 @@ def refuse_a_tampered_token(service: httpx.Client) -> None:
     expect(refused, "a tampered refresh token is refused")
 
 
+def get_an_app_token(service: httpx.Client) -> None:
+    """Check that Spotify can be reached and accepts the client id and the client secret."""
+    form = {"grant_type": "client_credentials"}
+    answer = service.post("/client-credentials-flow/retrieve-tokens", data=form)
+    good = answer.status_code == httpx.codes.OK
+    why = "" if good else f": {answer.status_code} {answer.text[:500]}"
+    expect(good, f"the app gets an access token from Spotify{why}")
+
+
 def swap(service: httpx.Client, simulator: str) -> None:
-    """Log in at the simulator as a person would, and swap and refresh with PKCE."""
+    """Log in at the simulator as a user would, and swap and refresh with PKCE."""
     verifier = secrets.token_urlsafe(48)
     redirect_uri = os.environ["REDIRECT_URI"]
     query = {
-        "client_id": os.environ["CLIENT_ID"],
         "response_type": "code",
         "redirect_uri": redirect_uri,
         "code_challenge_method": "S256",
@@ -47,8 +57,10 @@ def swap(service: httpx.Client, simulator: str) -> None:
         .decode()
         .rstrip("="),
     }
-    with httpx.Client(base_url=simulator, timeout=30, trust_env=False) as person:
-        sent_back = person.post("/authorize", params=query, data={"decision": "allow"})
+    # With the client id, which the service adds.
+    login = urlsplit(service.get("/authorize", params=query).headers.get("Location", ""))
+    with httpx.Client(base_url=simulator, timeout=30, trust_env=False) as user:
+        sent_back = user.post(f"/authorize?{login.query}", data={"decision": "allow"})
     code = parse_qs(urlsplit(sent_back.headers.get("Location", "")).query).get("code", [""])[0]
     expect(bool(code), "the simulator gives a code")
     form = {"code": code, "code_verifier": verifier, "redirect_uri": redirect_uri}

@@ -1,0 +1,60 @@
+"""The objects of `helm test`; what its pod checks is run by `make e2e`."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import Manifest, is_hook, only, render
+
+SIMULATOR = {"tests": {"simulatorUrl": "http://simulator:7001"}}
+
+
+def environment(values: dict[str, Any]) -> dict[str, str]:
+    [container] = only(render("minimal", values), "Pod")["spec"]["containers"]
+    assert "valueFrom" not in str(container["env"]), "the pod needs no Secret"
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def policy_of_the_test() -> Manifest:
+    [policy] = [
+        manifest
+        for manifest in render("minimal", SIMULATOR)
+        if manifest["kind"] == "NetworkPolicy" and is_hook(manifest)
+    ]
+    return policy
+
+
+def test_a_token_is_requested_unless_the_values_say_otherwise() -> None:
+    assert environment({})["UPSTREAM"] == "true"
+    assert "UPSTREAM" not in environment({"tests": {"upstream": False}})
+    assert "UPSTREAM" not in environment({"config": {"clientCredentialsEnabled": False}})
+
+
+def test_the_simulator_is_used_where_there_is_one() -> None:
+    assert environment(SIMULATOR)["SIMULATOR_URL"] == "http://simulator:7001"
+    assert "SIMULATOR_URL" not in environment({})
+
+
+@pytest.mark.parametrize("values", [{}, SIMULATOR])
+def test_all_can_be_left_out(values: dict[str, Any]) -> None:
+    tests = values.get("tests", {}) | {"enabled": False}
+    assert not [found for found in render("minimal", {"tests": tests}) if is_hook(found)]
+
+
+def test_its_policy_selects_its_pod_and_leads_to_the_servers_and_the_simulator() -> None:
+    manifests = render("minimal", SIMULATOR)
+    policy = policy_of_the_test()["spec"]
+    pod = only(manifests, "Pod")["metadata"]["labels"]
+    server = only(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod.items()
+    assert not policy["podSelector"]["matchLabels"].items() <= server.items()
+    [dns, service, simulator] = policy["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    [peer] = service["to"]
+    assert peer["podSelector"]["matchLabels"].items() <= server.items()
+    assert simulator == {"ports": [{"port": 7001}]}
+
+
+def test_no_policy_without_policies() -> None:
+    manifests = render("minimal", {"networkPolicy": {"enabled": False}})
+    assert "NetworkPolicy" not in {manifest["kind"] for manifest in manifests}
