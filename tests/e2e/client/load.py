@@ -8,6 +8,7 @@ import asyncio
 import collections
 import itertools
 import json
+import os
 import statistics
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-SERVICE = "http://spotify-api-server"
+SERVICE = os.environ["SERVICE_URL"]
 STOP = Path("/tmp/stop")  # noqa: S108 - the client pod's own volume
 TOKENS = Path("/tmp/tokens.json")  # noqa: S108
 WORKERS = 8

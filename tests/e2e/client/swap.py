@@ -6,13 +6,14 @@
 import base64
 import hashlib
 import json
+import os
 import secrets
 import sys
 from pathlib import Path
 
 import httpx
 
-SERVICE = "http://spotify-api-server"
+SERVICE = os.environ["SERVICE_URL"]
 SIMULATOR = "http://simulator:7001"
 TOKENS = Path("/tmp/tokens.json")  # noqa: S108 - the client pod's own volume
 REDIRECT_URI = "app://callback"

@@ -4,14 +4,16 @@
 all traces for a search of secrets.
 """
 
+import os
 import sys
 import time
 from typing import Any
 
 import httpx
 
-JAEGER = "http://jaeger:16686"
-SWAP = "POST /authorization-code-flow-pkce/retrieve-tokens"
+JAEGER = os.environ["JAEGER_URL"]
+BASE_PATH = httpx.URL(os.environ["SERVICE_URL"]).path.rstrip("/")
+SWAP = f"POST {BASE_PATH}/authorization-code-flow-pkce/retrieve-tokens"
 WAIT_SECONDS = 30
 
 
