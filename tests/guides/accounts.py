@@ -42,7 +42,7 @@ HOSTS: Final = {
         stand_ins=("docker", "curl"),
     ),
     "jaeger": Terminal(("README.md#skaffold-and-jaeger",), stand_ins=("kind", "skaffold")),
-    "release": Terminal(("docs/deploy.md#signed-releases",), stand_ins=("cosign", "docker")),
+    "release": Terminal(("docs/deploy.md#releases",), stand_ins=("cosign", "docker")),
     "heroku": Terminal(
         (_IMAGE, _SECRETS, "docs/deploy.md#heroku"),
         _FILL_SECRETS,
