@@ -82,8 +82,13 @@ class HeldSpotify(ThreadingHTTPServer):
 
     daemon_threads = False  # so that none outlives the block
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes = b'{"access_token":"BQ","token_type":"Bearer","expires_in":3600}',
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _HeldResponse)
+        self.response = status, body
         self.release = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
         self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -114,8 +119,8 @@ class _HeldResponse(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["content-length"]))
         self.server.arrived()
         self.server.release.wait()
-        body = b'{"access_token":"BQ","token_type":"Bearer","expires_in":3600}'
-        self.send_response(200)
+        status, body = self.server.response
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
