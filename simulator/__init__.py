@@ -1,33 +1,33 @@
 """A stand-in for accounts.spotify.com, for tests, benchmarks and local development.
 
-docs/simulator.md tells how to use it. Start it with ``python -m simulator``, or serve it inside a
+docs/simulator.md describes how to use it. Start it with ``python -m simulator``, or serve it in a
 test::
 
     with running(create_app(Accounts())) as url:
         ...
 
-The modules, from the rules outwards:
+The modules, from the rules to the server:
 
-- ``jsontext``   JSON that somebody wrote, who is told what is wrong with it
+- ``jsontext``   decodes JSON that users write, with clear errors
 - ``pkce``       code verifiers and challenges (RFC 7636)
-- ``redirects``  which redirect URIs are legal, and adding parameters to one
-- ``scopes``     what an app can ask for, and what that means
-- ``users``      the people who can let it in
+- ``redirects``  which redirect URIs Spotify accepts; adds parameters to one
+- ``scopes``     the scopes and their descriptions
+- ``users``      the users who can log in
 - ``accounts``   the registered app, codes, tokens, rotation: state and rules, no HTTP
-- ``forms``      urlencoded text as pairs and as fields
-- ``answers``    what is sent back: status, headers, body
-- ``record``     what was received, kept for tests to read
-- ``exchange``   one request being answered, down to its TCP connection
-- ``faults``     what can go wrong on demand, and the queue of what will
-- ``token``      POST /api/token, and /trap where redirected requests end up
-- ``webapi``     /v1/me, the Web API as far as a login needs it
+- ``forms``      decodes urlencoded forms and query strings
+- ``answers``    responses: status, headers, body
+- ``record``     the requests received, for tests to read
+- ``exchange``   one request with its response, down to the TCP connection
+- ``faults``     the faults, and the queue of those to apply
+- ``token``      POST /api/token, and /trap, which records requests that were redirected
+- ``webapi``     /v1/me and /v1/me/tracks of the Web API
 - ``pages``      the HTML of the login page and its errors
 - ``authorize``  GET and POST /authorize
 - ``playground_page``  the playground at /, with its files in playground/
-- ``admin``      the endpoints that steer the simulator: /admin/... and /healthz
-- ``app``        all of that as one Litestar application
-- ``server``     that application on a socket
-- ``demo``       `make run`: the service, with the simulator or with Spotify, and the playground
+- ``admin``      the endpoints that control the simulator: /admin/... and /healthz
+- ``app``        the Litestar application
+- ``server``     serves the application with uvicorn
+- ``demo``       `make run`: the service, the playground, and the simulator or the real Spotify
 
-It knows nothing of the service it stands beside, and is not part of its image.
+The simulator does not depend on the service, and is not part of its image.
 """

@@ -1,4 +1,4 @@
-"""``python -m simulator``: read flags and environment, serve until SIGINT or SIGTERM."""
+"""``python -m simulator``: read options and environment, serve until SIGINT or SIGTERM."""
 
 import argparse
 import os
@@ -19,13 +19,15 @@ from simulator.server import listen, server_of, url_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the simulator. Flags it cannot work with end it with exit code 2."""
+    """Run the simulator. Invalid options end it with exit status 2."""
     parser = _parser()
     flags = parser.parse_args(arguments)
     flags.redirect_uri = flags.redirect_uri or _variable("REDIRECT_URI", "").split()
     for uri in flags.redirect_uri:
         if not redirects.is_legal(uri):
-            parser.error(f"argument --redirect-uri: {uri!r} is not https, loopback or custom")
+            parser.error(
+                f"argument --redirect-uri: {uri!r} is not https, loopback or a custom scheme"
+            )
     try:
         listener = listen(flags.host, flags.port)
     except OSError as problem:
@@ -46,7 +48,7 @@ def _serve(listener: socket.socket, flags: argparse.Namespace) -> None:
     def leave(*_: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal that stopped it once more, for whoever handled it before: us.
+    # uvicorn raises the signal again after its stop, for the handlers that were set before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     url = url_of(listener)
@@ -59,35 +61,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator",
         description="A stand-in for accounts.spotify.com, for tests and development.",
-        epilog="Each flag can also be set in the environment, as SIMULATOR_CLIENT_ID and so on;"
-        " SIMULATOR_REDIRECT_URI takes several URIs with spaces between.",
+        epilog="Each option is also an environment variable, such as SIMULATOR_CLIENT_ID."
+        " SIMULATOR_REDIRECT_URI contains any number of URIs, separated by spaces.",
     )
     add = parser.add_argument
-    add("--host", default=_variable("HOST", "127.0.0.1"), help="address to listen on")
-    add("--port", type=_PORT, default=_variable("PORT", "7001"), help="0 for any free port")
-    add("--client-id", type=_ID, default=_variable("CLIENT_ID", _APP.client_id))
-    add("--client-secret", type=_SECRET, default=_variable("CLIENT_SECRET", _APP.client_secret))
-    add("--redirect-uri", action="append", metavar="URI", help="repeatable; default: any legal one")
+    add("--host", default=_variable("HOST", "127.0.0.1"), help="default: 127.0.0.1")
+    add("--port", type=_PORT, default=_variable("PORT", "7001"), help=_PORT_HELP)
+    client_id, client_secret = _APP.client_id, _APP.client_secret
+    add("--client-id", type=_ID, default=_variable("CLIENT_ID", client_id), help=_ID_HELP)
+    secret = _variable("CLIENT_SECRET", client_secret)
+    add("--client-secret", type=_SECRET, default=secret, help=_SECRET_HELP)
+    add("--redirect-uri", action="append", metavar="URI", help=_REDIRECT_HELP)
     service = _variable("SERVICE_URL", SERVICE_URL)
-    add("--service-url", type=_service_url, default=service, metavar="URL", help=_SERVICE)
-    add("--rotation", type=_ROTATION, default=_variable("ROTATION", "spotify"), help=_ROTATIONS)
-    add("--expires-in", type=_SECONDS, default=_variable("EXPIRES_IN", "3600"), metavar="SECONDS")
+    add("--service-url", type=_service_url, default=service, metavar="URL", help=_SERVICE_HELP)
+    add("--rotation", type=_ROTATION, default=_variable("ROTATION", "spotify"), help=_ROTATION_HELP)
+    lifetime = _variable("EXPIRES_IN", "3600")
+    add("--expires-in", type=_SECONDS, default=lifetime, metavar="SECONDS", help=_EXPIRES_HELP)
     lifetime = _variable("REFRESH_TOKEN_LIFETIME", str(Settings().refresh_token_lifetime))
-    add("--refresh-token-lifetime", type=_SECONDS, default=lifetime, metavar="SECONDS")
-    known = ", ".join(user.id for user in users.KNOWN)
+    add("--refresh-token-lifetime", type=_SECONDS, default=lifetime, metavar="SECONDS", help=_LIFE)
     given = _variable("USERS", "") or users.KNOWN
-    add("--users", type=_users, default=given, metavar="JSON", help=f"default: {known}")
-    add("--verbose", action="store_true", default=bool(_variable("VERBOSE", "")), help="log access")
+    add("--users", type=_users, default=given, metavar="JSON", help=_USERS_HELP)
+    verbose = bool(_variable("VERBOSE", ""))
+    add("--verbose", action="store_true", default=verbose, help="log requests")
     return parser
 
 
 def _variable(name: str, default: str) -> str:
-    """Return a variable of the environment, which counts as unset when it is empty."""
+    """Return an environment variable; empty counts as unset."""
     return os.environ.get(f"SIMULATOR_{name}") or default
 
 
 def _reader(wanted: Any, expected: str) -> Callable[[str], Any]:  # noqa: ANN401 - a type or a form
-    """Return what reads a flag's text as a type msgspec knows, and else says what is expected."""
+    """Return a converter for argparse to a type that msgspec knows."""
 
     def read(text: str) -> Any:  # noqa: ANN401
         try:
@@ -113,7 +118,18 @@ def _users(text: str) -> users.Users:
 
 
 _APP = RegisteredApp()
-_SERVICE = f"where browsers reach the service, for the playground; default: {SERVICE_URL}"
+_PORT_HELP = "0 selects a free port; default: 7001"
+_ID_HELP = f"client id of the app; default: {_APP.client_id}"
+_SECRET_HELP = f"client secret of the app; default: {_APP.client_secret}"
+_REDIRECT_HELP = "redirect URI of the app, repeatable; default: any valid one"
+_SERVICE_HELP = f"URL of the service, for the playground; default: {SERVICE_URL}"
+_ROTATION_HELP = (
+    "what a refresh does to the refresh token: on replaces it, off keeps it and does not return it,"
+    " same returns it, spotify is on with PKCE and off without; default: spotify"
+)
+_EXPIRES_HELP = "lifetime of access tokens; default: 3600"
+_LIFE = "lifetime of refresh tokens, from the login; default: 183 days"
+_USERS_HELP = f"users who can log in; default: {', '.join(user.id for user in users.KNOWN)}"
 _ROTATIONS = ", ".join(get_args(Rotation))
 _ROTATION = _reader(Rotation, f"one of {_ROTATIONS}")
 _PORT = _reader(Annotated[int, Meta(ge=0, le=65535)], "a port from 0 to 65535")

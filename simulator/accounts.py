@@ -17,22 +17,22 @@ from simulator import pkce, redirects, users
 from simulator.users import User, Users
 
 Rotation = Literal["spotify", "on", "off", "same"]
-"""What a refresh does to the refresh token it was made with.
+"""What a refresh does to its refresh token.
 
-``on`` kills it and hands out a new one, ``off`` keeps it and leaves it out of the answer, ``same``
-keeps it and repeats it. ``spotify`` is ``on`` for tokens that came from PKCE, else ``off``.
+``on`` revokes it and returns a new one, ``off`` keeps it and does not return it, ``same`` keeps
+and returns it. ``spotify`` is ``on`` for tokens from PKCE, otherwise ``off``.
 """
 
 Seconds = Annotated[int, Meta(ge=0, le=10 * 365 * 24 * 3600)]
 
-_REMEMBERED = 100_000  # a benchmark mints for hours: the oldest codes and tokens are forgotten
-_ACCESS_REMEMBERED = 10_000  # they are many, large, and short of life
+_REMEMBERED = 100_000  # codes and refresh tokens; bounds the memory of a long benchmark
+_ACCESS_REMEMBERED = 10_000  # access tokens; many, large and short-lived
 
 _Held = TypeVar("_Held")
 
 
 class AccountsError(Exception):
-    """A refusal of the token endpoint: its ``error`` and ``error_description`` (RFC 6749 5.2)."""
+    """An error of the token endpoint: ``error`` and ``error_description`` (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
@@ -41,7 +41,7 @@ class AccountsError(Exception):
 
 
 class RegisteredApp(Struct, frozen=True):
-    """The one app this service knows; without redirect URIs every legal one is allowed."""
+    """The only registered app; without redirect URIs, every legal one is allowed."""
 
     client_id: str = "simulator-client-id"
     client_secret: str = "simulator-client-secret"  # noqa: S105 - public on purpose
@@ -49,24 +49,24 @@ class RegisteredApp(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What can be changed while the simulator runs."""
+    """Settings that can be changed at run time."""
 
     rotation: Rotation = "spotify"
     expires_in: Seconds = 3600
     code_lifetime: Seconds = 600
     refresh_token_lifetime: Seconds = 183 * 24 * 3600
-    """From consent, and not from the last refresh: Spotify's six months."""
+    """From the consent, not from the last refresh; Spotify's is six months."""
 
 
 class Client(Struct, frozen=True):
-    """Who a request says it comes from; without a secret it is not authenticated."""
+    """The client credentials in a request; without a secret, it is not authenticated."""
 
     client_id: str
     client_secret: str | None = None
 
 
 class Tokens(Struct, frozen=True, kw_only=True):
-    """A good answer of the token endpoint (RFC 6749 section 5.1); what is UNSET is left out."""
+    """A success of the token endpoint (RFC 6749, section 5.1); UNSET fields are omitted."""
 
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 - the type of a token, not a token
@@ -76,7 +76,7 @@ class Tokens(Struct, frozen=True, kw_only=True):
 
 
 class Consent(Struct, frozen=True):
-    """What a user has allowed, when, and how: it stays with all that is issued for it."""
+    """The consent of a user; codes and tokens refer to it."""
 
     user: User
     scope: str
@@ -85,7 +85,7 @@ class Consent(Struct, frozen=True):
 
 
 class Access(Struct, frozen=True):
-    """What an access token is good for; one without consent is the app's own."""
+    """An issued access token; an app access token (client credentials) has no consent."""
 
     consent: Consent | None
     expires_at: float
@@ -103,10 +103,10 @@ class _RefreshToken(Struct):
 
 
 class Accounts:
-    """A registered app, its users, and all that was issued for it.
+    """The registered app, its users, and the codes and tokens issued to it.
 
-    Takes the app, the settings and the users to start with, and a clock: a callable giving
-    seconds that only ever grow.
+    ``reset`` restores the app, the settings and the users passed in; ``clock`` returns monotonic
+    seconds.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Accounts:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the start: settings and users as given then, nothing issued."""
+        """Restore the initial settings and users, and forget all codes and tokens."""
         self.settings = self._initial
         self.users = self._initial_users
         self._ahead = 0
@@ -132,25 +132,25 @@ class Accounts:
         self._access: OrderedDict[str, Access] = OrderedDict()
 
     def now(self) -> float:
-        """Return the time, in seconds since some start."""
+        """Return the simulated time, in seconds."""
         return self._clock() + self._ahead
 
     def put_forward(self, seconds: int) -> int:
-        """Let time pass; return the seconds that were added since the start."""
+        """Advance the clock; return the seconds added since the start."""
         self._ahead += seconds
         return self._ahead
 
     def user(self, id_: str | None = None) -> User | None:
-        """Return a user by their id, without one the first of all; None if there is no such."""
+        """Return the user with this id, or the first user; None if there is none."""
         if id_ is None:
             return self.users[0]
         return next((user for user in self.users if user.id == id_), None)
 
     def revoke(self, id_: str) -> int:
-        """Take the app's access to a user away, as people do in the settings of their account.
+        """Revoke the app's access to a user, as users do in the settings of their account.
 
-        Codes and refresh tokens are dead at once, access tokens live on to their end. Returns how
-        many refresh tokens died.
+        Codes and refresh tokens are invalid at once, access tokens when they expire. Returns the
+        number of refresh tokens revoked.
         """
         for code in [key for key, held in self._codes.items() if held.consent.user.id == id_]:
             del self._codes[code]
@@ -164,11 +164,11 @@ class Accounts:
         return len(alive)
 
     def access(self, token: str) -> Access | None:
-        """Return what an access token is good for, or was; None if it was never issued."""
+        """Return an access token, expired or not; None if it was never issued."""
         return self._access.get(token)
 
     def allows(self, redirect_uri: str) -> bool:
-        """Tell whether the app may be sent back to this URI."""
+        """Return whether the app may use this redirect URI."""
         registered = self.app.redirect_uris
         return redirects.is_legal(redirect_uri) and redirects.is_registered(
             redirect_uri, registered
@@ -188,11 +188,11 @@ class Accounts:
         return code
 
     def issue_refresh_token(self, *, pkce: bool, scope: str = "", user: User | None = None) -> str:
-        """Return a new refresh token, as if it came from a code with or without PKCE."""
+        """Return a new refresh token, as from a code with or without PKCE."""
         return self._refresh_token(self._consent(user, scope, pkce=pkce))
 
     def grant_client_credentials(self, client: Client) -> Tokens:
-        """Return an access token for the app itself (RFC 6749 section 4.4)."""
+        """Return an app access token (RFC 6749, section 4.4)."""
         self._authenticate(client)
         return self._tokens()
 
@@ -201,7 +201,7 @@ class Accounts:
     ) -> Tokens:
         """Return the tokens for a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 
-        Success alone uses the code up; after a refusal it can be tried again.
+        A code is used up by success only.
         """
         self._identify(client)
         found = self._codes.get(code)
@@ -216,7 +216,7 @@ class Accounts:
         return self._tokens(found.consent, self._refresh_token(found.consent))
 
     def refresh(self, client: Client, token: str) -> Tokens:
-        """Return a new access token, and what rotation makes of the old refresh token."""
+        """Return a new access token, and a refresh token as the rotation setting says."""
         self._identify(client)
         found = self._refresh_tokens.get(token)
         if found is None:
@@ -238,7 +238,7 @@ class Accounts:
         return token
 
     def _rotated(self, token: str, found: _RefreshToken) -> str | UnsetType:
-        """Apply the rotation setting; return the refresh token for the answer, if one is due."""
+        """Apply the rotation setting; return the refresh token for the response, if any."""
         rotation = self.settings.rotation
         if rotation == "spotify":
             rotation = "on" if found.consent.pkce else "off"
@@ -252,14 +252,14 @@ class Accounts:
                 return UNSET
 
     def _identify(self, client: Client) -> None:
-        """Refuse an unknown client, and a wrong secret; no secret is fine here."""
+        """Reject an unknown client and a wrong secret; the secret is optional."""
         if not _same(client.client_id, self.app.client_id):
             raise AccountsError("invalid_client", "Invalid client")
         if client.client_secret is not None:
             self._check_secret(client.client_secret)
 
     def _authenticate(self, client: Client) -> None:
-        """Refuse a client that does not show the app's id and secret (RFC 6749 section 2.3)."""
+        """Reject a client without the app's id and secret (RFC 6749, section 2.3)."""
         self._identify(client)
         self._check_secret(client.client_secret or "")
 
@@ -268,7 +268,7 @@ class Accounts:
             raise AccountsError("invalid_client", "Invalid client secret")
 
     def _prove(self, client: Client, challenge: str | None, verifier: str | None) -> None:
-        """Refuse a code whose presenter cannot show to be the one who asked for it."""
+        """Check the PKCE verifier, or the secret if the code has no challenge."""
         if challenge is None:
             self._authenticate(client)
             if verifier is not None:  # a verifier without challenge: RFC 9700 section 2.1.1
@@ -295,12 +295,12 @@ class Accounts:
 def _remember(
     held: OrderedDict[str, _Held], key: str, value: _Held, limit: int = _REMEMBERED
 ) -> None:
-    """Keep a value under its key, and let go of the oldest when there are too many."""
+    """Store a value; drop the oldest if there are too many."""
     held[key] = value
     if len(held) > limit:
         held.popitem(last=False)
 
 
 def _same(given: str, right: str) -> bool:
-    """Compare in a time that tells nothing about where two texts differ."""
+    """Compare in constant time."""
     return hmac.compare_digest(given.encode(), right.encode())

@@ -1,4 +1,4 @@
-"""The endpoints that steer the simulator. Bad input is answered with 400 and a sentence."""
+"""The endpoints that control the simulator. Invalid input gets 400 with an explanation."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -21,7 +21,7 @@ _AnyRequest = Request[Any, Any, Any]
 
 
 class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a code is to be made for, as if a person had agreed at /authorize."""
+    """The body of POST /admin/codes: a code as if a user had agreed at /authorize."""
 
     redirect_uri: str
     scope: str = ""
@@ -30,7 +30,7 @@ class CodeOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RefreshTokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a refresh token is to be made for, as if from a code with or without PKCE."""
+    """The body of POST /admin/refresh-tokens: a token as from a code with or without PKCE."""
 
     pkce: bool
     scope: str = ""
@@ -38,13 +38,13 @@ class RefreshTokenOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Passing(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much time is to pass at once."""
+    """The body of POST /admin/clock."""
 
     seconds: Seconds
 
 
 class SettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """The settings to change; what is left out stays as it is."""
+    """The settings to change; the others stay as they are."""
 
     rotation: Rotation | UnsetType = UNSET
     expires_in: Seconds | UnsetType = UNSET
@@ -61,13 +61,13 @@ _FAULTS: Decoder[list[AnyFault] | AnyFault] = Decoder(list[AnyFault] | AnyFault)
 
 @get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Tell that the simulator is up."""
+    """Health check."""
     return {"status": "ok"}
 
 
 @get("/admin/settings")
 async def read_settings(accounts: NamedDependency[Accounts]) -> Settings:
-    """Return the settings in force."""
+    """Return the settings."""
     return accounts.settings
 
 
@@ -83,23 +83,23 @@ async def change_settings(request: _AnyRequest, accounts: NamedDependency[Accoun
 
 @get("/admin/users")
 async def read_users(accounts: NamedDependency[Accounts]) -> Users:
-    """Return who there is."""
+    """Return the users."""
     return accounts.users
 
 
 @put("/admin/users")
 async def change_users(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> Users:
-    """Put others in the place of all users; what was issued for those stays."""
+    """Replace all users; their codes and tokens stay valid."""
     try:
         accounts.users = users.read(await request.body())
-    except ValueError as problem:
-        raise ClientException(str(problem)) from problem
+    except ValueError as error:
+        raise ClientException(str(error)) from error
     return accounts.users
 
 
 @delete("/admin/users/{user:str}/access", status_code=200)
 async def revoke_access(user: FromPath[str], accounts: NamedDependency[Accounts]) -> dict[str, int]:
-    """Take the app's access to a user away; return how many refresh tokens died."""
+    """Revoke the app's access to a user; return the number of refresh tokens revoked."""
     if accounts.user(user) is None:
         raise NotFoundException(f"There is no user {user}")
     return {"revoked": accounts.revoke(user)}
@@ -107,7 +107,7 @@ async def revoke_access(user: FromPath[str], accounts: NamedDependency[Accounts]
 
 @post("/admin/clock", status_code=200)
 async def put_forward(request: _AnyRequest, accounts: NamedDependency[Accounts]) -> dict[str, int]:
-    """Let time pass; return how far the clock is ahead by now."""
+    """Advance the clock; return the seconds that it is ahead."""
     passing = await _read(request, _PASSING)
     return {"ahead": accounts.put_forward(passing.seconds)}
 
@@ -136,13 +136,13 @@ async def mint_refresh_token(
 
 @get("/admin/faults")
 async def waiting_faults(faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
-    """Return the faults still to come."""
+    """Return the queued faults."""
     return faults.waiting()
 
 
 @post("/admin/faults")
 async def add_faults(request: _AnyRequest, faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
-    """Queue one fault or a list of them; return all that wait."""
+    """Queue one fault or a list of faults; return all queued faults."""
     wanted = await _read(request, _FAULTS)
     faults.add(wanted if isinstance(wanted, list) else [wanted])
     return faults.waiting()
@@ -150,19 +150,19 @@ async def add_faults(request: _AnyRequest, faults: NamedDependency[FaultQueue]) 
 
 @delete("/admin/faults")
 async def clear_faults(faults: NamedDependency[FaultQueue]) -> None:
-    """Call off the faults still to come."""
+    """Remove the queued faults."""
     faults.clear()
 
 
 @get("/admin/requests")
 async def recorded_requests(record: NamedDependency[Record]) -> list[Entry]:
-    """Return what came to /api/token and /trap, the oldest first."""
+    """Return the requests to /api/token and /trap, the oldest first."""
     return record.entries()
 
 
 @delete("/admin/requests")
 async def forget_requests(record: NamedDependency[Record]) -> None:
-    """Forget what came so far."""
+    """Delete the recorded requests."""
     record.clear()
 
 
@@ -172,7 +172,7 @@ async def reset(
     faults: NamedDependency[FaultQueue],
     record: NamedDependency[Record],
 ) -> None:
-    """Bring everything back to how it was at the start."""
+    """Restore the state at the start."""
     accounts.reset()
     faults.clear()
     record.clear()
@@ -198,7 +198,7 @@ HANDLERS = (
 
 
 def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
-    """Return whose code or token is ordered, if it can be had for what it is to be for."""
+    """Return the user of an order; ClientException if user or scope does not exist."""
     illegal = scopes.unknown(order.scope)
     if illegal:
         raise ClientException(f"Illegal scope: {' '.join(illegal)}")
@@ -209,8 +209,8 @@ def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
 
 
 async def _read(request: _AnyRequest, decoder: Decoder[_Wanted]) -> _Wanted:
-    """Return what the decoder makes of the body, whatever its Content-Type says."""
+    """Decode the body, whatever its Content-Type."""
     try:
         return jsontext.read(await request.body(), decoder, "The body is")
-    except ValueError as problem:
-        raise ClientException(str(problem)) from problem
+    except ValueError as error:
+        raise ClientException(str(error)) from error

@@ -1,4 +1,4 @@
-"""The simulator as one Litestar application."""
+"""The simulator's Litestar application."""
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
@@ -15,9 +15,9 @@ from simulator.webapi import web_api_route
 
 
 def create_app(accounts: Accounts, service_url: str = SERVICE_URL) -> Litestar:
-    """Return the application around accounts. It must be served by ``simulator.server``.
+    """Return the application, which must be served by ``simulator.server``.
 
-    ``service_url`` is where a browser reaches the service that the playground calls.
+    ``service_url`` is the URL of the service for the playground, as browsers reach it.
     """
     faults, record = FaultQueue(), Record()
     playground = Playground(service_url=service_url, client_id=accounts.app.client_id)
@@ -47,6 +47,6 @@ def create_playground(playground: Playground) -> Litestar:
 
 
 def _without_logging(config: AppConfig) -> AppConfig:
-    """Keep Litestar 2 from configuring the root logger; Litestar 3 does not, nor has the field."""
+    """Keep Litestar 2 from configuring the root logger; Litestar 3 no longer does."""
     config.logging_config = None
     return config

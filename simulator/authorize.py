@@ -1,4 +1,4 @@
-"""GET and POST /authorize: where a person lets an app in (RFC 6749 section 4.1.1, 4.1.2)."""
+"""GET and POST /authorize: the login page (RFC 6749, sections 4.1.1 and 4.1.2)."""
 
 from typing import Any
 
@@ -13,9 +13,10 @@ from simulator.users import User
 
 
 class Decision(Struct, frozen=True):
-    """What the consent page's form says, whose page has no field for ``scope``.
+    """The form of the login page.
 
-    Without ``user`` the first of all decides; ``scope`` allows less than was asked for.
+    Without ``user``, the first user decides. ``scope``, which the page does not send, grants less
+    than the app requested.
     """
 
     decision: str = ""
@@ -26,7 +27,7 @@ class Decision(Struct, frozen=True):
 class Query(Struct, frozen=True):
     """The parameters of an authorization request.
 
-    ``show_dialog`` has no effect: nobody is remembered, so that everybody is asked each time.
+    ``show_dialog`` has no effect: the simulator always shows the page.
     """
 
     client_id: str = ""
@@ -38,7 +39,7 @@ class Query(Struct, frozen=True):
     code_challenge_method: str | None = None
 
     def problem(self) -> str | None:
-        """Return the ``error`` to send the person back with, if the request is no good."""
+        """Return the ``error`` for the redirect if the request is not valid."""
         if self.response_type != "code":
             return "unsupported_response_type"
         if self.code_challenge is None and self.code_challenge_method is None:
@@ -52,7 +53,7 @@ class Query(Struct, frozen=True):
 async def consent(
     request: Request[Any, Any, Any], accounts: NamedDependency[Accounts]
 ) -> Response[str]:
-    """Ask the person whether the app may have what it asks for."""
+    """Show the login page."""
     query = _checked(request, accounts)
     if isinstance(query, Response):
         return query
@@ -64,15 +65,15 @@ async def consent(
 async def decide(
     request: Request[Any, Any, Any], accounts: NamedDependency[Accounts]
 ) -> Response[str]:
-    """Send the person back to the app, with a code or without, as the form's decision says."""
+    """Redirect to the app with a code or an error, as the user decided."""
     query = _checked(request, accounts)
     if isinstance(query, Response):
         return query
     try:
-        said = msgspec.convert(forms.fields(forms.pairs(await request.body())), Decision)
-        match said.decision:
+        decision = msgspec.convert(forms.fields(forms.pairs(await request.body())), Decision)
+        match decision.decision:
             case "allow":
-                user, scope = _user(accounts, said), _scope(query, said)
+                user, scope = _user(accounts, decision), _scope(query, decision)
                 challenge = query.code_challenge
                 code = accounts.issue_code(query.redirect_uri, scope, challenge, user)
                 return _sent_back(query, code=code)
@@ -80,33 +81,33 @@ async def decide(
                 return _sent_back(query, error="access_denied")
             case _:
                 return _refused("INVALID_REQUEST: decision must be allow or deny")
-    except ValueError as problem:
-        return _refused(f"INVALID_REQUEST: {problem}")
+    except ValueError as error:
+        return _refused(f"INVALID_REQUEST: {error}")
 
 
-def _user(accounts: Accounts, said: Decision) -> User:
-    """Return who decides; ValueError says who there is."""
-    user = accounts.user(said.user)
+def _user(accounts: Accounts, decision: Decision) -> User:
+    """Return the user who decides; ValueError lists the users if there is no such user."""
+    user = accounts.user(decision.user)
     if user is None:
         known = ", ".join(user.id for user in accounts.users)
-        raise ValueError(f"There is no user {said.user}; there are {known}")
+        raise ValueError(f"There is no user {decision.user}; there are {known}")
     return user
 
 
-def _scope(query: Query, said: Decision) -> str:
-    """Return what is allowed; ValueError when that is more than was asked for."""
-    if said.scope is None:
+def _scope(query: Query, decision: Decision) -> str:
+    """Return the granted scope; ValueError if it is more than the app requested."""
+    if decision.scope is None:
         return query.scope
-    if not scopes.includes(query.scope, said.scope):
-        raise ValueError("scope must not have more than the app asked for")
-    return said.scope
+    if not scopes.includes(query.scope, decision.scope):
+        raise ValueError("scope must not contain more than the app requested")
+    return decision.scope
 
 
 def _checked(request: Request[Any, Any, Any], accounts: Accounts) -> Query | Response[str]:
-    """Return the query, or the answer to a bad one.
+    """Return the query, or the response to an invalid one.
 
-    Only an app that is known to be at its redirect URI hears of its mistakes there; else they
-    are told to the person alone (RFC 6749 section 4.1.2.1).
+    Errors go to the redirect URI only if client and redirect URI are valid; otherwise the user
+    sees them (RFC 6749, section 4.1.2.1).
     """
     try:
         query = msgspec.convert(forms.fields(forms.pairs(request.scope["query_string"])), Query)
@@ -117,7 +118,7 @@ def _checked(request: Request[Any, Any, Any], accounts: Accounts) -> Query | Res
     if not accounts.allows(query.redirect_uri):
         return _refused("INVALID_CLIENT: Invalid redirect URI")
     illegal = scopes.unknown(query.scope)
-    if illegal:  # Spotify tells the person, where RFC 6749 would have it tell the app
+    if illegal:  # Spotify shows this to the user; RFC 6749 would redirect to the app
         return _refused(f"INVALID_SCOPE: Illegal scope: {' '.join(illegal)}")
     problem = query.problem()
     return query if problem is None else _sent_back(query, error=problem)
@@ -132,5 +133,5 @@ def _sent_back(query: Query, **parameters: str) -> Response[str]:
     return Response("", status_code=303, headers=headers)
 
 
-def _refused(words: str) -> Response[str]:
-    return Response(pages.error(words), status_code=400, headers=pages.headers())
+def _refused(error: str) -> Response[str]:
+    return Response(pages.error(error), status_code=400, headers=pages.headers())

@@ -1,4 +1,4 @@
-"""One request being answered, and all that can be done to its connection meanwhile."""
+"""One request with its response, and what faults can do to the connection."""
 
 import asyncio
 import socket
@@ -19,14 +19,14 @@ EXTENSION = "simulator"
 
 _BODY_LIMIT = 2**20
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_NO_LINGER = struct.pack("ii", 1, 0)  # closing throws away what is unsent and sends RST
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing drops unsent data and sends RST
 
 
 class Exchange:
-    """One received request, and the ways to answer it or not to.
+    """A received request, with methods to respond to it or to break its connection.
 
-    Takes what ``received`` has read; ``entry`` is the request, and notes how it was answered.
-    After any of the methods that answer, cut or wait for the client, the exchange is over.
+    ``received`` creates it. ``entry`` records the request and the status of the response. Each
+    method ends the exchange, except ``client_left`` with a timeout.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Exchange:
         self._send = send
 
     async def answer(self, answer: Answer) -> None:
-        """Send an answer whole."""
+        """Send a response."""
         body = b"" if answer.status in _BODILESS else answer.body
         await self._begin(answer.status, answer.headers, len(body))
         await self._continue(body, more=False)
 
     async def dribble(self, answer: Answer, interval: float) -> None:
-        """Send an answer with a pause before each byte of its body; stop when the client goes."""
+        """Send a response with a pause before each byte of its body, until the client leaves."""
         await self._begin(answer.status, answer.headers, len(answer.body))
         for position in range(len(answer.body)):
             if await self.client_left(within=interval):
@@ -53,30 +53,30 @@ class Exchange:
             await self._continue(answer.body[position : position + 1], more=more)
 
     async def truncate(self, answer: Answer, missing: int) -> None:
-        """Send an answer that promises more bytes than it has, and close the connection."""
+        """Send a response with a Content-Length that is too large, and close the connection."""
         await self._begin(answer.status, answer.headers, len(answer.body) + missing)
         await self._continue(answer.body, more=True)
         await self.close()
 
     async def shout(self, text: bytes) -> None:
-        """Send bytes as they are, HTTP or not, and close the connection."""
+        """Send raw bytes, and close the connection."""
         self._transport.write(text)
         await self.close()
 
     async def close(self) -> None:
-        """End the connection in the orderly way of TCP, with FIN."""
+        """Close the connection with a TCP FIN."""
         self._transport.close()
         await self.client_left()
 
     async def reset(self) -> None:
-        """Tear the connection down with a TCP RST."""
+        """Close the connection with a TCP RST."""
         peer = self._transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
         await self.client_left()
 
     async def client_left(self, within: float | None = None) -> bool:
-        """Wait until the connection is gone, or for so many seconds; tell whether it is gone."""
+        """Wait until the client leaves, or for ``within`` seconds; return whether it left."""
         try:
             async with asyncio.timeout(within):
                 while (await self._receive())["type"] != "http.disconnect":
@@ -96,9 +96,9 @@ class Exchange:
 
 
 async def received(scope: Scope, receive: Receive, send: Send) -> Exchange | None:
-    """Read a request to its end; return None when the client leaves before that.
+    """Read a request; return None if the client leaves before its end.
 
-    HTTPException with status 413 when the body is larger than any form sent here.
+    HTTPException with status 413 if the body is larger than 1 MiB.
     """
     body = await _body(receive)
     if body is None:

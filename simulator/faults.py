@@ -1,10 +1,10 @@
-"""What can go wrong on demand.
+"""Faults on demand.
 
-Each kind of fault is a struct whose ``kind`` is its name in lower case. In JSON::
+Each kind of fault is a struct; ``kind`` is its name in lower case. In JSON::
 
     {"kind": "status", "status": 502, "times": 3}
 
-and within a form field, where one value can follow for the kind's first field::
+and in a form field, optionally with a value for the kind's first field::
 
     fault-status-502    fault-delay-2.5    fault-reset    fault-spotify-revoked
 """
@@ -24,10 +24,10 @@ from simulator.answers import Answer, Headers, as_json, edged, refusal
 from simulator.exchange import Exchange
 
 MARK = "fault-"
-"""How a form value begins that asks for a fault."""
+"""The prefix of form values that request a fault."""
 
 Normal = Callable[[], Answer]
-"""Gives the answer there would be without the fault. Not called, nothing is issued or used up."""
+"""Returns the response without the fault. Unless called, nothing is issued or used up."""
 
 _MIB = 2**20
 _JSON = "application/json"
@@ -42,20 +42,20 @@ Printable = Annotated[str, Meta(pattern=r"^[ -~]*\Z")]
 
 
 class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
-    """What all kinds share: how many requests it befalls, where 0 means until it is cleared.
+    """The base of all kinds: ``times`` is the number of requests; 0 means until it is cleared.
 
-    A kind gives its own ``_answer``, or its own ``_act`` when one fixed answer is not all of it.
+    A kind implements ``_answer``, or ``_act`` if it does more than send a fixed response.
     """
 
     times: Annotated[int, Meta(ge=0)] = 1
 
     @property
     def kind(self) -> str:
-        """The kind's name."""
+        """The name of the kind."""
         return str(self.__struct_config__.tag)
 
-    async def befall(self, exchange: Exchange, normal: Normal) -> None:
-        """Do it to an exchange, given what would be its normal answer."""
+    async def apply(self, exchange: Exchange, normal: Normal) -> None:
+        """Apply the fault to an exchange; ``normal`` returns its normal response."""
         exchange.entry.fault = self.kind
         await self._act(exchange, normal)
 
@@ -67,7 +67,7 @@ class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", 
 
 
 class Status(Fault):
-    """An error as a proxy words it: any status with a short text."""
+    """An error as a proxy sends it: any status with a short text."""
 
     status: HttpStatus = 503
     body: str = "upstream connect error or disconnect/reset before headers"
@@ -110,7 +110,7 @@ _UNAVAILABLE = (
 
 
 class Spotify(Fault):
-    """An error in Spotify's own words, by its name, whatever the request was."""
+    """An error exactly as Spotify sends it, whatever the request."""
 
     error: SpotifyError = "invalid_grant"
 
@@ -127,7 +127,7 @@ class Spotify(Fault):
 
 
 class Delay(Fault):
-    """So many seconds of nothing, then the normal answer."""
+    """A pause, then the normal response."""
 
     seconds: Seconds = 1.0
 
@@ -137,35 +137,35 @@ class Delay(Fault):
 
 
 class Reset(Fault):
-    """A TCP RST instead of an answer."""
+    """A TCP RST instead of a response."""
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
         await exchange.reset()
 
 
 class Close(Fault):
-    """The connection closed, in order, instead of an answer."""
+    """A closed connection (FIN) instead of a response."""
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
         await exchange.close()
 
 
 class Silence(Fault):
-    """No answer ever, until the client goes away."""
+    """No response, until the client leaves."""
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
         await exchange.client_left()
 
 
 class Truncated(Fault):
-    """A good answer that breaks off in the middle of its body."""
+    """A success that ends in the middle of its body."""
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
         await exchange.truncate(edged(200, _JSON, b'{"access_token":"BQ'), missing=200)
 
 
 class Garbage(Fault):
-    """Status 200 and JSON by its Content-Type, but not by its body."""
+    """Status 200 and a JSON Content-Type, but a body that is not JSON."""
 
     def _answer(self) -> Answer:
         return edged(200, _JSON, b'{"access_token": BQ, oh no')
@@ -179,7 +179,7 @@ class NotObject(Fault):
 
 
 class Gzip(Fault):
-    """The normal answer, compressed whether or not the client accepts that."""
+    """The normal response in gzip, whether the client accepts it or not."""
 
     async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
         plain = normal()
@@ -197,7 +197,7 @@ class Bomb(Fault):
 
 
 class Html(Fault):
-    """An error page meant for people."""
+    """An error page in HTML."""
 
     status: HttpStatus = 503
 
@@ -225,7 +225,7 @@ class RateLimit(Fault):
 
 
 class Redirect(Fault):
-    """A redirect that keeps method and body, so that a client that follows it leaks its secret."""
+    """A redirect that keeps method and body: clients that follow it leak their secret."""
 
     url: Annotated[str, Meta(pattern=r"^[!-~]+\Z")] = "/trap"
 
@@ -234,7 +234,7 @@ class Redirect(Fault):
 
 
 class Slow(Fault):
-    """The normal answer, with so many seconds before each byte of its body."""
+    """The normal response, with a pause before each byte of its body."""
 
     interval: Seconds = 0.1
 
@@ -243,7 +243,7 @@ class Slow(Fault):
 
 
 class BadHeader(Fault):
-    """An answer with a line among its headers that is none."""
+    """A response with an invalid header line."""
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
         start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -251,7 +251,7 @@ class BadHeader(Fault):
 
 
 class Verbatim(Fault, tag="answer"):
-    """Any answer, word for word: the server adds Date and Content-Length, and nothing else."""
+    """Any response, sent unchanged: the server adds only Date and Content-Length."""
 
     status: HttpStatus = 200
     headers: Headers = ()
@@ -259,7 +259,7 @@ class Verbatim(Fault, tag="answer"):
     body_base64: bytes = b""
 
     def __post_init__(self) -> None:
-        """Refuse what could not be sent: the reader of JSON tells where the ValueError arose."""
+        """Reject invalid headers; msgspec adds the position to the ValueError."""
         if self.body and self.body_base64:
             raise ValueError("Give body or body_base64, not both")
         for name, value in self.headers:
@@ -296,17 +296,17 @@ _KINDS: dict[str, type[Fault]] = {
 
 
 class FaultQueue:
-    """The faults that await the next requests to the token endpoint."""
+    """The faults for the next requests to the token endpoint."""
 
     def __init__(self) -> None:
         self._waiting: deque[AnyFault] = deque()
 
     def add(self, faults: Iterable[AnyFault]) -> None:
-        """Put faults behind those that wait."""
+        """Append faults."""
         self._waiting.extend(faults)
 
     def take(self) -> AnyFault | None:
-        """Return the fault for one request, used up by one; None when there is none."""
+        """Return the fault for one request and count it; None if there is none."""
         if not self._waiting:
             return None
         first = self._waiting[0]
@@ -317,32 +317,34 @@ class FaultQueue:
         return first
 
     def waiting(self) -> list[AnyFault]:
-        """Return what waits, the next one first, with the times each has left."""
+        """Return the queued faults in order, with the remaining ``times`` of each."""
         return list(self._waiting)
 
     def clear(self) -> None:
-        """Call off all faults."""
+        """Remove all faults."""
         self._waiting.clear()
 
 
 def spelled(text: str) -> AnyFault:
-    """Return the fault a form value asks for: ``fault-KIND`` or ``fault-KIND-VALUE``.
+    """Parse a form value that requests a fault: ``fault-KIND`` or ``fault-KIND-VALUE``.
 
-    ValueError says what is wrong with the text.
+    ValueError explains an invalid value.
     """
     name, _, value = text.removeprefix(MARK).partition("-")
     kind = _KINDS.get(name)
     if kind is None:
-        raise ValueError(f"{name!r} is no kind of fault; there are {', '.join(sorted(_KINDS))}")
+        raise ValueError(
+            f"{name!r} is not a kind of fault; the kinds are {', '.join(sorted(_KINDS))}"
+        )
     field = kind.__struct_fields__[0]
     if value and field == "times":
         raise ValueError(f"fault-{name} takes no value")
     given = {field: value} if value else {}
     try:
         fault: AnyFault = msgspec.convert({"kind": name, **given}, AnyFault, strict=False)
-    except msgspec.ValidationError as problem:
-        known = f"; there are {', '.join(get_args(SpotifyError))}" if kind is Spotify else ""
-        raise ValueError(f"fault-{name} cannot take {value!r}: {problem}{known}") from problem
+    except msgspec.ValidationError as error:
+        known = f"; the errors are {', '.join(get_args(SpotifyError))}" if kind is Spotify else ""
+        raise ValueError(f"fault-{name} does not accept {value!r}: {error}{known}") from error
     return fault
 
 
@@ -352,17 +354,17 @@ def _rate_limited(retry_after: int = 7) -> Answer:
 
 
 def _check_header(name: str, value: str) -> None:
-    """Refuse what is no header (RFC 9110 section 5), or says where the answer ends."""
+    """Reject invalid headers (RFC 9110, section 5) and those that frame the message."""
     if _TOKEN.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is no header name")
+        raise ValueError(f"{name!r} is not a valid header name")
     if _FIELD_VALUE.fullmatch(value) is None:
-        raise ValueError(f"The value of {name} has characters no header may have")
+        raise ValueError(f"The value of {name} has characters that are not allowed")
     if name.lower() in _FRAMING:
         raise ValueError(f"{name} is set by the server")
 
 
 def _padded_object(size: int) -> Iterable[bytes]:
-    """Yield a JSON object of so many bytes, at most a mebibyte at a time."""
+    """Yield a JSON object of ``size`` bytes, at most 1 MiB at a time."""
     start, end = b'{"padding":"', b'"}'
     yield start
     left = size - len(start) - len(end)
@@ -375,6 +377,6 @@ def _padded_object(size: int) -> Iterable[bytes]:
 
 @cache
 def _bomb(size: int) -> bytes:
-    """Return a JSON object of so many bytes as gzip, without ever holding it whole."""
+    """Return a JSON object of ``size`` bytes in gzip, without holding it in memory."""
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     return b"".join([*map(packer.compress, _padded_object(size)), packer.flush()])

@@ -1,4 +1,4 @@
-"""Urlencoded text: bodies of type application/x-www-form-urlencoded and query strings."""
+"""Decode application/x-www-form-urlencoded bodies and query strings."""
 
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
@@ -9,14 +9,14 @@ MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 
 def pairs(text: bytes) -> Pairs:
-    """Return names and values in the order they were sent, empty values included."""
+    """Return names and values in order, with empty values."""
     return parse_qsl(text.decode(errors="replace"), keep_blank_values=True)
 
 
 def fields(sent: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return values by name; ValueError says which name came twice.
+    """Return values by name; ValueError names a repeated parameter.
 
-    A parameter without a value counts as left out, and none may be repeated (RFC 6749 3.1, 3.2).
+    A parameter without a value counts as omitted, and none may be repeated (RFC 6749, 3.1, 3.2).
     """
     found: dict[str, str] = {}
     for name, value in sent:

@@ -1,4 +1,4 @@
-"""JSON as somebody wrote it, who is told what is wrong with it."""
+"""Decode JSON that users write, with clear errors."""
 
 from typing import TypeVar
 
@@ -9,14 +9,14 @@ _Wanted = TypeVar("_Wanted")
 
 
 def read(text: str | bytes, decoder: Decoder[_Wanted], what: str) -> _Wanted:
-    """Return what the decoder makes of `text`; ValueError says what is wrong with `what`."""
+    """Decode `text`; ValueError explains what is wrong. `what` is a subject with its verb."""
     try:
         return decoder.decode(text)
-    except msgspec.ValidationError as problem:
-        raise ValueError(str(problem)) from problem
-    except msgspec.DecodeError as problem:
-        raise ValueError(f"{what} not JSON: {problem}") from problem
-    except UnicodeDecodeError as problem:
-        raise ValueError(f"{what} not UTF-8 text") from problem
-    except RecursionError as problem:
-        raise ValueError(f"{what} nested too deeply") from problem
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{what} not JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} not UTF-8 text") from error
+    except RecursionError as error:
+        raise ValueError(f"{what} nested too deeply") from error

@@ -1,4 +1,4 @@
-"""The login page and its errors: HTML without scripts, everything shown escaped."""
+"""The login page and its error page: HTML without scripts, with all values escaped."""
 
 from collections.abc import Iterable
 from html import escape
@@ -9,33 +9,33 @@ from simulator.users import User, Users
 
 
 def consent(client_id: str, redirect_uri: str, scopes: Iterable[str], users: Users) -> str:
-    """Return the page that asks whether an app may have these scopes, and whose.
+    """Return the login page, with the scopes that the app requests and the users.
 
-    Its form posts to the page's own URL, with ``user``, their id, and ``decision``, allow or deny.
+    The form posts ``user``, an id, and ``decision``, allow or deny, to the URL of the page.
     """
     items = "".join(
         f"<li>{escape(MEANINGS[scope])} <small><code>{escape(scope)}</code></small></li>"
         for scope in scopes
     )
-    requested = f'<ul class="plain">{items}</ul>' if items else "<p>Public data only.</p>"
+    requested = f'<ul class="plain">{items}</ul>' if items else "<p>Public data only</p>"
     choices = "".join(_choice(user, chosen=user is users[0]) for user in users)
     return _page(
-        "Agree to let this app in?",
-        "<p>This page stands for Spotify’s login. No real account is involved.</p>"
-        f"<p><code>{escape(client_id)}</code> requests:</p>{requested}"
+        "Log in and grant access",
+        "<p>This page stands in for Spotify’s login page. No real account is involved.</p>"
+        f"<p><code>{escape(client_id)}</code> requests access to:</p>{requested}"
         '<form method="post"><fieldset class="choices">'
         f"<legend>Log in as</legend>{choices}</fieldset>"
         '<p class="actions"><button class="primary" name="decision" value="allow">Agree</button>'
         '<button name="decision" value="deny">Cancel</button></p>'
         "</form>"
-        f"<p><small>Then you return to <code>{escape(redirect_uri)}</code></small></p>",
+        f"<p><small>The browser then returns to <code>{escape(redirect_uri)}</code></small></p>",
     )
 
 
 def _choice(user: User, *, chosen: bool) -> str:
     about = f"{user.email} · {user.product} · {user.country}"
     if not user.registered:
-        about += " · not on the app’s user list: the Web API will answer 403"
+        about += " · not on the app’s user list: the Web API responds with 403"
     checked = " checked" if chosen else ""
     return (
         f'<label><input type="radio" name="user" value="{escape(user.id)}"{checked}>'
@@ -43,20 +43,20 @@ def _choice(user: User, *, chosen: bool) -> str:
     )
 
 
-def error(words: str) -> str:
-    """Return the page that says why this login cannot continue."""
+def error(message: str) -> str:
+    """Return the page for errors that are not redirected to the app."""
     return _page(
         "This login cannot continue",
-        f'<p class="notice">{escape(words)}</p>'
-        "<p>Spotify shows such errors to the user, and does not redirect to the app.</p>",
+        f'<p class="notice">{escape(message)}</p>'
+        "<p>Spotify shows this error to the user and does not redirect to the app.</p>",
     )
 
 
 def headers(form_leads_to: str = "") -> dict[str, str]:
     """Return the headers that confine a page.
 
-    Browsers hold a form's redirects, too, to the policy: ``form_leads_to`` is the URI they end
-    at. Its scheme is named rather than its host, as a policy has no way to name [::1].
+    Browsers apply ``form-action`` to the redirects of a form, too: ``form_leads_to`` is their
+    target. The policy allows its scheme, since it cannot name the host [::1].
     """
     scheme = form_leads_to.partition(":")[0]
     form_action = f"'self' {scheme}:" if scheme else "'none'"

@@ -6,7 +6,7 @@ import hmac
 import re
 
 CHALLENGE_PATTERN = r"^[A-Za-z0-9_-]{43}\Z"
-"""What S256 makes of any verifier: 32 bytes in unpadded base64url (RFC 7636 section 4.2)."""
+"""An S256 challenge: 32 bytes in unpadded base64url (RFC 7636, section 4.2)."""
 
 _CHALLENGE = re.compile(CHALLENGE_PATTERN)
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -19,12 +19,12 @@ def challenge_of(verifier: str) -> str:
 
 
 def is_challenge(text: str) -> bool:
-    """Tell whether a text can be an S256 challenge at all."""
+    """Return whether a string has the form of an S256 challenge."""
     return _CHALLENGE.match(text) is not None
 
 
 def proves(verifier: str, challenge: str) -> bool:
-    """Tell whether a verifier is well formed (section 4.1) and fits the challenge (4.6)."""
+    """Return whether a verifier is valid (section 4.1) and matches the challenge (4.6)."""
     if _VERIFIER.fullmatch(verifier) is None:
         return False
     return hmac.compare_digest(challenge_of(verifier), challenge)

@@ -26,9 +26,9 @@ _URL = re.compile(r"https?://[A-Za-z0-9._-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?|http://
 
 
 class Playground(Struct, frozen=True, kw_only=True):
-    """What the page must know. URLs of Spotify may be relative to the page: the simulator's are.
+    """The configuration of the page. URLs of Spotify can be relative to the page.
 
-    ``service_url`` is the service as the browser reaches it, without a slash at its end.
+    ``service_url`` is the URL of the service as browsers reach it, without a trailing slash.
     """
 
     service_url: str = SERVICE_URL
@@ -39,7 +39,7 @@ class Playground(Struct, frozen=True, kw_only=True):
 
 
 def service_url(text: str) -> str:
-    """Check a service URL and remove a slash at its end; ValueError says what is wrong."""
+    """Check a service URL and remove a trailing slash; ValueError if it is not valid."""
     if _URL.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not an http or https URL without a query")
     return text.rstrip("/")
@@ -85,6 +85,6 @@ def _headers(playground: Playground) -> dict[str, str]:
 
 
 def _source(url: str) -> str:
-    """Return a URL's origin; its scheme if the host is [::1], which a policy cannot name."""
+    """Return a URL's origin; only its scheme for the host [::1], which a policy cannot name."""
     parts = urlsplit(url)
     return f"{parts.scheme}:" if "[" in parts.netloc else f"{parts.scheme}://{parts.netloc}"

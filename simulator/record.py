@@ -1,4 +1,4 @@
-"""What was received, in order of arrival, for tests to read."""
+"""The requests received, for tests to read."""
 
 from collections import deque
 
@@ -10,11 +10,11 @@ _KEPT = 1000
 
 
 class Entry(Struct):
-    """One request as received, and how it was answered.
+    """A request with the status of its response.
 
-    Header names are as the client wrote them; bytes that are not UTF-8 show as U+FFFD in the
-    body. The status stays None when no status line was sent; the fault is the kind of what was
-    done on purpose, if anything. Equal client ports mean one connection was used again.
+    Header names are as the client wrote them; bytes that are not UTF-8 are U+FFFD in the body.
+    ``status`` is None if no status line was sent; ``fault`` is the kind of the fault applied, if
+    any. Requests with the same ``client_port`` used the same connection.
     """
 
     method: str
@@ -29,7 +29,7 @@ class Entry(Struct):
     fault: str | None = None
 
     def header(self, name: str) -> str:
-        """Return the first value of a header, by its lower-case name; empty when absent."""
+        """Return the first value of a header, by its lower-case name; empty if absent."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
     def media_type(self) -> str:
@@ -44,13 +44,13 @@ class Record:
         self._entries: deque[Entry] = deque(maxlen=_KEPT)
 
     def add(self, entry: Entry) -> None:
-        """Keep an entry, which may be completed later."""
+        """Add an entry; its status and fault can change later."""
         self._entries.append(entry)
 
     def entries(self) -> list[Entry]:
-        """Return what is kept, the oldest first."""
+        """Return the entries, the oldest first."""
         return list(self._entries)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all entries."""
         self._entries.clear()

@@ -1,4 +1,4 @@
-"""Redirect URIs, by the rules of Spotify's docs page "Redirect URIs" as they are since 2025."""
+"""Redirect URIs, by the rules of Spotify's docs page "Redirect URIs" since 2025."""
 
 import re
 from collections.abc import Collection
@@ -8,17 +8,17 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+
 """The characters of RFC 3986, without ``#``: a redirect URI has no fragment (RFC 6749 3.1.2)."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_NOT_A_PLACE = frozenset({"about", "blob", "data", "file", "javascript", "vbscript"})
+_FORBIDDEN_SCHEMES = frozenset({"about", "blob", "data", "file", "javascript", "vbscript"})
 
 
 def is_legal(uri: str) -> bool:
-    """Tell whether an app may register this redirect URI at all.
+    """Return whether an app may register this redirect URI.
 
-    Legal are https, http on the loopback literals 127.0.0.1 and [::1], and custom schemes such
-    as ``my-app:/callback``. The name ``localhost`` is not.
+    Legal are https, http with the loopback addresses 127.0.0.1 and [::1], and custom schemes such
+    as ``my-app:/callback``. ``localhost`` is not legal.
     """
     parts = _split(uri)
-    if parts is None or parts.scheme in _NOT_A_PLACE:
+    if parts is None or parts.scheme in _FORBIDDEN_SCHEMES:
         return False
     match parts.scheme:
         case "https":
@@ -30,7 +30,7 @@ def is_legal(uri: str) -> bool:
 
 
 def is_registered(uri: str, registered: Collection[str]) -> bool:
-    """Tell whether a redirect URI is on an app's list, where an empty list allows every URI.
+    """Return whether an app's list contains a redirect URI; an empty list allows every URI.
 
     The match is exact, but a loopback URI registered without a port matches with any port.
     """
@@ -38,26 +38,26 @@ def is_registered(uri: str, registered: Collection[str]) -> bool:
 
 
 def with_parameters(uri: str, parameters: dict[str, str]) -> str:
-    """Return the URI with parameters added after those it has (RFC 6749 section 4.1.2)."""
+    """Append parameters to the query of a URI (RFC 6749, section 4.1.2)."""
     parts = urlsplit(uri)
     query = "&".join(filter(None, (parts.query, urlencode(parameters))))
     return urlunsplit(parts._replace(query=query))
 
 
 def _split(uri: str) -> SplitResult | None:
-    """Return the parts of a well-formed URI, None for anything else."""
+    """Return the parts of a valid URI, otherwise None."""
     if _URI.fullmatch(uri) is None:
         return None
     try:
         parts = urlsplit(uri)
-        _ = parts.port  # read for its check: a port that is no number raises ValueError
+        _ = parts.port  # raises ValueError if the port is not a number
     except ValueError:
         return None
     return parts
 
 
 def _without_loopback_port(uri: str) -> str:
-    """Return a loopback URI without its port, any other URI as it is."""
+    """Return a loopback URI without its port, any other URI unchanged."""
     parts = _split(uri)
     if parts is None or parts.port is None or parts.hostname not in _LOOPBACK:
         return uri

@@ -1,4 +1,4 @@
-"""What an app can ask for, as Spotify's docs page "Scopes" has it."""
+"""The scopes in Spotify's docs page "Scopes"."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ MEANINGS: Mapping[str, str] = {
     "playlist-read-collaborative": "See your collaborative playlists",
     "playlist-modify-private": "Change your private playlists",
     "playlist-modify-public": "Change your public playlists",
-    "user-follow-modify": "Change whom you follow",
-    "user-follow-read": "See whom you follow",
-    "user-read-playback-position": "See how far you have heard what you play",
+    "user-follow-modify": "Change who you follow",
+    "user-follow-read": "See who you follow",
+    "user-read-playback-position": "See your playback position",
     "user-top-read": "See your top artists and tracks",
     "user-read-recently-played": "See what you played recently",
     "user-library-modify": "Change your library",
@@ -24,15 +24,15 @@ MEANINGS: Mapping[str, str] = {
     "user-read-email": "See your email address",
     "user-read-private": "See your country, your subscription and your content settings",
 }
-"""What each scope allows, in the words of the consent page. Not here are the scopes of Spotify
-Open Access, which an app gets by contract alone."""
+"""Each scope with its description on the login page, without the scopes of Spotify Open Access,
+which need a contract."""
 
 
 def unknown(scope: str) -> list[str]:
-    """Return the names in a scope (RFC 6749 section 3.3) that Spotify doesn't know."""
+    """Return the names in a scope (RFC 6749, section 3.3) that do not exist."""
     return [name for name in scope.split() if name not in MEANINGS]
 
 
 def includes(scope: str, narrower: str) -> bool:
-    """Tell whether a scope has all that another one has."""
+    """Return whether a scope contains a narrower one."""
     return set(narrower.split()) <= set(scope.split())

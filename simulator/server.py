@@ -1,7 +1,7 @@
-"""The application on a socket, served by uvicorn in this process.
+"""Serve the application with uvicorn.
 
-What happens below HTTP is the reason for a protocol of its own: handlers get the transport of
-their connection, to cut it, and header names as the client wrote them.
+A subclass of uvicorn's protocol gives handlers the transport of their connection, so that faults
+can close it, and the header names as the client wrote them.
 """
 
 import socket
@@ -18,10 +18,10 @@ from simulator.exchange import EXTENSION
 
 
 class OpenProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, open about what lies beneath."""
+    """uvicorn's HTTP protocol, which passes transport and original headers to handlers."""
 
     def on_message_begin(self) -> None:
-        """Start a request whose ASGI scope has the extension ``simulator.exchange`` reads."""
+        """Add the extension that ``simulator.exchange`` reads to the ASGI scope."""
         super().on_message_begin()
         self._as_written: list[tuple[bytes, bytes]] = []
         extension: dict[object, object] = {
@@ -31,17 +31,17 @@ class OpenProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {EXTENSION: extension}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header as it was written, too: uvicorn's list has its name in lower case."""
+        """Keep the header unchanged; uvicorn's list has lower-case names."""
         super().on_header(name, value)
         self._as_written.append((name, value))
 
     def shutdown(self) -> None:
-        """Drop the connection: waiting for it would take as long as a fault does."""
+        """Drop the connection, so that the server does not wait for a fault to end."""
         self.transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that accepts from now on, on port 0 at a free port; OSError if it cannot."""
+    """Return a listening socket, on a free port for port 0; OSError if that fails."""
     family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -49,13 +49,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the base URL of what listens on a socket."""
+    """Return the base URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def server_of(app: Litestar, *, verbose: bool = False) -> uvicorn.Server:
-    """Return a server, which ``run(sockets=[listener])`` starts and ``should_exit`` ends."""
+    """Return a server; ``run(sockets=[listener])`` starts it, ``should_exit`` stops it."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -63,7 +63,7 @@ def server_of(app: Litestar, *, verbose: bool = False) -> uvicorn.Server:
             ws="none",
             interface="asgi3",
             lifespan="off",
-            proxy_headers=False,  # the record shows who is on the line, not who else was named
+            proxy_headers=False,  # the record has the port of the connection
             server_header=False,
             access_log=verbose,
             log_config=LOGGING_CONFIG if verbose else None,
@@ -73,9 +73,9 @@ def server_of(app: Litestar, *, verbose: bool = False) -> uvicorn.Server:
 
 @contextmanager
 def running(app: Litestar, preferred: int = 0) -> Iterator[str]:
-    """Serve an application on a thread for as long as the block lasts; yields its base URL.
+    """Serve an application in a thread during a with block; yield its base URL.
 
-    It is at the `preferred` port of 127.0.0.1 if nobody is there, else at any that is free.
+    Listens on the ``preferred`` port of 127.0.0.1, or on a free port if that one is in use.
     """
     with closing(_listen_near(preferred)) as listener:
         server = server_of(app)

@@ -1,7 +1,7 @@
-"""POST /api/token, which checks what Spotify checks, and /trap, where redirects end up.
+"""POST /api/token, which checks what Spotify checks, and /trap, the target of redirects.
 
-A ``code`` or ``refresh_token`` that begins with ``fault-`` asks for a fault (see ``faults``), and
-passes for a good one otherwise. It goes before the faults that wait in the queue.
+A ``code`` or ``refresh_token`` that begins with ``fault-`` requests a fault (see ``faults``), and
+otherwise counts as valid. Such a fault takes precedence over the queued faults.
 """
 
 import base64
@@ -23,7 +23,7 @@ _GRANT_TYPES = "grant_type must be client_credentials, authorization_code or ref
 
 
 def token_route(accounts: Accounts, queue: FaultQueue, record: Record) -> ASGIRouteHandler:
-    """Return the token endpoint. It takes every method, so that every request is recorded."""
+    """Return the token endpoint. It accepts every method, to record every request."""
 
     @asgi("/api/token", copy_scope=False)
     async def token(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +36,7 @@ def token_route(accounts: Accounts, queue: FaultQueue, record: Record) -> ASGIRo
 
 
 def trap_route(record: Record) -> ASGIRouteHandler:
-    """Return an endpoint that records whoever comes by."""
+    """Return an endpoint that records every request."""
 
     @asgi("/trap", copy_scope=False)
     async def trap(scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,20 +52,20 @@ async def _answer_or_fault(exchange: Exchange, accounts: Accounts, queue: FaultQ
     def normal() -> Answer:
         return _answer(accounts, exchange.entry)
 
-    asked = _fault_value(exchange.entry)
+    requested = _fault_value(exchange.entry)
     try:
-        fault = faults.spelled(asked) if asked else queue.take()
-    except ValueError as problem:
-        await exchange.answer(refusal(400, "invalid_request", str(problem)))
+        fault = faults.spelled(requested) if requested else queue.take()
+    except ValueError as error:
+        await exchange.answer(refusal(400, "invalid_request", str(error)))
         return
     if fault is None:
         await exchange.answer(normal())
     else:
-        await fault.befall(exchange, normal)
+        await fault.apply(exchange, normal)
 
 
 def _fault_value(entry: Entry) -> str | None:
-    """Return the first form value that asks for a fault."""
+    """Return the first form value that requests a fault."""
     for name, value in entry.form:
         if name in {"code", "refresh_token"} and value.startswith(faults.MARK):
             return value
@@ -73,19 +73,19 @@ def _fault_value(entry: Entry) -> str | None:
 
 
 def _answer(accounts: Accounts, entry: Entry) -> Answer:
-    """Return the answer to a request for tokens, good or bad (RFC 6749 section 5)."""
+    """Return the response to a token request (RFC 6749, section 5)."""
     if entry.method != "POST":
         return refusal(405, "invalid_request", "method must be POST", (("Allow", "POST"),))
     if entry.media_type() != forms.MEDIA_TYPE:
         return refusal(415, "invalid_request", f"Content-Type must be {forms.MEDIA_TYPE}")
     try:
         return as_json(200, _grant(accounts, entry))
-    except AccountsError as refused:
-        return refusal(400, refused.error, refused.description)
+    except AccountsError as error:
+        return refusal(400, error.error, error.description)
 
 
 def _grant(accounts: Accounts, entry: Entry) -> Tokens:
-    """Return what the request asks for, or raise AccountsError."""
+    """Return the tokens that a request is for; AccountsError if it is rejected."""
     form = _form(entry)
     match form.get("grant_type"):
         case "client_credentials":
@@ -94,7 +94,7 @@ def _grant(accounts: Accounts, entry: Entry) -> Tokens:
             code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
             verifier = form.get("code_verifier")
             if code.startswith(faults.MARK):
-                if not accounts.allows(redirect_uri):  # no person came back there
+                if not accounts.allows(redirect_uri):  # no user was redirected there
                     raise AccountsError("invalid_grant", "Invalid redirect URI")
                 challenge = verifier and pkce.challenge_of(verifier)
                 code = accounts.issue_code(redirect_uri, challenge=challenge)
@@ -122,10 +122,10 @@ def _required(form: Mapping[str, str], name: str) -> str:
 
 
 def _client(entry: Entry, form: Mapping[str, str]) -> Client:
-    """Return who the request says it is from: by Basic header, or else by its form.
+    """Return the client credentials in the Basic header, otherwise those in the form.
 
-    Spotify takes id and secret in the header as they are, not urlencoded first as RFC 6749
-    section 2.3.1 has it; for its own ids and secrets, which are hexadecimal, that is the same.
+    Spotify does not urldecode id and secret in the header, which RFC 6749, section 2.3.1, requires.
+    Its own ids and secrets are hexadecimal, so there is no difference.
     """
     scheme, _, credentials = entry.header("authorization").partition(" ")
     if scheme.lower() != "basic":

@@ -1,4 +1,4 @@
-"""The people who have an account, and can let the app in."""
+"""The users who can log in."""
 
 from typing import Annotated, Literal
 
@@ -9,10 +9,10 @@ from simulator import jsontext
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True):
-    """A person, as ``GET /v1/me`` tells of one.
+    """A user with the fields of ``GET /v1/me``.
 
-    Someone who is not ``registered`` is missing from the app's list of users at Spotify: in
-    development mode such a person can log in, but the Web API refuses their tokens.
+    A user who is not ``registered`` is not on the app's user list at Spotify: in development mode,
+    such users can log in, but the Web API rejects their tokens.
     """
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
@@ -30,13 +30,13 @@ KNOWN: Users = (
     User("bob", "Bob", "bob@example.com", country="DE", product="free"),
     User("carol", "Carol", "carol@example.com", country="US", registered=False),
 )
-"""Who there is unless others are given. The first of all users is the one who is asked first."""
+"""The default users. The first one is selected on the login page."""
 
 _USERS: Decoder[Users] = Decoder(Annotated[Users, Meta(min_length=1)])
 
 
 def read(text: str | bytes) -> Users:
-    """Return the users of a JSON array; ValueError says what is wrong with it."""
+    """Decode a JSON array of users; ValueError explains what is wrong."""
     users = jsontext.read(text, _USERS, "The users are")
     ids = [user.id for user in users]
     for id_ in ids:

@@ -1,6 +1,6 @@
-"""/v1, as api.spotify.com has it: as much of the Web API as an app's login asks for.
+"""The parts of api.spotify.com/v1 that an app calls after a login.
 
-Bodies and texts are Spotify's, as its docs page "API calls" and its users' reports have them.
+Bodies and messages are Spotify's, from its docs page "API calls" and from users' reports.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ _NOT_REGISTERED = (
 
 
 class WebApiError(Exception):
-    """A refusal of the Web API: its status and its text."""
+    """An error of the Web API."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class WebApiError(Exception):
 
 
 def web_api_route(accounts: Accounts) -> ASGIRouteHandler:
-    """Return the endpoint for everything below /v1."""
+    """Return the endpoint for all paths below /v1."""
 
     @asgi("/v1", is_mount=True, copy_scope=False)
     async def web_api(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,13 +59,13 @@ def _answer(accounts: Accounts, entry: Entry) -> Answer:
         if not consent.user.registered:
             return answers.edged(403, "text/plain", _NOT_REGISTERED.encode(), _CORS)
         return answers.as_json(200, _found(entry, consent), _CORS)
-    except WebApiError as refused:
-        error = {"status": refused.status, "message": refused.message}
-        return answers.as_json(refused.status, {"error": error}, _CORS)
+    except WebApiError as error:
+        fields = {"status": error.status, "message": error.message}
+        return answers.as_json(error.status, {"error": fields}, _CORS)
 
 
 def _access(accounts: Accounts, authorization: str) -> Access:
-    """Return what the bearer token of a request is good for (RFC 6750 section 2.1)."""
+    """Return the access token of a request (RFC 6750, section 2.1)."""
     if not authorization:
         raise WebApiError(401, "No token provided")
     scheme, _, token = authorization.partition(" ")
@@ -80,7 +80,7 @@ def _access(accounts: Accounts, authorization: str) -> Access:
 
 
 def _consent(access: Access) -> Consent:
-    """Return whose token it is; one from client credentials is nobody's."""
+    """Return the consent of the user; an app access token (client credentials) has none."""
     if access.consent is None:
         raise WebApiError(401, "Unauthorized.")
     return access.consent
@@ -96,7 +96,7 @@ def _found(entry: Entry, consent: Consent) -> dict[str, Any]:
 
 
 def _profile(consent: Consent) -> dict[str, Any]:
-    """Return the user, with what the scope lets the app see of them."""
+    """Return the fields of the user that the scope allows."""
     user = consent.user
     profile: dict[str, Any] = {
         "display_name": user.display_name,
@@ -118,7 +118,7 @@ def _profile(consent: Consent) -> dict[str, Any]:
 
 
 def _saved_tracks(consent: Consent) -> dict[str, Any]:
-    """Return a page of a library, always empty: it stands for what needs a scope."""
+    """Return an empty page of saved tracks, as an example of a call that needs a scope."""
     if not scopes.includes(consent.scope, "user-library-read"):
         raise WebApiError(403, "Insufficient client scope")
     return {

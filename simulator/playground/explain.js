@@ -2,7 +2,7 @@
 // What an error response means and what an app should do about it. Pure functions.
 
 /**
- * Whose error it is, what it `means` and what an app should `do`.
+ * Whose error it is, what it `means`, and what an app has `todo`.
  *
  * @typedef {{source: string, means: string, todo: string}} Explanation
  */
@@ -10,7 +10,7 @@
 const LOCAL = "Error from this server.";
 const SPOTIFY = "Error from Spotify, passed on unchanged.";
 const RETRY = "Retry later with increasing pauses. Keep the refresh token.";
-const RETRY_CODE = `${RETRY} A code may be used up by then; if it is refused, start a new login.`;
+const RETRY_CODE = `${RETRY} The code may be used up by then; if Spotify rejects it, start a new login.`;
 const FIX = "Fix the request; retrying it unchanged won’t help.";
 const WAIT = "Wait for the number of seconds in Retry-After.";
 const LOG_IN = "Discard the refresh token and let the user log in again. Never retry with it.";
@@ -66,10 +66,10 @@ const STATUSES = {
 const CODES = {
   invalid_client: [
     "Spotify does not accept CLIENT_ID or CLIENT_SECRET.",
-    "An app can do nothing about it. The operator copies both from Spotify’s dashboard again.",
+    "The app cannot fix this. The operator must copy both from Spotify’s dashboard again.",
   ],
   invalid_request: ["Spotify says that a field is missing or invalid.", FIX],
-  invalid_scope: ["Spotify does not know one of the scopes.", FIX],
+  invalid_scope: ["One of the scopes does not exist.", FIX],
   unauthorized_client: [
     "The app may not use this flow.",
     "Check the app’s settings in Spotify’s dashboard.",
@@ -102,7 +102,7 @@ export function explain({ call, status, json }) {
 /** @param {number} status @param {string} reason */
 function local(status, reason) {
   const [, means, todo] = REASONS.find(([beginning]) => reason.startsWith(beginning)) ?? [];
-  return means && todo ? [means, todo] : (STATUSES[status] ?? ["The server refused.", FIX]);
+  return means && todo ? [means, todo] : (STATUSES[status] ?? ["The server rejected the request.", FIX]);
 }
 
 /**
@@ -122,8 +122,8 @@ function spotify(status, code, isRefresh) {
   if (Object.hasOwn(CODES, code)) return CODES[code];
   if (status === 429) return ["Spotify asks for fewer requests.", WAIT];
   if (status >= 500)
-    return ["Spotify is failing. The body need not be JSON.", `Go by the status. ${RETRY}`];
-  return ["Spotify refused the request.", FIX];
+    return ["Spotify is failing. The body may not be JSON.", `Use only the status. ${RETRY}`];
+  return ["Spotify rejected the request.", FIX];
 }
 
 /** @param {number} status */
@@ -136,13 +136,13 @@ function webApi(status) {
       todo: "Log in with the scope, or add the user in Spotify’s dashboard.",
     };
   }
-  return { means: "The Web API refused the request.", todo: FIX };
+  return { means: "The Web API rejected the request.", todo: FIX };
 }
 
 /** Explains a login that ended without a code. @param {string} error RFC 6749, section 4.1.2.1 */
 export function explainRefusal(error) {
   if (error === "access_denied")
-    return "The user declined (access_denied). An app continues without Spotify and asks again only when the user wants to.";
+    return "The user declined (access_denied). Continue without Spotify; start a new login only when the user wants to.";
   const means = Object.hasOwn(CODES, error) ? ` ${CODES[error][0]}` : "";
-  return `The login ended without a code: ${error || "no error was named"}.${means}`;
+  return `The login ended without a code: ${error || "unknown error"}.${means}`;
 }

@@ -76,15 +76,15 @@ export function isSuccess({ status, json }) {
  * @param {(text: string) => string} [show] shortens values for the screen
  */
 export function curlOf({ method, url, fields, body, type, token }, show = (text) => text) {
-  const lines = [`curl -i ${method === "POST" ? "" : `-X ${method} `}${quoted(url)}`];
+  const lines = [method === "POST" ? "curl -i" : `curl -i -X ${method}`, quoted(url)];
   if (body && body.length > 5 * LONG)
-    return `head -c ${body.length} /dev/zero |\n  ${lines[0]} --data-binary @-`;
+    return `head -c ${body.length} /dev/zero |\n  ${lines.join(" ")} --data-binary @-`;
   if (token) lines.push(`-H ${quoted(`Authorization: Bearer ${show(token)}`)}`);
   if (type) lines.push(`-H ${quoted(`Content-Type: ${type}`)}`);
   if (body !== undefined) lines.push(`-d ${quoted(body)}`);
   for (const [name, value] of Object.entries(fields ?? {}))
     lines.push(`--data-urlencode ${quoted(`${name}=${show(value)}`)}`);
-  if (method === "POST" && lines.length === 1) lines.push("-d ''");
+  if (method === "POST" && lines.length === 2) lines.push("-d ''");
   return lines.join(" \\\n  ");
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-// The page: what a user does here, and what comes of it.
+// The page: connects the login, the app token and the errors with the document.
 
 import { codeBlock, copyButton, element, find, say } from "./dom.js";
 import * as errors from "./errors.js";
@@ -116,7 +116,7 @@ async function take(came) {
       return report(explainRefusal(came.error));
     case "mismatch":
       return report(
-        "A code or an error arrived with a state that this page did not send, so it was discarded. Log in from here.",
+        "A code or an error arrived with a state that this page did not send, so it was discarded. Start the login from this page.",
       );
     case "unfinished":
       return report(
@@ -149,7 +149,7 @@ function spotify() {
   return config.simulated ? "the simulator" : "Spotify";
 }
 
-// The app’s own token -------------------------------------------------------------------------
+// App access token ----------------------------------------------------------------------------
 
 async function getAppToken() {
   const url = `${service}/client-credentials-flow/retrieve-tokens`;

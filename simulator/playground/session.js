@@ -94,11 +94,11 @@ function take({ json, at }, flow, refreshes) {
     refreshes,
   };
   find("tokens", HTMLElement).replaceChildren(
-    ...row("access_token", held.accessToken, "Expires; sent to the Web API."),
+    ...row("access_token", held.accessToken, "For the Web API, until it expires."),
     ...row(
       "refresh_token",
       held.refreshToken,
-      "Encrypted by this server, useless to Spotify. Your app keeps it like a password.",
+      "Encrypted by this server: only it can use the token. Store it like a password.",
     ),
     element("dt", {}, element("code", {}, "scope")),
     element("dd", {}, held.scope ? element("code", {}, held.scope) : "none: public data only"),

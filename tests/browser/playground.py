@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 FLOWS = {
     "with PKCE": "authorization-code-flow-pkce",
-    "Authorization code what": "authorization-code-flow",
+    "Authorization code for": "authorization-code-flow",
 }
 """The flows by the beginning of their label, and the path of their endpoints."""
 PHONE = {"width": 390, "height": 844}
@@ -37,7 +37,7 @@ def choose(page: Page, flow: str) -> None:
 
 def go_to_login(page: Page) -> None:
     page.get_by_role("button", name="Log in with the simulator").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Agree to let this app in?")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in and grant access")
 
 
 def log_in(page: Page, flow: str = "with PKCE", user: str = "Alice") -> Response:

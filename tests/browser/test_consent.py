@@ -29,7 +29,7 @@ def test_page_shows_app_scopes_and_redirect_uri(
     page: Page, consent: str, service: Service, picture: Picture
 ) -> None:
     page.goto(consent)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Agree to let this app in?")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in and grant access")
     for text in (CLIENT_ID, "user-read-private", "playlist-read-private", f"{service.url}/docs"):
         expect(page.get_by_text(text, exact=True)).to_be_visible()
     picture("consent")

@@ -138,7 +138,7 @@ def test_login_by_keyboard_alone(playground: Page) -> None:
     page = playground
     tab_to(page, page.get_by_role("radio", name="with PKCE"))
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("radio", name="Authorization code what")).to_be_checked()
+    expect(page.get_by_role("radio", name="Authorization code for")).to_be_checked()
     tab_to(page, page.locator(".scopes summary"))
     page.keyboard.press("Enter")
     tab_to(page, page.get_by_role("checkbox", name="streaming"))

@@ -432,7 +432,7 @@ def test_two_pages_log_in_independently(open_page: Open, accounts: Simulator) ->
     second = first.context.new_page()
     visit(second, accounts.url)
     go_to_login(first)
-    assert log_in(second, "Authorization code what").status == 200
+    assert log_in(second, "Authorization code for").status == 200
     greeted(second)
     first.get_by_role("button", name="Agree").click()
     greeted(first)

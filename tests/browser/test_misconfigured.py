@@ -69,7 +69,7 @@ def test_disabled_client_credentials_are_explained(page: Page, start: Start, wat
 def test_wrong_client_secret_is_explained(page: Page, start: Start, watch: Watch) -> None:
     visit(page, start(CLIENT_SECRET="not-the-secret").simulator.url)
     watch.announce(BAD_REQUEST, times=2)
-    assert log_in(page, "Authorization code what").status == 400
+    assert log_in(page, "Authorization code for").status == 400
     expect(region(page, LOG_IN)).to_contain_text("does not accept CLIENT_ID or CLIENT_SECRET")
     # The PKCE code exchange needs no secret, its refresh does.
     assert log_in(page).status == 200

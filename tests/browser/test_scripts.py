@@ -105,7 +105,7 @@ def test_unknown_error_code_is_explained_by_its_status(modules: Page, code: str)
     exchange = {"call": {"method": "POST", "url": ""}, "status": 400, "json": {"error": code}}
     explanation = call(modules, "explain", "explain", exchange)
     assert isinstance(explanation, dict)
-    assert explanation["means"] == "Spotify refused the request."
+    assert explanation["means"] == "Spotify rejected the request."
     message = call(modules, "explain", "explainRefusal", code)
     assert message == f"The login ended without a code: {code}."
 
@@ -147,5 +147,5 @@ def test_curl_command_quotes_for_the_shell(modules: Page) -> None:
     request = {"method": "POST", "url": "http://127.0.0.1/", "fields": fields}
     command = call(modules, "http", "curlOf", request)
     assert command == (
-        "curl -i 'http://127.0.0.1/' \\\n  --data-urlencode 'code=it'\\''s \"$HOME\" `id`'"
+        "curl -i \\\n  'http://127.0.0.1/' \\\n  --data-urlencode 'code=it'\\''s \"$HOME\" `id`'"
     )

@@ -132,7 +132,7 @@ def test_less_can_be_allowed_than_is_asked_for(client: httpx.Client) -> None:
     ("form", "words"),
     [
         ({"user": "dave"}, "There is no user dave; there are alice, bob, carol"),
-        ({"scope": "streaming user-top-read"}, "scope must not have more than the app asked for"),
+        ({"scope": "streaming user-top-read"}, "scope must not contain more than the app requested"),
     ],
 )
 def test_a_decision_that_cannot_be_is_refused(
