@@ -16,7 +16,8 @@ EXAMPLES = [
     for text in (README, GUIDE.read_text())
     for example in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 ]
-CREDENTIALS = {"image": {"registry": "registry.example.com"}, "spotify": {"existingSecret": "app"}}
+IMAGE = {"image": {"registry": "registry.example.com"}}
+CREDENTIALS = {"spotify": {"existingSecret": "app"}}
 
 
 def test_the_readme_is_generated_from_the_values() -> None:
@@ -35,8 +36,8 @@ def test_every_value_has_a_description() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_can_be_installed(example: str) -> None:
     values = msgspec.yaml.decode(example)
-    sources = {"externalSecret", "spotify"} & values.keys()
-    assert parse(template(None, values if sources else {**CREDENTIALS, **values}))
+    needed = IMAGE if {"externalSecret", "spotify"} & values.keys() else {**IMAGE, **CREDENTIALS}
+    assert parse(template(None, {**needed, **values}))
 
 
 def test_links_lead_somewhere() -> None:

@@ -332,8 +332,8 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         "minimal",
         {"podDisruptionBudget": {"maxUnavailable": 2}},
         (
-            "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, or "
-            "it protects none."
+            "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, "
+            "or it protects none."
         ),
     ),
     (

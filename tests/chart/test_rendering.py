@@ -1,6 +1,7 @@
 """Every example renders, in both helms, into what Kubernetes and the operators take."""
 
 import json
+import os
 import re
 import subprocess
 from collections import defaultdict
@@ -118,7 +119,7 @@ def faults(manifests: list[Manifest]) -> str:
             f"const resource{number} = {json.dumps(one)};",
             f"new {kind}(resource{number}).validate();",
         ]
-    file = CRDS / "node_modules" / "rendered.mjs"
+    file = CRDS / "node_modules" / f"rendered-{os.getpid()}.mjs"
     file.write_text("\n".join(lines))
     compiler = "node_modules/.bin/tsc --noEmit --checkJs --strict --skipLibCheck --module nodenext"
     for command in (compiler.split(), ["node"]):
