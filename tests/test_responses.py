@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from litestar.response.base import ASGIResponse
 
 from service.errors import UpstreamFailed
 from service.responses import (
+    EncodedResponse,
     TokenResponse,
     forward,
     forward_as_oauth,
@@ -33,9 +33,9 @@ def opened(body: bytes) -> str:
     return SEALER.open(json.loads(body)["refresh_token"]).token
 
 
-def headers_of(response: ASGIResponse) -> list[tuple[str, str]]:
-    fields = response.encode_headers()
-    return sorted((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+def headers_of(response: EncodedResponse) -> list[tuple[str, str]]:
+    fields = [(name.decode(), value.decode("latin-1")) for name, value in response.headers]
+    return sorted(fields)
 
 
 # A success -----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_new_refresh_token_wins_over_the_fallback() -> None:
 def test_every_2xx_keeps_its_status_and_is_sealed() -> None:
     for status in (200, 201, 226, 299):
         response = seal(TokenResponse(status, (), b'{"refresh_token":"AQ"}'), None, SEALER)
-        assert (response.status_code, opened(response.body)) == (status, "AQ")
+        assert (response.status, opened(response.body)) == (status, "AQ")
         assert headers_of(response) == [
             ("cache-control", "no-store"),
             ("content-length", str(len(response.body))),
@@ -239,14 +239,14 @@ def test_body_and_status_of_an_error_are_unchanged() -> None:
             upstream = TokenResponse(status, (), body)
             assert upstream.is_error
             response = forward(upstream)
-            assert (response.status_code, response.body) == (status, body)
+            assert (response.status, response.body) == (status, body)
 
 
 def test_error_of_spotify_at_the_oauth_endpoint_passes_unchanged() -> None:
     body = b'{"error_description":"Refresh token revoked", "error":"invalid_grant"}'
     raw = [(b"Content-Type", b"text/plain"), (b"X-Passed", b"1"), (b"Set-Cookie", b"a=b")]
     response = forward_as_oauth(TokenResponse(400, raw, body))
-    assert (response.status_code, response.body) == (400, body)
+    assert (response.status, response.body) == (400, body)
     added = [(name, str(len(body)) if name == "content-length" else v) for name, v in ADDED]
     expected = [*added, ("content-type", "application/json"), ("x-passed", "1")]
     assert headers_of(response) == sorted(expected)
@@ -261,7 +261,7 @@ def test_other_error_becomes_an_oauth_error() -> None:
         expected = {"error": code, "error_description": f"Spotify responded with status {status}"}
         for body in (b"", b"no", b"[]", b'{"error":{"status":1}}', b'{"error":"x","y":"\xff"}'):
             response = forward_as_oauth(TokenResponse(status, (), body))
-            assert (response.status_code, json.loads(response.body)) == (status, expected)
+            assert (response.status, json.loads(response.body)) == (status, expected)
 
 
 def test_error_code_is_one_of_a_closed_list() -> None:

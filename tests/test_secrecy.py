@@ -137,7 +137,6 @@ class Run:
             LOG_LEVEL=level,
             **{
                 "LOG_FORMAT": "json",
-                "UPSTREAM_TIMEOUT": "0.4",
                 "METRICS_PORT": str(self._metrics_port),
                 **changes,
             },
@@ -442,7 +441,7 @@ def telltale_answers() -> list[dict[str, object]]:
 def test_no_secret_leaks_from_successes_and_refusals(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
-    with start_run("trace", UPSTREAM_TIMEOUT="5") as run:
+    with start_run("trace") as run:
         succeed(run, accounts)
         send_bad_bodies(run, REFRESH_PKCE)
         send_broken_tokens(run)
@@ -462,27 +461,26 @@ def test_no_secret_leaks_from_upstream_failures(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
     """The pause comes last: after it, Spotify is not called."""
-    faults = [*FAULTS, *telltale_answers(), PAUSE]
-    paths = (RETRIEVE_CODE, REFRESH_PKCE)
+    cases = [(RETRIEVE_CODE, fault) for fault in telltale_answers()]
+    cases += [(REFRESH_PKCE, fault) for fault in (*FAULTS, *telltale_answers(), PAUSE)]
     statuses = set()
-    with start_run("trace") as run:
-        for path in paths:
-            for fault in faults:
-                form = form_for(path, run, accounts)
-                accounts.post("/admin/faults", json=fault).raise_for_status()
-                response = run.post(path, form)
-                statuses.add(response.status_code)
-                if response.is_success and "access_token" in response.text:
-                    note_tokens(run, response)
-                accounts.delete("/admin/faults").raise_for_status()
-            throttled = run.post(path, form_for(path, run, accounts))
-            assert throttled.json()["reason"].startswith("Spotify wants fewer requests")
+    with start_run("trace", UPSTREAM_TIMEOUT="1") as run:
+        for path, fault in cases:
+            form = form_for(path, run, accounts)
+            accounts.post("/admin/faults", json=fault).raise_for_status()
+            response = run.post(path, form)
+            statuses.add(response.status_code)
+            if response.is_success and "access_token" in response.text:
+                note_tokens(run, response)
+            accounts.delete("/admin/faults").raise_for_status()
+        throttled = run.post(REFRESH_PKCE, form_for(REFRESH_PKCE, run, accounts))
+        assert throttled.json()["reason"].startswith("Spotify wants fewer requests")
     assert statuses >= {400, 401, 429, 502, 503, 504}
-    assert_kept(run, at_least=2 * len(paths) * len(faults))
+    assert_kept(run, at_least=2 * len(cases))
 
 
 def test_no_secret_leaks_into_a_console_log(start_run: StartRun, accounts: httpx.Client) -> None:
-    with start_run("trace", LOG_FORMAT="console", UPSTREAM_TIMEOUT="5") as run:
+    with start_run("trace", LOG_FORMAT="console") as run:
         succeed(run, accounts)
         send_bad_bodies(run, REFRESH_PKCE)
         send_broken_tokens(run)
