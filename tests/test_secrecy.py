@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import httpx
@@ -38,6 +38,7 @@ from tests.conftest import LogLines
 from tests.fakes import HeldTransport
 from tests.otlp import receiving
 from tests.running import CLIENT_ID, environment, free_port, running, wait_until
+from tests.simulator.requests import REDIRECT_URI, minted_code, minted_refresh_token
 from tests.test_main import plain
 from tests.volley import volley
 
@@ -50,7 +51,6 @@ ACCESS_TOKEN = "BQaccess/token+that&opens=doors%vbn7-Wq9"
 REFRESH_TOKEN = "AQrefresh/one+for&the=other%rty3-Xc8"
 PROXY_PASSWORD = "pass/of+the&proxy=Hd4-Mn1"
 BASIC = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-REDIRECT_URI = "https://app.example/callback"
 
 ROUTES = tuple(grant.path for grant in GRANTS)
 RETRIEVE_CLIENT, RETRIEVE_CODE, REFRESH_CODE, RETRIEVE_PKCE, REFRESH_PKCE = ROUTES
@@ -67,7 +67,7 @@ FAULTS: list[dict[str, object]] = [
 
 
 def shapes(secret: str) -> set[str]:
-    """Return the texts that give `secret` away: as it is, a part of it, and encoded."""
+    """Return the strings that reveal `secret`: as it is, a part of it, and encoded."""
     raw = secret.encode()
     found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
     found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
@@ -82,13 +82,13 @@ def shapes(secret: str) -> set[str]:
 
 @dataclass
 class Evidence:
-    """The secrets of one run, and all that the service let be seen of it."""
+    """The secrets of one run, and everything that the service wrote."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, secret: str, what: str) -> str:
-        assert len(secret) >= 16, "too short to be told from chance"
+        assert len(secret) >= 16, "too short: chance could produce it"
         self.secrets[secret] = what
         return secret
 
@@ -117,13 +117,12 @@ def static_secrets() -> Evidence:
 
 
 class Run:
-    """One start of the service with tracing on, and all that came out of it."""
+    """One start of the service with tracing on, and everything that it wrote."""
 
     def __init__(
         self,
         capsys: pytest.CaptureFixture[str],
         simulator_url: str,
-        level: str,
         transport: httpx.AsyncBaseTransport | None = None,
         **changes: str,
     ) -> None:
@@ -134,8 +133,8 @@ class Run:
             CLIENT_SECRET=CLIENT_SECRET,
             SECRET_KEY=SECRET_KEY,
             SECRET_KEYS_PREVIOUS=PREVIOUS_KEY,
-            LOG_LEVEL=level,
             **{
+                "LOG_LEVEL": "trace",
                 "LOG_FORMAT": "json",
                 "METRICS_PORT": str(self._metrics_port),
                 **changes,
@@ -189,20 +188,20 @@ class Run:
         return self.send("POST", path, data=dict(form), **more)
 
     def send(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401
-        """Send a request; keep its answer if it is an error of ours."""
+        """Send a request; add the response to the evidence if it is a local error."""
         response = self.client.request(method, path, **more)
         with suppress(ValueError, AttributeError):
             if response.json().get("error") is True:
-                self.evidence.seen.append(("own error", response.text + repr(response.headers)))
+                self.evidence.seen.append(("local error", response.text + repr(response.headers)))
         return response
 
     def raw(self, text: bytes) -> bytes:
-        """Send bytes over a connection of their own and leave it; return what came."""
+        """Send bytes over a connection of their own; return the response."""
         with socket.create_connection(self.address, timeout=5) as connection:
             connection.sendall(text)
             connection.shutdown(socket.SHUT_WR)
             came = b"".join(iter(lambda: connection.recv(65536), b""))
-        self.evidence.seen.append(("own error", came.decode("latin-1")))
+        self.evidence.seen.append(("local error", came.decode("latin-1")))
         return came
 
     def sealed(self, token: str, what: str) -> str:
@@ -221,15 +220,15 @@ def accounts() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(autouse=True)
-def _all_headers_are_to_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Configure what a careless operator would."""
+def _capture_all_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let OpenTelemetry capture all headers, as a careless operator might."""
     for message in ("REQUEST", "RESPONSE"):
         monkeypatch.setenv(f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_{message}", ".*")
 
 
 @pytest.fixture(autouse=True)
-def _without_the_tests_own_lines() -> Iterator[None]:
-    """Keep what the tests' clients log, on the tests' thread, out of the service's log."""
+def _drop_log_lines_of_the_client() -> Iterator[None]:
+    """Keep the log lines of the test's own HTTP client out of the service's log."""
     here = threading.get_ident()
     names = ("httpx", "httpcore.connection", "httpcore.http11")
 
@@ -254,60 +253,43 @@ def start_run(
 ) -> StartRun:
     accounts.post("/admin/reset").raise_for_status()
 
-    def started(
-        level: str, transport: httpx.AsyncBaseTransport | None = None, **changes: str
-    ) -> Run:
-        return Run(capsys, str(accounts.base_url), level, transport, **changes)
+    def started(transport: httpx.AsyncBaseTransport | None = None, **changes: str) -> Run:
+        return Run(capsys, str(accounts.base_url), transport, **changes)
 
     return started
 
 
 def assert_kept(run: Run, *, at_least: int) -> None:
-    """Assert that nothing leaked from a run that has something to show for it."""
+    """Check that nothing leaked from a run that wrote spans and metrics."""
     assert len(run.spans) >= at_least
     assert "spotify_api_server_requests_total{" in run.scrape
     assert run.evidence.leaks() == set()
 
 
-def minted_code(accounts: httpx.Client, **more: str) -> str:
-    order = {"redirect_uri": REDIRECT_URI, **more}
-    return str(accounts.post("/admin/codes", json=order).raise_for_status().json()["code"])
-
-
-def minted_token(accounts: httpx.Client, *, pkce: bool) -> str:
-    answer = accounts.post("/admin/refresh-tokens", json={"pkce": pkce}).raise_for_status()
-    return str(answer.json()["refresh_token"])
-
-
-def note_tokens(run: Run, response: httpx.Response) -> str:
-    """Keep the tokens of a success to look for them; return the sealed one."""
+def note_tokens(run: Run, response: httpx.Response) -> None:
+    """Add the tokens of a success to the secrets."""
     assert response.status_code == 200, response.text
     tokens = response.json()
     run.add(tokens["access_token"], "access token")
     if sealed := tokens.get("refresh_token"):
         run.add(sealed, "sealed refresh token")
         run.add(run.sealer.open(sealed).token, "refresh token")
-    return str(sealed)
 
 
 def succeed(run: Run, accounts: httpx.Client) -> None:
-    """Have every flow answer 200."""
-    note_tokens(run, run.post(RETRIEVE_CLIENT, {"grant_type": "client_credentials"}))
-    code = run.add(minted_code(accounts), "code")
-    form = {"code": code, "redirect_uri": REDIRECT_URI}
-    sealed = note_tokens(run, run.post(RETRIEVE_CODE, form))
-    note_tokens(run, run.post(REFRESH_CODE, {"refresh_token": sealed}))
-    stale = run.add(Sealer(PREVIOUS_KEY).seal(run.sealer.open(sealed).token), "stale sealed token")
+    """Make successful requests: each flow, each media type, a token of the previous key."""
+    for path in ROUTES:
+        note_tokens(run, run.post(path, form_for(path, run, accounts)))
+    token = run.add(minted_refresh_token(accounts, pkce=False), "refresh token")
+    stale = run.add(Sealer(PREVIOUS_KEY).seal(token), "stale sealed token")
     note_tokens(run, run.send("POST", REFRESH_CODE, json={"refresh_token": stale}))
-    code = run.add(minted_code(accounts, code_challenge=pkce.challenge_of(VERIFIER)), "code")
-    form = {"code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
-    sealed = note_tokens(run, run.post(RETRIEVE_PKCE, form))
+    sealed = form_for(REFRESH_PKCE, run, accounts)["refresh_token"]
     files = {"refresh_token": (None, sealed.encode())}
     note_tokens(run, run.send("POST", REFRESH_PKCE, files=files))
 
 
 def every_field(run: Run) -> dict[str, str]:
-    """Return a form that any flow takes, in which everything is a secret."""
+    """Return a form for any flow in which every value is a secret."""
     sealed = run.sealed(REFRESH_TOKEN, "refresh token")
     return {
         "code": CODE,
@@ -321,7 +303,7 @@ def every_field(run: Run) -> dict[str, str]:
 
 
 def send_bad_bodies(run: Run, path: str) -> None:
-    """Send bodies that are refused, and what is in them is secret."""
+    """Send bodies with secrets that are refused."""
     form = every_field(run)
     whole, as_json = urlencode(form), json.dumps(form)
     twice = f"{whole}&{whole}"
@@ -350,7 +332,7 @@ def send_bad_bodies(run: Run, path: str) -> None:
 
 
 def send_broken_tokens(run: Run) -> None:
-    """Send refresh tokens that don't open."""
+    """Send refresh tokens that cannot be opened."""
     sealed = run.sealed(REFRESH_TOKEN, "refresh token")
     foreign = run.add(Sealer(CODE).seal(REFRESH_TOKEN), "token of a foreign key")
     broken = (sealed[:-4], sealed + " ", sealed[::-1], "é" + sealed, foreign, REFRESH_TOKEN)
@@ -361,7 +343,7 @@ def send_broken_tokens(run: Run) -> None:
 
 
 def send_in_wrong_places(run: Run) -> None:
-    """Put secrets where none belong: path, query, headers, methods."""
+    """Send secrets in paths, queries and headers."""
     form = every_field(run)
     carriers = ("Authorization", "Cookie", "User-Agent", "Referer", "X-Forwarded-For", "Origin")
     headers = dict.fromkeys((*carriers, "Baggage", "X-Token"), f"Basic {CODE} {ACCESS_TOKEN}")
@@ -372,17 +354,17 @@ def send_in_wrong_places(run: Run) -> None:
         assert refused.status_code == 415
         assert run.send("POST", f"{path}/{quote(CODE, safe='')}?{query}").status_code == 404
         for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
-            answer = run.send(method, f"{path}?{query}", headers=headers)
-            assert answer.status_code == (204 if method == "OPTIONS" else 405)
+            response = run.send(method, f"{path}?{query}", headers=headers)
+            assert response.status_code == (204 if method == "OPTIONS" else 405)
     assert run.send("GET", f"/{quote(CODE, safe='')}", headers=headers).status_code == 404
     for probe in ("/", "/healthz", "/readyz"):
-        answer = run.send("GET", f"{probe}?{query}", headers=headers)
-        assert answer.status_code == 200
-        assert CODE not in answer.text + repr(answer.headers)
+        response = run.send("GET", f"{probe}?{query}", headers=headers)
+        assert response.status_code == 200
+        assert CODE not in response.text + repr(response.headers)
 
 
 def send_invalid_http(run: Run) -> None:
-    """Send secrets in what breaks off, comes late or isn't HTTP at all."""
+    """Send secrets in requests that are incomplete, late or not HTTP."""
     head = f"POST {REFRESH_PKCE}?{CODE} HTTP/1.1\r\nHost: x\r\nX-Token: {CODE}\r\n"
     form = f"Content-Type: {URLENCODED}\r\n"
     for text in (
@@ -403,11 +385,11 @@ def send_invalid_http(run: Run) -> None:
 
 
 def form_for(path: str, run: Run, accounts: httpx.Client) -> dict[str, str]:
-    """Return a form with which `path` would answer 200."""
+    """Return a form that `path` accepts, its secrets added to those of the run."""
     if path == RETRIEVE_CLIENT:
         return {"grant_type": "client_credentials"}
     if path in {REFRESH_CODE, REFRESH_PKCE}:
-        token = minted_token(accounts, pkce=path == REFRESH_PKCE)
+        token = minted_refresh_token(accounts, pkce=path == REFRESH_PKCE)
         return {"refresh_token": run.sealed(token, "refresh token")}
     form = {"redirect_uri": REDIRECT_URI}
     if path == RETRIEVE_CODE:
@@ -416,22 +398,22 @@ def form_for(path: str, run: Run, accounts: httpx.Client) -> dict[str, str]:
     return form | {"code": run.add(code, "code"), "code_verifier": VERIFIER}
 
 
-def telltale_answers() -> list[dict[str, object]]:
-    """Return answers of a Spotify that repeats what it was sent, wherever it can."""
+def echoes() -> list[dict[str, object]]:
+    """Return responses of a Spotify that repeats every secret."""
     everything = [CLIENT_SECRET, CODE, VERIFIER, ACCESS_TOKEN, REFRESH_TOKEN]
-    told = " ".join(everything)
+    text = " ".join(everything)
     bodies: list[tuple[int, object]] = [
-        (400, {"error": CODE, "error_description": told}),
-        (401, {"error": {"status": 401, "message": told}}),
-        (429, told),
-        (503, {told: told}),
+        (400, {"error": CODE, "error_description": text}),
+        (401, {"error": {"status": 401, "message": text}}),
+        (429, text),
+        (503, {text: text}),
         (307, {"access_token": ACCESS_TOKEN}),
         (200, {"refresh_token": everything}),
         (200, {"refresh_token": 1, "access_token": ACCESS_TOKEN}),
         (200, everything),
         (204, {"refresh_token": REFRESH_TOKEN}),
     ]
-    headers = [["Location", f"/trap?{quote(told)}"], ["X-Told", told], ["Content-Type", told]]
+    headers = [["Location", f"/trap?{quote(text)}"], ["X-Echo", text], ["Content-Type", text]]
     return [
         {"kind": "answer", "status": status, "headers": headers, "body": json.dumps(body)}
         for status, body in bodies
@@ -441,7 +423,7 @@ def telltale_answers() -> list[dict[str, object]]:
 def test_no_secret_leaks_from_successes_and_refusals(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
-    with start_run("trace") as run:
+    with start_run() as run:
         succeed(run, accounts)
         send_bad_bodies(run, REFRESH_PKCE)
         send_broken_tokens(run)
@@ -451,7 +433,7 @@ def test_no_secret_leaks_from_successes_and_refusals(
 
 
 def test_no_secret_leaks_from_invalid_http(start_run: StartRun) -> None:
-    with start_run("trace", REQUEST_TIMEOUT="0.5") as run:
+    with start_run(REQUEST_TIMEOUT="0.5") as run:
         send_invalid_http(run)
     assert_kept(run, at_least=1)
     assert run.lines
@@ -461,10 +443,10 @@ def test_no_secret_leaks_from_upstream_failures(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
     """The pause comes last: after it, Spotify is not called."""
-    cases = [(RETRIEVE_CODE, fault) for fault in telltale_answers()]
-    cases += [(REFRESH_PKCE, fault) for fault in (*FAULTS, *telltale_answers(), PAUSE)]
+    cases = [(RETRIEVE_CODE, fault) for fault in echoes()]
+    cases += [(REFRESH_PKCE, fault) for fault in (*FAULTS, *echoes(), PAUSE)]
     statuses = set()
-    with start_run("trace", UPSTREAM_TIMEOUT="1") as run:
+    with start_run(UPSTREAM_TIMEOUT="1") as run:
         for path, fault in cases:
             form = form_for(path, run, accounts)
             accounts.post("/admin/faults", json=fault).raise_for_status()
@@ -480,11 +462,11 @@ def test_no_secret_leaks_from_upstream_failures(
 
 
 def test_no_secret_leaks_into_a_console_log(start_run: StartRun, accounts: httpx.Client) -> None:
-    with start_run("trace", LOG_FORMAT="console") as run:
+    with start_run(LOG_FORMAT="console") as run:
         succeed(run, accounts)
         send_bad_bodies(run, REFRESH_PKCE)
         send_broken_tokens(run)
-        for fault in telltale_answers():
+        for fault in echoes():
             form = form_for(REFRESH_PKCE, run, accounts)
             accounts.post("/admin/faults", json=fault).raise_for_status()
             run.post(REFRESH_PKCE, form)
@@ -492,40 +474,29 @@ def test_no_secret_leaks_into_a_console_log(start_run: StartRun, accounts: httpx
     assert "[warning" in dict(run.evidence.seen)["log as written"]
 
 
-class Exploding(httpx.AsyncBaseTransport):
-    """Raises what it was given, with every secret that it sees in the text."""
+def exploding(kind: type[Exception], *, in_body: bool = False) -> httpx.MockTransport:
+    """Return a transport that raises an exception with every secret in its text, note and cause."""
 
-    def __init__(self, kind: type[Exception], *, in_body: bool) -> None:
-        self._kind = kind
-        self._in_body = in_body
+    def explode(text: str) -> NoReturn:
+        error = kind(text)
+        error.add_note(text)
+        raise error from LookupError(text)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # Not request.read(): the same, but as a text with everything in one place.
-        told = f"{request.headers.raw!r} {request.read().decode()} {ACCESS_TOKEN} {SECRET_KEY}"
-        if self._in_body:
-            return httpx.Response(200, stream=_ExplodingBody(self._kind, told))
-        _raise(self._kind, told)
-        raise AssertionError
+    class Body(httpx.AsyncByteStream):
+        def __init__(self, text: str) -> None:
+            self._text = text
 
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield json.dumps({"access_token": ACCESS_TOKEN, "echo": self._text}).encode()
+            explode(self._text)
 
-class _ExplodingBody(httpx.AsyncByteStream):
-    def __init__(self, kind: type[Exception], told: str) -> None:
-        self._kind = kind
-        self._told = told
+    def respond(request: httpx.Request) -> httpx.Response:
+        text = f"{request.headers.raw!r} {request.read().decode()} {ACCESS_TOKEN} {SECRET_KEY}"
+        if in_body:
+            return httpx.Response(200, stream=Body(text))
+        explode(text)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield json.dumps({"access_token": ACCESS_TOKEN, "told": self._told}).encode()
-        _raise(self._kind, self._told)
-
-    async def aclose(self) -> None:
-        pass
-
-
-def _raise(kind: type[Exception], told: str) -> None:
-    """Raise with a note and a cause, which tell the same."""
-    error = kind(told)
-    error.add_note(told)
-    raise error from LookupError(told)
+    return httpx.MockTransport(respond)
 
 
 @pytest.mark.parametrize(
@@ -545,7 +516,7 @@ def test_no_secret_leaks_from_exceptions(
     *,
     in_body: bool,
 ) -> None:
-    with start_run("trace", Exploding(kind, in_body=in_body)) as run:
+    with start_run(exploding(kind, in_body=in_body)) as run:
         for path in ROUTES:
             assert run.post(path, form_for(path, run, accounts)).status_code == status
     assert_kept(run, at_least=2 * len(ROUTES))
@@ -556,7 +527,7 @@ def test_no_secret_leaks_from_exceptions(
 def test_no_secret_leaks_from_exceptions_into_a_console_log(
     start_run: StartRun, accounts: httpx.Client
 ) -> None:
-    run = start_run("trace", Exploding(RuntimeError, in_body=False), LOG_FORMAT="console")
+    run = start_run(exploding(RuntimeError), LOG_FORMAT="console")
     with run:
         assert run.post(REFRESH_CODE, form_for(REFRESH_CODE, run, accounts)).status_code == 500
     assert_kept(run, at_least=2)
@@ -571,12 +542,12 @@ def test_no_secret_leaks_from_shared_failures(
     start_run: StartRun, accounts: httpx.Client, path: str, kind: type[Exception], status: int
 ) -> None:
     callers = 3
-    held = HeldTransport(Exploding(kind, in_body=False))
-    with start_run("trace", held) as run:
+    held = HeldTransport(exploding(kind))
+    with start_run(held) as run:
         forms = [form_for(path, run, accounts)] * callers
         shots = volley(run.client, path, forms, lambda: run.release(held, callers))
         assert [shot.status for shot in shots] == [status] * callers
-        run.evidence.seen += [("own error", repr(shot)) for shot in shots]
+        run.evidence.seen += [("local error", repr(shot)) for shot in shots]
     assert_kept(run, at_least=callers + 1)
     assert len([line for line in run.lines if line.get("shared")]) == callers - 1
 
@@ -592,7 +563,7 @@ def test_no_secret_leaks_from_shared_and_cached_responses(
         return httpx.Response(200, json=tokens | refresh_token if is_refresh else tokens)
 
     held = HeldTransport(httpx.MockTransport(respond))
-    with start_run("trace", held) as run:
+    with start_run(held) as run:
         forms = [form_for(REFRESH_PKCE, run, accounts)] * 3
         for shot in volley(run.client, REFRESH_PKCE, forms, lambda: run.release(held, 3)):
             run.add(shot.json()["refresh_token"], "sealed refresh token")
@@ -725,7 +696,7 @@ def test_check_upstream_shows_nothing_of_spotifys_response(
     evidence = static_secrets()
     environ = secret_environment(f"{accounts.base_url}/api/token")
     assert run_command(evidence, "check", "--upstream", **environ) == 0
-    for fault in telltale_answers():
+    for fault in echoes():
         accounts.post("/admin/faults", json=fault).raise_for_status()
         run_command(evidence, "check", "--upstream", **environ)
     assert evidence.leaks() == set()
@@ -733,19 +704,19 @@ def test_check_upstream_shows_nothing_of_spotifys_response(
 
 def test_code_in_a_query_is_never_written(start_run: StartRun, accounts: httpx.Client) -> None:
     """A login may come back to a path of the service by mistake: the query is in no log or span."""
-    with start_run("trace") as run:
+    with start_run() as run:
         query = urlencode({"code": CODE, "state": VERIFIER, "error": REFRESH_TOKEN})
         for path in ("/", "/docs", "/callback", f"/callback/{quote(CODE, safe='')}"):
             for method in ("GET", "HEAD", "POST", "OPTIONS"):
-                answer = run.send(method, f"{path}?{query}")
-                run.evidence.seen.append(("answer", answer.text + repr(answer.headers)))
+                response = run.send(method, f"{path}?{query}")
+                run.evidence.seen.append(("response", response.text + repr(response.headers)))
         succeed(run, accounts)
     assert_kept(run, at_least=16)
 
 
 def test_password_of_the_proxy_is_never_written(start_run: StartRun) -> None:
     proxy = f"http://me:{quote(PROXY_PASSWORD, safe='')}@127.0.0.1:{free_port()}"
-    with start_run("trace", UPSTREAM_PROXY=proxy) as run:
+    with start_run(UPSTREAM_PROXY=proxy) as run:
         form = {"grant_type": "client_credentials"}
         assert run.post(RETRIEVE_CLIENT, form).status_code == 502
     assert_kept(run, at_least=2)
@@ -784,7 +755,7 @@ def test_search_finds_nothing_else() -> None:
 def test_search_finds_secrets_in_every_place(start_run: StartRun, accounts: httpx.Client) -> None:
     """Plant secrets in a log, on stderr, in a span, metric and response: each one is found."""
 
-    class Telltale(httpx.AsyncBaseTransport):
+    class Planting(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
             from opentelemetry import trace  # noqa: PLC0415
 
@@ -795,7 +766,7 @@ def test_search_finds_secrets_in_every_place(start_run: StartRun, accounts: http
             span.set_attribute("planted", REFRESH_TOKEN)
             return httpx.Response(400, json={"error": True, "reason": BASIC})
 
-    with start_run("info", Telltale()) as run:
+    with start_run(Planting(), LOG_LEVEL="info") as run:
         run.app.state.metrics.gauge("planted", REFRESH_TOKEN, lambda: 0)
         run.post(RETRIEVE_CLIENT, form_for(RETRIEVE_CLIENT, run, accounts))
     leaks = run.evidence.leaks()
@@ -807,6 +778,6 @@ def test_search_finds_secrets_in_every_place(start_run: StartRun, accounts: http
         ("verifier", "stderr"),
         ("refresh token", "span"),
         ("refresh token", "metrics"),
-        ("Basic header", "own error"),
-        ("client secret", "own error"),
+        ("Basic header", "local error"),
+        ("client secret", "local error"),
     }
