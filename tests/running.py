@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
 
 from litestar import Litestar
 
@@ -44,6 +46,28 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+class End(NamedTuple):
+    """What is known of one end of a TCP connection."""
+
+    has_read: bool
+    """Whether its process has accepted the connection and read all that was sent."""
+    is_closed: bool
+
+
+def other_end(connection: socket.socket) -> End:
+    """Return what the system knows of the other end of a connection on this machine (Linux)."""
+    try:
+        ports = [f":{connection.getpeername()[1]:04X}", f":{connection.getsockname()[1]:04X}"]
+    except OSError:  # this end is closed as well
+        return End(has_read=False, is_closed=True)
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local, remote, _, queues, *_, inode = line.split()[:10]
+        if [local[-5:], remote[-5:]] == ports:
+            is_open = inode != "0"
+            return End(is_open and queues.endswith(":00000000"), not is_open)
+    return End(has_read=False, is_closed=True)
 
 
 @contextmanager

@@ -7,14 +7,13 @@ import resource
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.conftest import LogLines, Start
 from tests.fakes import HeldSpotify
-from tests.running import wait_until
+from tests.running import other_end, wait_until
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 PATH = "/client-credentials-flow/retrieve-tokens"
@@ -49,20 +48,9 @@ def talk(client: httpx.Client, sent: str) -> tuple[str, str]:
     return head, body
 
 
-def server_end(connection: socket.socket) -> tuple[bool, bool]:
-    """Return whether the server has read everything from a connection, and whether it closed it."""
-    ports = [f":{connection.getpeername()[1]:04X}", f":{connection.getsockname()[1]:04X}"]
-    for line in Path("/proc/net/tcp").read_text().splitlines():
-        _, server, client, _, queues, *_, inode = line.split()[:10]
-        if [server[-5:], client[-5:]] == ports:
-            return queues.endswith(":00000000"), inode == "0"
-    return True, True
-
-
 def wait_until_read(*connections: socket.socket) -> None:
     """Wait until the server has accepted the connections and read what they have sent."""
-    for connection in connections:
-        wait_until(lambda connection=connection: server_end(connection) == (True, False))  # type: ignore[misc]
+    wait_until(lambda: all(other_end(connection).has_read for connection in connections))
 
 
 @pytest.fixture
@@ -124,7 +112,7 @@ def test_client_that_does_not_read_its_responses_is_disconnected(
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.sendall(GOOD.encode() * 8)
         wait_until_read(raw)
-        wait_until(lambda: server_end(raw)[1])
+        wait_until(lambda: other_end(raw).is_closed)
 
 
 def test_long_response_is_complete_for_a_client_with_a_small_buffer(

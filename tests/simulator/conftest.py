@@ -17,7 +17,7 @@ def simulator_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_client(simulator_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=simulator_url, trust_env=False, timeout=5) as client:
+    with httpx.Client(base_url=simulator_url, trust_env=False, timeout=20) as client:
         yield client
 
 

@@ -17,13 +17,13 @@ class Clock:
         return self.now
 
 
-def test_the_challenge_is_that_of_the_rfcs_example() -> None:
+def test_challenge_is_that_of_the_rfcs_example() -> None:
     assert pkce.challenge_of(VERIFIER) == CHALLENGE
     assert pkce.is_challenge(CHALLENGE)
     assert pkce.proves(VERIFIER, CHALLENGE)
 
 
-def test_a_code_lives_for_ten_minutes() -> None:
+def test_code_lives_for_ten_minutes() -> None:
     clock = Clock()
     accounts = Accounts(clock=clock)
     early, late = accounts.issue_code(REDIRECT_URI), accounts.issue_code(REDIRECT_URI)
@@ -34,7 +34,7 @@ def test_a_code_lives_for_ten_minutes() -> None:
         accounts.exchange_code(CLIENT, late, REDIRECT_URI, None)
 
 
-def test_a_refused_code_can_be_tried_again() -> None:
+def test_refused_code_can_be_tried_again() -> None:
     accounts = Accounts()
     code = accounts.issue_code(REDIRECT_URI, challenge=CHALLENGE)
     with pytest.raises(AccountsError, match="code_verifier was incorrect"):
@@ -42,7 +42,7 @@ def test_a_refused_code_can_be_tried_again() -> None:
     assert accounts.exchange_code(CLIENT, code, REDIRECT_URI, VERIFIER).token_type == "Bearer"
 
 
-def test_the_app_and_the_settings_can_be_given() -> None:
+def test_app_and_the_settings_can_be_given() -> None:
     app = RegisteredApp("id", "secret", ("https://app.example/",))
     accounts = Accounts(app, Settings(expires_in=7))
     assert accounts.grant_client_credentials(Client("id", "secret")).expires_in == 7
@@ -57,7 +57,7 @@ def test_reset_goes_back_to_the_settings_given() -> None:
     assert accounts.settings == Settings(rotation="same")
 
 
-def test_a_refresh_token_lives_for_half_a_year_from_consent_whatever_is_refreshed() -> None:
+def test_refresh_token_lives_for_half_a_year_from_consent_whatever_is_refreshed() -> None:
     clock = Clock()
     accounts = Accounts(settings=Settings(rotation="on"), clock=clock)
     code = accounts.issue_code(REDIRECT_URI)

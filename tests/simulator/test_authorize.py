@@ -2,7 +2,6 @@ from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
-import pytest
 
 from simulator.accounts import Accounts, RegisteredApp
 from simulator.app import create_app
@@ -43,7 +42,7 @@ def arrival(answer: httpx.Response) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
 
 
-def test_the_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:
+def test_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:
     answer = client.get("/authorize", params=PLAIN | {"scope": "streaming user-read-email"})
     page = Elements(answer.text)
     assert answer.status_code == 200
@@ -60,7 +59,7 @@ def test_the_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client
     assert "See your email address" in page.text
 
 
-def test_the_page_asks_who_it_is_and_takes_the_first_for_granted(client: httpx.Client) -> None:
+def test_page_asks_who_it_is_and_takes_the_first_for_granted(client: httpx.Client) -> None:
     page = Elements(client.get("/authorize", params=PLAIN).text)
     radio = {"type": "radio", "name": "user"}
     assert [attributes for tag, attributes in page.found if tag == "input"] == [
@@ -76,7 +75,7 @@ def test_the_page_asks_who_it_is_and_takes_the_first_for_granted(client: httpx.C
     assert tags.count("fieldset") == tags.count("legend") == 1
 
 
-def test_the_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> None:
+def test_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> None:
     name = "<script>alert(1)</script> \"'&"
     client.put("/admin/users", json=[{"id": "a", "display_name": name, "email": "<b>"}])
     answer = client.get("/authorize", params=PLAIN)
@@ -89,7 +88,7 @@ def test_the_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client)
     assert "unsafe" not in policy
 
 
-def test_the_page_escapes_the_apps_id() -> None:
+def test_page_escapes_the_apps_id() -> None:
     accounts = Accounts(RegisteredApp(client_id='<b>"&'))
     with running(create_app(accounts)) as url:
         answer = httpx.get(f"{url}/authorize", params=PLAIN | {"client_id": '<b>"&'})
@@ -106,13 +105,13 @@ def test_agreeing_brings_a_code_and_the_state(client: httpx.Client) -> None:
     assert swap(client, brought["code"]).json()["scope"] == "streaming"
 
 
-def test_a_challenge_binds_the_code(client: httpx.Client) -> None:
+def test_challenge_binds_the_code(client: httpx.Client) -> None:
     code = arrival(decide(client, PKCE))["code"]
     assert swap(client, code, **CLIENT).status_code == 400
     assert swap(client, code, **PUBLIC, code_verifier=VERIFIER).status_code == 200
 
 
-def test_a_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
+def test_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
     answer = decide(client, PLAIN | {"redirect_uri": REDIRECT_URI + "?tenant=%2F1"})
     assert answer.headers["location"].startswith(REDIRECT_URI + "?tenant=%2F1&code=AQ")
 
@@ -128,19 +127,17 @@ def test_less_can_be_allowed_than_is_asked_for(client: httpx.Client) -> None:
     assert swap(client, code).json()["scope"] == "user-read-email"
 
 
-@pytest.mark.parametrize(
-    ("form", "words"),
-    [
+def test_decision_that_cannot_be_is_refused(client: httpx.Client) -> None:
+    for form, words in [
         ({"user": "dave"}, "There is no user dave; there are alice, bob, carol"),
-        ({"scope": "streaming user-top-read"}, "scope must not contain more than the app requested"),
-    ],
-)
-def test_a_decision_that_cannot_be_is_refused(
-    client: httpx.Client, form: dict[str, str], words: str
-) -> None:
-    answer = decide(client, PLAIN | {"scope": "streaming"}, ALLOW | form)
-    assert answer.status_code == 400
-    assert words in answer.text
+        (
+            {"scope": "streaming user-top-read"},
+            "scope must not contain more than the app requested",
+        ),
+    ]:
+        answer = decide(client, PLAIN | {"scope": "streaming"}, ALLOW | form)
+        assert answer.status_code == 400
+        assert words in answer.text
 
 
 def test_who_decides_must_not_be_said_twice(client: httpx.Client) -> None:
@@ -151,7 +148,7 @@ def test_who_decides_must_not_be_said_twice(client: httpx.Client) -> None:
     assert "user must not be repeated" in answer.text
 
 
-def test_a_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.Client) -> None:
+def test_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.Client) -> None:
     query = PLAIN | {"scope": "streaming user-read-birthdate <i>"}
     for answer in (client.get("/authorize", params=query), decide(client, query)):
         assert answer.status_code == 400
@@ -159,59 +156,52 @@ def test_a_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.
         assert "INVALID_SCOPE: Illegal scope: user-read-birthdate &lt;i&gt;" in answer.text
 
 
-@pytest.mark.parametrize("form", [{}, {"decision": "perhaps"}])
-def test_another_decision_is_refused(client: httpx.Client, form: dict[str, str]) -> None:
-    answer = decide(client, PLAIN, form)
-    assert answer.status_code == 400
-    assert "decision must be allow or deny" in answer.text
+def test_another_decision_is_refused(client: httpx.Client) -> None:
+    for form in [{}, {"decision": "perhaps"}]:
+        answer = decide(client, PLAIN, form)
+        assert answer.status_code == 400
+        assert "decision must be allow or deny" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_app_that_is_not_known_to_be_there_is_not_redirected_to(client: httpx.Client) -> None:
+    for change, words in [
         ({"client_id": "other"}, "INVALID_CLIENT: Invalid client"),
         ({"client_id": ""}, "INVALID_CLIENT: Invalid client"),
         ({"redirect_uri": ""}, "INVALID_CLIENT: Invalid redirect URI"),
         ({"redirect_uri": "http://localhost/"}, "INVALID_CLIENT: Invalid redirect URI"),
         ({"redirect_uri": "https://a.example/\r\nX: y"}, "INVALID_CLIENT: Invalid redirect URI"),
-    ],
-)
-def test_an_app_that_is_not_known_to_be_there_is_not_redirected_to(
-    client: httpx.Client, change: dict[str, str], words: str
-) -> None:
-    for answer in (client.get("/authorize", params=PLAIN | change), decide(client, PLAIN | change)):
-        assert answer.status_code == 400
-        assert "location" not in answer.headers
-        assert words in answer.text
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    ]:
+        for answer in (
+            client.get("/authorize", params=PLAIN | change),
+            decide(client, PLAIN | change),
+        ):
+            assert answer.status_code == 400
+            assert "location" not in answer.headers
+            assert words in answer.text
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_repeated_parameter_is_refused(client: httpx.Client) -> None:
+def test_repeated_parameter_is_refused(client: httpx.Client) -> None:
     answer = client.get("/authorize?client_id=a&client_id=%3Cb%3E")
     assert answer.status_code == 400
     assert "client_id must not be repeated" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
+def test_known_app_hears_of_its_mistakes(client: httpx.Client) -> None:
+    for change, error in [
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"response_type": ""}, "unsupported_response_type"),
         ({"code_challenge_method": "plain", "code_challenge": VERIFIER}, "invalid_request"),
         ({"code_challenge": CHALLENGE}, "invalid_request"),
         ({"code_challenge_method": "S256"}, "invalid_request"),
         ({"code_challenge_method": "S256", "code_challenge": "short"}, "invalid_request"),
-    ],
-)
-def test_a_known_app_hears_of_its_mistakes(
-    client: httpx.Client, change: dict[str, str], error: str
-) -> None:
-    query = PLAIN | {"state": "s"} | change
-    for answer in (client.get("/authorize", params=query), decide(client, query)):
-        assert arrival(answer) == {"error": error, "state": "s"}
+    ]:
+        query = PLAIN | {"state": "s"} | change
+        for answer in (client.get("/authorize", params=query), decide(client, query)):
+            assert arrival(answer) == {"error": error, "state": "s"}
 
 
-def test_a_custom_scheme_is_allowed_as_target_of_the_form(client: httpx.Client) -> None:
+def test_custom_scheme_is_allowed_as_target_of_the_form(client: httpx.Client) -> None:
     answer = client.get("/authorize", params=PLAIN | {"redirect_uri": "my-app:/callback"})
     assert "form-action 'self' my-app:;" in answer.headers["content-security-policy"]
 

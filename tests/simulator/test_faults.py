@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.running import wait_until
 from tests.simulator.requests import (
     CLIENT,
     PUBLIC,
@@ -80,7 +81,7 @@ def test_status_answers_as_a_proxy_would(client: httpx.Client) -> None:
     assert (second.status_code, second.text) == (418, "tea")
 
 
-def test_a_status_without_a_body_has_none(client: httpx.Client) -> None:
+def test_status_without_a_body_has_none(client: httpx.Client) -> None:
     order(client, {"kind": "status", "status": 204})
     answer = ask(client, GOOD)
     assert (answer.status_code, answer.content) == (204, b"")
@@ -95,11 +96,11 @@ def test_delay_answers_normally_after_a_while(client: httpx.Client) -> None:
 
 def test_nothing_is_issued_for_a_client_that_leaves_during_a_delay(client: httpx.Client) -> None:
     code = minted_code(client)
-    order(client, {"kind": "delay", "seconds": 0.3})
+    order(client, {"kind": "delay", "seconds": 3600})
     form = CLIENT | {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
     with pytest.raises(httpx.ReadTimeout):
-        client.post("/api/token", data=form, timeout=0.05)
-    time.sleep(0.4)
+        client.post("/api/token", data=form, timeout=0.1)
+    wait_until(lambda: bool(recorded(client)))
     assert recorded(client)[0]["status"] is None
     assert swap(client, code).status_code == 200
 
@@ -177,12 +178,12 @@ def test_html_is_a_page(client: httpx.Client) -> None:
     assert answer.headers["content-type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("size", [16, 100_000, 2**21])
-def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client, size: int) -> None:
-    order(client, {"kind": "huge", "size": size})
-    answer = ask(client, GOOD)
-    assert len(answer.content) == size
-    assert set(answer.json()) == {"padding"}
+def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client) -> None:
+    for size in [16, 100_000, 2**21]:
+        order(client, {"kind": "huge", "size": size})
+        answer = ask(client, GOOD)
+        assert len(answer.content) == size
+        assert set(answer.json()) == {"padding"}
 
 
 def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
@@ -192,9 +193,8 @@ def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
     assert second.headers["retry-after"] == "30"
 
 
-@pytest.mark.parametrize(
-    ("name", "status", "error", "description"),
-    [
+def test_spotify_refuses_in_its_own_words(client: httpx.Client) -> None:
+    for name, status, error, description in [
         ("invalid_grant", 400, "invalid_grant", "Invalid refresh token"),
         ("revoked", 400, "invalid_grant", "Refresh token revoked"),
         ("expired", 400, "invalid_grant", "Refresh token expired"),
@@ -204,15 +204,11 @@ def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
         ("wrong_verifier", 400, "invalid_grant", "code_verifier was incorrect"),
         ("invalid_client", 400, "invalid_client", "Invalid client"),
         ("wrong_secret", 400, "invalid_client", "Invalid client secret"),
-    ],
-)
-def test_spotify_refuses_in_its_own_words(
-    client: httpx.Client, name: str, status: int, error: str, description: str
-) -> None:
-    order(client, {"kind": "spotify", "error": name})
-    assert refused(ask(client, GOOD)) == (status, error, description)
-    assert refused(refresh(client, f"fault-spotify-{name}")) == (status, error, description)
-    assert ask(client, GOOD).status_code == 200
+    ]:
+        order(client, {"kind": "spotify", "error": name})
+        assert refused(ask(client, GOOD)) == (status, error, description)
+        assert refused(refresh(client, f"fault-spotify-{name}")) == (status, error, description)
+        assert ask(client, GOOD).status_code == 200
 
 
 def test_spotify_fails_in_its_own_words(client: httpx.Client) -> None:
@@ -270,7 +266,7 @@ def test_answer_is_sent_word_for_word(client: httpx.Client) -> None:
     assert set(answer.headers) == {"date", "content-type", "x-twice", "content-length"}
 
 
-def test_the_normal_answer_is_not_given_out_by_a_fault_that_hides_it(client: httpx.Client) -> None:
+def test_normal_answer_is_not_given_out_by_a_fault_that_hides_it(client: httpx.Client) -> None:
     code = minted_code(client)
     order(client, {"kind": "status"})
     assert swap(client, code).status_code == 503
@@ -296,20 +292,18 @@ def test_what_waits_can_be_read(client: httpx.Client) -> None:
     assert waiting == [{"kind": "ratelimit", "retry_after": 7, "times": 2}]
 
 
-def test_a_single_fault_needs_no_list(client: httpx.Client) -> None:
+def test_single_fault_needs_no_list(client: httpx.Client) -> None:
     answer = client.post("/admin/faults", json={"kind": "close"})
     assert (answer.status_code, answer.json()) == (201, [{"kind": "close", "times": 1}])
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_kind_can_be_asked_for_by_name(client: httpx.Client, kind: str) -> None:
-    order(client, {"kind": kind})
-    assert client.get("/admin/faults").json()[0]["kind"] == kind
+def test_every_kind_can_be_ordered_by_name(client: httpx.Client) -> None:
+    order(client, *[{"kind": kind} for kind in sorted(KINDS)])
+    assert [fault["kind"] for fault in client.get("/admin/faults").json()] == sorted(KINDS)
 
 
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
+def test_bad_fault_is_refused_with_a_sentence(client: httpx.Client) -> None:
+    for spec, words in [
         ("{", "The body is not JSON"),
         ("", "The body is not JSON"),
         ("3", "Expected `object | array`"),
@@ -328,42 +322,33 @@ def test_every_kind_can_be_asked_for_by_name(client: httpx.Client, kind: str) ->
         ('{"kind": "answer", "headers": [["a b", "c"]]}', "not a valid header name"),
         ('{"kind": "answer", "headers": [["a", "b\\nc"]]}', "characters that are not allowed"),
         ('{"kind": "answer", "headers": [["Content-Length", "9"]]}', "set by the server"),
-    ],
-)
-def test_a_bad_fault_is_refused_with_a_sentence(
-    client: httpx.Client, spec: str, words: str
-) -> None:
-    answer = client.post("/admin/faults", content=spec)
-    assert answer.status_code == 400
-    assert words in answer.json()["detail"]
-    assert client.get("/admin/faults").json() == []
+    ]:
+        answer = client.post("/admin/faults", content=spec)
+        assert answer.status_code == 400
+        assert words in answer.json()["detail"]
+        assert client.get("/admin/faults").json() == []
 
 
-@pytest.mark.parametrize(
-    ("value", "status"),
-    [
+def test_code_or_refresh_token_can_ask_for_a_fault(client: httpx.Client) -> None:
+    for value, status in [
         ("fault-status", 503),
         ("fault-status-502", 502),
         ("fault-html-504", 504),
         ("fault-ratelimit-9", 429),
         ("fault-redirect-/elsewhere-now", 307),
         ("fault-answer-299", 299),
-    ],
-)
-def test_a_code_or_refresh_token_can_ask_for_a_fault(
-    client: httpx.Client, value: str, status: int
-) -> None:
-    assert swap(client, value).status_code == status
-    assert refresh(client, value).status_code == status
-    assert [entry["fault"] for entry in recorded(client)] == [value.split("-")[1]] * 2
+    ]:
+        assert swap(client, value).status_code == status
+        assert refresh(client, value).status_code == status
+        assert [entry["fault"] for entry in recorded(client)[-2:]] == [value.split("-")[1]] * 2
 
 
-def test_a_value_can_ask_for_a_reset(client: httpx.Client) -> None:
+def test_value_can_ask_for_a_reset(client: httpx.Client) -> None:
     with pytest.raises(httpx.ReadError):
         swap(client, "fault-reset")
 
 
-def test_a_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Client) -> None:
+def test_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Client) -> None:
     by_code = swap(client, "fault-delay-0.01")
     by_pkce = swap(client, "fault-gzip", **PUBLIC, code_verifier=VERIFIER)
     by_token = refresh(client, "fault-slow-0", **PUBLIC)
@@ -372,25 +357,24 @@ def test_a_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Clien
         assert "refresh_token" in answer.json()
 
 
-def test_a_value_that_asks_for_a_fault_does_not_pass_for_a_client(client: httpx.Client) -> None:
+def test_value_that_asks_for_a_fault_does_not_pass_for_a_client(client: httpx.Client) -> None:
     answer = swap(client, "fault-delay-0", **PUBLIC)
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-def test_a_value_that_asks_for_a_fault_makes_no_redirect_uri_legal(client: httpx.Client) -> None:
+def test_value_that_asks_for_a_fault_makes_no_redirect_uri_legal(client: httpx.Client) -> None:
     answer = swap(client, "fault-delay-0", redirect_uri="http://localhost/x")
     assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
 
 
-def test_a_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client) -> None:
+def test_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client) -> None:
     order(client, {"kind": "status", "status": 500})
     assert swap(client, "fault-status-502").status_code == 502
     assert ask(client, GOOD).status_code == 500
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
+def test_value_that_asks_for_no_fault_there_is_gets_a_sentence(client: httpx.Client) -> None:
+    for value, words in [
         ("fault-", "'' is not a kind of fault; the kinds are answer, badheader"),
         ("fault-flood", "'flood' is not a kind of fault"),
         ("fault-status-x", "fault-status does not accept 'x'"),
@@ -399,11 +383,7 @@ def test_a_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client)
         ("fault-delay-nan", "fault-delay does not accept 'nan'"),
         ("fault-delay-inf", "fault-delay does not accept 'inf'"),
         ("fault-reset-3", "fault-reset takes no value"),
-    ],
-)
-def test_a_value_that_asks_for_no_fault_there_is_gets_a_sentence(
-    client: httpx.Client, value: str, words: str
-) -> None:
-    status, error, description = refused(swap(client, value))
-    assert (status, error) == (400, "invalid_request")
-    assert words in description
+    ]:
+        status, error, description = refused(swap(client, value))
+        assert (status, error) == (400, "invalid_request")
+        assert words in description

@@ -1,15 +1,13 @@
 import string
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import redirects
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
+def test_https_loopback_literals_and_custom_schemes_are_legal() -> None:
+    for uri in [
         "https://app.example/callback",
         "https://app.example:8443/callback?tenant=1",
         "http://127.0.0.1/callback",
@@ -17,15 +15,12 @@ from simulator import redirects
         "http://[::1]:8888/callback",
         "my-app://callback",
         "com.example.app:/callback",
-    ],
-)
-def test_https_loopback_literals_and_custom_schemes_are_legal(uri: str) -> None:
-    assert redirects.is_legal(uri)
+    ]:
+        assert redirects.is_legal(uri)
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
+def test_all_else_is_not_legal() -> None:
+    for uri in [
         "",
         "/callback",
         "app.example/callback",
@@ -52,10 +47,8 @@ def test_https_loopback_literals_and_custom_schemes_are_legal(uri: str) -> None:
         "JavaScript:alert(1)",
         "data:text/html,a",
         "file:///etc/passwd",
-    ],
-)
-def test_all_else_is_not_legal(uri: str) -> None:
-    assert not redirects.is_legal(uri)
+    ]:
+        assert not redirects.is_legal(uri)
 
 
 @given(st.text(alphabet=string.punctuation + "https1.\té"))
@@ -67,33 +60,30 @@ def test_without_a_list_every_redirect_uri_is_registered() -> None:
     assert redirects.is_registered("https://app.example/", ())
 
 
-def test_a_registered_redirect_uri_must_match_exactly() -> None:
+def test_registered_redirect_uri_must_match_exactly() -> None:
     registered = ("https://app.example/callback",)
     assert redirects.is_registered("https://app.example/callback", registered)
     assert not redirects.is_registered("https://app.example/callback/", registered)
     assert not redirects.is_registered("https://app.example:443/callback", registered)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-def test_a_loopback_uri_registered_without_port_matches_with_any(host: str) -> None:
-    registered = (f"http://{host}/callback",)
-    assert redirects.is_registered(f"http://{host}:8888/callback", registered)
-    assert not redirects.is_registered(f"http://{host}:8888/other", registered)
+def test_loopback_uri_registered_without_port_matches_with_any() -> None:
+    for host in ["127.0.0.1", "[::1]"]:
+        registered = (f"http://{host}/callback",)
+        assert redirects.is_registered(f"http://{host}:8888/callback", registered)
+        assert not redirects.is_registered(f"http://{host}:8888/other", registered)
 
 
-def test_a_loopback_uri_registered_with_port_matches_with_that_alone() -> None:
+def test_loopback_uri_registered_with_port_matches_with_that_alone() -> None:
     registered = ("http://127.0.0.1:1/callback",)
     assert not redirects.is_registered("http://127.0.0.1:2/callback", registered)
 
 
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
+def test_parameters_go_behind_those_a_uri_has() -> None:
+    for uri, expected in [
         ("https://app.example/cb", "https://app.example/cb?code=a+%26b"),
         ("https://app.example/cb?x=%2F&y", "https://app.example/cb?x=%2F&y&code=a+%26b"),
         ("my-app://cb", "my-app://cb?code=a+%26b"),
         ("com.example.app:/cb", "com.example.app:/cb?code=a+%26b"),
-    ],
-)
-def test_parameters_go_behind_those_a_uri_has(uri: str, expected: str) -> None:
-    assert redirects.with_parameters(uri, {"code": "a &b"}) == expected
+    ]:
+        assert redirects.with_parameters(uri, {"code": "a &b"}) == expected

@@ -1,5 +1,4 @@
 import httpx
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,38 +34,28 @@ def test_client_credentials_give_an_access_token_only(client: httpx.Client) -> N
     assert by_form["access_token"] != by_header["access_token"]
 
 
-@pytest.mark.parametrize(
-    ("form", "description"),
-    [
+def test_client_credentials_need_the_right_client(client: httpx.Client) -> None:
+    for form, description in [
         ({}, "Invalid client"),
         ({"client_id": "other", "client_secret": "simulator-client-secret"}, "Invalid client"),
         (PUBLIC, "Invalid client secret"),
         (PUBLIC | {"client_secret": "wrong"}, "Invalid client secret"),
         (PUBLIC | {"client_secret": "wröng"}, "Invalid client secret"),
-    ],
-)
-def test_client_credentials_need_the_right_client(
-    client: httpx.Client, form: dict[str, str], description: str
-) -> None:
-    assert refused(ask(client, CREDENTIALS | form)) == (400, "invalid_client", description)
+    ]:
+        assert refused(ask(client, CREDENTIALS | form)) == (400, "invalid_client", description)
 
 
-@pytest.mark.parametrize(
-    ("header", "description"),
-    [
+def test_basic_header_that_is_wrong_or_broken_is_refused(client: httpx.Client) -> None:
+    for header, description in [
         (basic("simulator-client-id:wrong"), "Invalid client secret"),
         (basic("simulator-client-id"), "Invalid client secret"),
         (basic("other:simulator-client-secret"), "Invalid client"),
         ({"Authorization": "Basic !!"}, "Invalid client"),
         ({"Authorization": "Basic /w=="}, "Invalid client"),
         ({"Authorization": "Bearer BQ"}, "Invalid client"),
-    ],
-)
-def test_a_basic_header_that_is_wrong_or_broken_is_refused(
-    client: httpx.Client, header: dict[str, str], description: str
-) -> None:
-    answer = client.post("/api/token", data=CREDENTIALS, headers=header)
-    assert refused(answer) == (400, "invalid_client", description)
+    ]:
+        answer = client.post("/api/token", data=CREDENTIALS, headers=header)
+        assert refused(answer) == (400, "invalid_client", description)
 
 
 def test_every_answer_carries_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
@@ -87,35 +76,30 @@ def test_every_answer_carries_the_headers_of_spotifys_edge(client: httpx.Client)
             assert name in answer.headers
 
 
-@pytest.mark.parametrize("grant_type", [{}, {"grant_type": "password"}, {"grant_type": ""}])
-def test_other_grant_types_are_refused(client: httpx.Client, grant_type: dict[str, str]) -> None:
-    assert refused(ask(client, grant_type | CLIENT)) == (
-        400,
-        "unsupported_grant_type",
-        "grant_type must be client_credentials, authorization_code or refresh_token",
-    )
+def test_other_grant_types_are_refused(client: httpx.Client) -> None:
+    for grant_type in [{}, {"grant_type": "password"}, {"grant_type": ""}]:
+        assert refused(ask(client, grant_type | CLIENT)) == (
+            400,
+            "unsupported_grant_type",
+            "grant_type must be client_credentials, authorization_code or refresh_token",
+        )
 
 
-@pytest.mark.parametrize(
-    ("form", "missing"),
-    [
+def test_what_a_grant_needs_must_be_supplied(client: httpx.Client) -> None:
+    for form, missing in [
         ({"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}, "code"),
         ({"grant_type": "authorization_code", "code": "", "redirect_uri": REDIRECT_URI}, "code"),
         ({"grant_type": "authorization_code", "code": "AQ"}, "redirect_uri"),
         ({"grant_type": "refresh_token"}, "refresh_token"),
-    ],
-)
-def test_what_a_grant_needs_must_be_supplied(
-    client: httpx.Client, form: dict[str, str], missing: str
-) -> None:
-    assert refused(ask(client, form | CLIENT)) == (
-        400,
-        "invalid_request",
-        f"{missing} must be supplied",
-    )
+    ]:
+        assert refused(ask(client, form | CLIENT)) == (
+            400,
+            "invalid_request",
+            f"{missing} must be supplied",
+        )
 
 
-def test_a_parameter_must_not_come_twice(client: httpx.Client) -> None:
+def test_parameter_must_not_come_twice(client: httpx.Client) -> None:
     answer = client.post(
         "/api/token",
         content="grant_type=refresh_token&grant_type=client_credentials",
@@ -163,11 +147,11 @@ def test_no_form_brings_anything_but_an_error_in_the_usual_form(
     assert description
 
 
-def test_a_body_beyond_all_measure_is_refused(client: httpx.Client) -> None:
+def test_body_beyond_all_measure_is_refused(client: httpx.Client) -> None:
     assert client.post("/api/token", content=b"x" * (2**20 + 1)).status_code == 413
 
 
-def test_a_plain_code_gives_tokens_once(client: httpx.Client) -> None:
+def test_plain_code_gives_tokens_once(client: httpx.Client) -> None:
     code = minted_code(client, scope="user-read-email streaming")
     first = swap(client, code)
     assert first.status_code == 200
@@ -178,7 +162,7 @@ def test_a_plain_code_gives_tokens_once(client: httpx.Client) -> None:
     assert refused(swap(client, code)) == (400, "invalid_grant", "Invalid authorization code")
 
 
-def test_a_plain_code_needs_an_authenticated_client(client: httpx.Client) -> None:
+def test_plain_code_needs_an_authenticated_client(client: httpx.Client) -> None:
     code = minted_code(client)
     answer = swap(client, code, **PUBLIC)
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
@@ -186,40 +170,38 @@ def test_a_plain_code_needs_an_authenticated_client(client: httpx.Client) -> Non
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-def test_a_verifier_for_a_code_without_challenge_is_wrong(client: httpx.Client) -> None:
+def test_verifier_for_a_code_without_challenge_is_wrong(client: httpx.Client) -> None:
     answer = swap(client, minted_code(client), **CLIENT, code_verifier=VERIFIER)
     assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
 
 
-def test_a_code_belongs_to_its_redirect_uri(client: httpx.Client) -> None:
+def test_code_belongs_to_its_redirect_uri(client: httpx.Client) -> None:
     answer = swap(client, minted_code(client), **CLIENT, redirect_uri=REDIRECT_URI + "/")
     assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
 
 
-def test_an_unknown_code_is_refused(client: httpx.Client) -> None:
+def test_unknown_code_is_refused(client: httpx.Client) -> None:
     assert refused(swap(client, "AQnot")) == (400, "invalid_grant", "Invalid authorization code")
 
 
-def test_a_code_expires(client: httpx.Client) -> None:
+def test_code_expires(client: httpx.Client) -> None:
     code = minted_code(client)
     client.patch("/admin/settings", json={"code_lifetime": 0}).raise_for_status()
     assert refused(swap(client, code)) == (400, "invalid_grant", "Authorization code expired")
 
 
-@pytest.mark.parametrize("who", [PUBLIC, CLIENT])
-def test_a_pkce_code_needs_no_secret_but_its_verifier(
-    client: httpx.Client, who: dict[str, str]
-) -> None:
-    code = minted_code(client, code_challenge=CHALLENGE)
-    assert refused(swap(client, code, **who)) == (
-        400,
-        "invalid_request",
-        "code_verifier must be supplied",
-    )
-    assert swap(client, code, **who, code_verifier=VERIFIER).status_code == 200
+def test_pkce_code_needs_no_secret_but_its_verifier(client: httpx.Client) -> None:
+    for who in [PUBLIC, CLIENT]:
+        code = minted_code(client, code_challenge=CHALLENGE)
+        assert refused(swap(client, code, **who)) == (
+            400,
+            "invalid_request",
+            "code_verifier must be supplied",
+        )
+        assert swap(client, code, **who, code_verifier=VERIFIER).status_code == 200
 
 
-def test_a_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> None:
+def test_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> None:
     code = minted_code(client, code_challenge=CHALLENGE)
     answer = swap(client, code, client_id="other", code_verifier=VERIFIER)
     assert refused(answer) == (400, "invalid_client", "Invalid client")
@@ -227,16 +209,14 @@ def test_a_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> Non
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-@pytest.mark.parametrize(
-    "verifier", ["a" * 43, "short", VERIFIER + "!", "a" * 129, VERIFIER + "\n"]
-)
-def test_another_verifier_is_incorrect(client: httpx.Client, verifier: str) -> None:
-    code = minted_code(client, code_challenge=CHALLENGE)
-    answer = swap(client, code, **PUBLIC, code_verifier=verifier)
-    assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
+def test_another_verifier_is_incorrect(client: httpx.Client) -> None:
+    for verifier in ["a" * 43, "short", VERIFIER + "!", "a" * 129, VERIFIER + "\n"]:
+        code = minted_code(client, code_challenge=CHALLENGE)
+        answer = swap(client, code, **PUBLIC, code_verifier=verifier)
+        assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
 
 
-def test_a_plain_refresh_token_stays_and_is_left_out_of_the_answer(client: httpx.Client) -> None:
+def test_plain_refresh_token_stays_and_is_left_out_of_the_answer(client: httpx.Client) -> None:
     token = minted_refresh_token(client, pkce=False, scope="streaming")
     for _ in range(2):
         tokens = refresh(client, token).json()
@@ -244,13 +224,13 @@ def test_a_plain_refresh_token_stays_and_is_left_out_of_the_answer(client: httpx
         assert tokens["scope"] == "streaming"
 
 
-def test_a_plain_refresh_token_needs_an_authenticated_client(client: httpx.Client) -> None:
+def test_plain_refresh_token_needs_an_authenticated_client(client: httpx.Client) -> None:
     token = minted_refresh_token(client, pkce=False)
     answer = refresh(client, token, **PUBLIC)
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-def test_a_pkce_refresh_token_is_replaced_by_each_refresh(client: httpx.Client) -> None:
+def test_pkce_refresh_token_is_replaced_by_each_refresh(client: httpx.Client) -> None:
     first = minted_refresh_token(client, pkce=True, scope="streaming")
     second = refresh(client, first, **PUBLIC).json()["refresh_token"]
     assert refused(refresh(client, first, **PUBLIC)) == (
@@ -274,22 +254,22 @@ def test_tokens_from_a_pkce_code_rotate_and_those_from_a_plain_code_do_not(
     assert "refresh_token" not in refresh(client, from_plain).json()
 
 
-def test_an_unknown_refresh_token_is_refused(client: httpx.Client) -> None:
+def test_unknown_refresh_token_is_refused(client: httpx.Client) -> None:
     assert refused(refresh(client, "AQnot")) == (400, "invalid_grant", "Invalid refresh token")
 
 
-@pytest.mark.parametrize("pkce", [True, False])
-def test_rotation_can_be_set_for_all_tokens(client: httpx.Client, *, pkce: bool) -> None:
-    token = minted_refresh_token(client, pkce=pkce)
-    client.patch("/admin/settings", json={"rotation": "same"}).raise_for_status()
-    assert refresh(client, token).json()["refresh_token"] == token
-    client.patch("/admin/settings", json={"rotation": "off"}).raise_for_status()
-    assert "refresh_token" not in refresh(client, token).json()
-    client.patch("/admin/settings", json={"rotation": "on"}).raise_for_status()
-    assert refresh(client, token).json()["refresh_token"] != token
-    assert refresh(client, token).status_code == 400
+def test_rotation_can_be_set_for_all_tokens(client: httpx.Client) -> None:
+    for pkce in [True, False]:
+        token = minted_refresh_token(client, pkce=pkce)
+        client.patch("/admin/settings", json={"rotation": "same"}).raise_for_status()
+        assert refresh(client, token).json()["refresh_token"] == token
+        client.patch("/admin/settings", json={"rotation": "off"}).raise_for_status()
+        assert "refresh_token" not in refresh(client, token).json()
+        client.patch("/admin/settings", json={"rotation": "on"}).raise_for_status()
+        assert refresh(client, token).json()["refresh_token"] != token
+        assert refresh(client, token).status_code == 400
 
 
-def test_the_lifetime_of_access_tokens_can_be_set(client: httpx.Client) -> None:
+def test_lifetime_of_access_tokens_can_be_set(client: httpx.Client) -> None:
     client.patch("/admin/settings", json={"expires_in": 5}).raise_for_status()
     assert ask(client, CREDENTIALS | CLIENT).json()["expires_in"] == 5

@@ -1,7 +1,6 @@
 """/v1, asked as an app asks the Web API after a login."""
 
 import httpx
-import pytest
 
 from tests.simulator.requests import CLIENT, ask, minted_code, swap
 
@@ -41,20 +40,15 @@ def test_me_is_the_user_of_the_token(client: httpx.Client) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("scope", "seen"),
-    [
+def test_what_is_told_of_a_user_follows_the_scope(client: httpx.Client) -> None:
+    for scope, seen in [
         ("", set()),
         ("user-read-email", {"email"}),
         ("user-read-private", {"country", "product", "explicit_content"}),
-    ],
-)
-def test_what_is_told_of_a_user_follows_the_scope(
-    client: httpx.Client, scope: str, seen: set[str]
-) -> None:
-    told = client.get("/v1/me/", headers=granted(client, scope=scope)).json()
-    assert {"email", "country", "product", "explicit_content"} & set(told) == seen
-    assert told["display_name"] == "Alice"
+    ]:
+        told = client.get("/v1/me/", headers=granted(client, scope=scope)).json()
+        assert {"email", "country", "product", "explicit_content"} & set(told) == seen
+        assert told["display_name"] == "Alice"
 
 
 def test_saved_tracks_need_their_scope(client: httpx.Client) -> None:
@@ -64,7 +58,7 @@ def test_saved_tracks_need_their_scope(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["items"], answer.json()["total"]) == (200, [], 0)
 
 
-def test_a_user_whom_development_mode_does_not_know_gets_tokens_that_open_nothing(
+def test_user_whom_development_mode_does_not_know_gets_tokens_that_open_nothing(
     client: httpx.Client,
 ) -> None:
     answer = client.get("/v1/me", headers=granted(client, user="carol"))
@@ -76,7 +70,7 @@ def test_a_user_whom_development_mode_does_not_know_gets_tokens_that_open_nothin
     )
 
 
-def test_an_access_token_expires(client: httpx.Client) -> None:
+def test_access_token_expires(client: httpx.Client) -> None:
     headers = granted(client)
     client.post("/admin/clock", json={"seconds": 3599})
     assert client.get("/v1/me", headers=headers).status_code == 200
@@ -84,34 +78,29 @@ def test_an_access_token_expires(client: httpx.Client) -> None:
     assert error(client.get("/v1/me", headers=headers)) == (401, "The access token expired")
 
 
-def test_the_apps_own_token_is_nobodys(client: httpx.Client) -> None:
+def test_apps_own_token_is_nobodys(client: httpx.Client) -> None:
     token = ask(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
     answer = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert error(answer) == (401, "Unauthorized.")
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
+def test_without_a_token_of_ours_there_is_nothing(client: httpx.Client) -> None:
+    for headers, expected in [
         ({}, (401, "No token provided")),
         ({"Authorization": "Bearer"}, (400, "Only valid bearer authentication supported")),
         ({"Authorization": "Basic eA=="}, (400, "Only valid bearer authentication supported")),
         ({"Authorization": "Bearer BQnever"}, (401, "Invalid access token")),
-    ],
-)
-def test_without_a_token_of_ours_there_is_nothing(
-    client: httpx.Client, headers: dict[str, str], expected: tuple[int, str]
-) -> None:
-    assert error(client.get("/v1/me", headers=headers)) == expected
+    ]:
+        assert error(client.get("/v1/me", headers=headers)) == expected
 
 
-def test_the_rest_of_the_web_api_is_not_there(client: httpx.Client) -> None:
+def test_rest_of_the_web_api_is_not_there(client: httpx.Client) -> None:
     headers = granted(client)
     assert error(client.get("/v1/tracks/1", headers=headers)) == (404, "Service not found")
     assert error(client.post("/v1/me", headers=headers)) == (405, "Method not allowed")
 
 
-def test_a_page_of_another_origin_may_ask(client: httpx.Client) -> None:
+def test_page_of_another_origin_may_ask(client: httpx.Client) -> None:
     """Browsers send a preflight first, as the request has an Authorization header."""
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
     preflight = client.options("/v1/me", headers=asked)
