@@ -1,5 +1,6 @@
 """Two tables and every link of the documents match what they describe."""
 
+import itertools
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -68,18 +69,21 @@ def test_documented_defaults_are_the_real_ones() -> None:
 
 def test_chart_values_of_settings_exist() -> None:
     values = yaml.safe_load(Path("charts/spotify-api-server/values.yaml").read_text())
-    named = [
-        name
+    named = {
+        name: in_code(row[head.index("chart value")])
         for head, *rows in tables()
         if "chart value" in head
         for row in rows
-        for name in in_code(row[head.index("chart value")])
-    ]
-    assert named
-    for name in named:
+        for name in in_code(row[0])
+    }
+    for field in msgspec.structs.fields(Settings):
+        first, *rest = field.name.split("_")
+        camel_case = first + "".join(map(str.title, rest))
+        named.setdefault(field.name.upper(), [f"config.{camel_case}"])
+    for path in itertools.chain.from_iterable(named.values()):
         found = values
-        for key in name.split("."):
-            assert key in found, name
+        for key in path.split("."):
+            assert key in found, path
             found = found[key]
 
 
