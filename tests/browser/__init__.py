@@ -1,11 +1,12 @@
-"""The pages in a real Chromium, with service and simulator on real sockets: `make browser-test`.
+"""Test the playground, the login page and /docs in Chromium: `make browser-test`.
 
-`make test` leaves these out: they need Chromium and Node.js.
+The service and the simulator run on real sockets. `make test` does not run these tests, since they
+need Chromium and Node.js.
 
-    chromium      starts it so that it reaches this machine only
-    watching      what a page must not do unless a test announces it
-    playground    the playground as a user handles it
-    accessibility barriers, as axe finds them
-    tools.*       Playwright, which drives Chromium, locked apart from our dependencies
-    npm/          axe, and TypeScript's compiler
+    chromium       starts Chromium without access to other hosts
+    watching       fails a test for console messages and requests to other origins
+    playground     the steps of a user in the playground
+    accessibility  the violations that axe finds
+    tools.*        Playwright, locked separately from the service's dependencies
+    npm/           axe and the TypeScript compiler
 """

@@ -1,4 +1,4 @@
-"""What axe finds that keeps people out of a page: https://github.com/dequelabs/axe-core."""
+"""Accessibility violations, found by axe (https://github.com/dequelabs/axe-core)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ _RUN = "() => axe.run(document, {resultTypes: ['violations', 'incomplete']})"
 
 
 def violations(page: Page) -> list[str]:
-    """Return what breaks a rule of WCAG 2.2 A and AA or of best practice, and where.
+    """Return the violations of WCAG 2.2 A and AA and of axe's best practices, with their elements.
 
-    NOTE: evaluate() goes through the debugger, which a page's policy doesn't bind.
+    NOTE: evaluate() uses the debugger, which the page's Content-Security-Policy does not restrict.
     """
     page.evaluate(_AXE.read_text())
     result: dict[str, Any] = page.evaluate(_RUN)
-    assert len(result["passes"]) > 10, "axe found nothing to look at"
+    assert len(result["passes"]) > 10, "axe checked too few rules"
     return [
-        f"{found['id']}: {node['target']}: {node['failureSummary']}"
-        for found in result["violations"]
-        for node in found["nodes"]
+        f"{rule['id']}: {node['target']}: {node['failureSummary']}"
+        for rule in result["violations"]
+        for node in rule["nodes"]
     ]

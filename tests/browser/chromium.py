@@ -1,7 +1,7 @@
-"""Chromium, driven by Playwright, without a way to the internet.
+"""Start Chromium without access to other hosts.
 
-NOTE: it breaks requests off (ERR_NETWORK_CHANGED) while the machine gets or loses addresses, as it
-does when containers are started beside it.
+NOTE: Chromium cancels requests (ERR_NETWORK_CHANGED) when the addresses of the machine change, for
+example when containers start.
 """
 
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ _HERE = "EXCLUDE 127.0.0.1 , EXCLUDE localhost"
 
 @contextmanager
 def running() -> Iterator[Browser]:
-    """Run Chromium headless, with an empty profile, for as long as the block lasts."""
+    """Run headless Chromium with an empty profile during a with block."""
     with sync_playwright() as playwright, launch(playwright.chromium) as browser:
         yield browser
 
 
 def launch(chromium: BrowserType, reachable: str = _HERE) -> Browser:
-    """Start Chromium; `reachable` are the rules of its resolver that make an exception.
+    """Start Chromium; `reachable` are resolver rules for the hosts that it may reach.
 
-    No other host has an address, not even one that is written as an address.
+    All other hosts do not resolve, IP addresses included.
     """
     return chromium.launch(**_options(reachable))
 
 
 def keeping(chromium: BrowserType, profile: Path) -> BrowserContext:
-    """Start Chromium as a person's: all that it keeps goes into the directory `profile`."""
+    """Start Chromium with a persistent profile in this directory."""
     return chromium.launch_persistent_context(profile, **_options(_HERE))
 
 
@@ -41,6 +41,6 @@ def _options(reachable: str) -> dict[str, Any]:
     return {
         "executable_path": executable(),
         "args": [*ARGUMENTS, rules],
-        # People go back to pages that their browser kept as they were.
+        # Users have this cache: the back button shows a page as it was.
         "ignore_default_args": ["--disable-back-forward-cache"],
     }

@@ -16,7 +16,7 @@ from tests.running import free_port
 
 PICTURES = Path(".browser")
 SECONDS = 10
-"""What a page may take for a step."""
+"""The timeout of a step in a page."""
 
 Open = Callable[..., Page]
 Picture = Callable[[str], None]
@@ -49,7 +49,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report: pytest.TestReport = yield  # type: ignore[assignment]  # what a wrapper gets
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # the type of a wrapper's yield
     item.stash[_failed] = report.failed
     return report  # type: ignore[return-value]
 
@@ -64,7 +64,7 @@ def browser() -> Iterator[Browser]:
 def pair(
     temporary: pytest.TempPathFactory, flags: Sequence[str] = (), **settings: str
 ) -> Iterator[Pair]:
-    """Start a simulator with flags, and a service with settings, for each other."""
+    """Start a simulator with command line options, and a service that uses it."""
     port = str(free_port())
     flags = ("--service-url", f"http://127.0.0.1:{port}", *flags)
     with Simulator(temporary.mktemp("simulator"), flags=flags) as simulator:
@@ -77,9 +77,9 @@ def pair(
 
 @pytest.fixture(scope="session")
 def _pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with pair(tmp_path_factory) as found:
-        yield found
-        found.service.assert_no_defect()
+    with pair(tmp_path_factory) as started:
+        yield started
+        started.service.assert_no_defect()
 
 
 @pytest.fixture
@@ -97,21 +97,21 @@ def accounts(_pair: Pair) -> Simulator:
 
 @pytest.fixture
 def start(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Return what starts another pair, which ends with the test."""
+    """Return a function that starts another pair for this test."""
     with ExitStack() as stack:
 
         def start(flags: Sequence[str] = (), **settings: str) -> Pair:
-            found = stack.enter_context(pair(tmp_path_factory, flags, **settings))
-            watch.allow(found.service.url)
-            watch.allow(found.simulator.url)
-            return found
+            started = stack.enter_context(pair(tmp_path_factory, flags, **settings))
+            watch.allow(started.service.url)
+            watch.allow(started.simulator.url)
+            return started
 
         yield start
 
 
 @pytest.fixture
 def watch(service: Service, accounts: Simulator) -> Iterator[Watch]:
-    """Return what watches the test's pages, and fails it in the end for what they did."""
+    """Return the watch of the test's pages, which can fail the test at its end."""
     watch = Watch(service.url, accounts.url)
     yield watch
     watch.verify()
@@ -127,7 +127,7 @@ def playground(open_page: Open, accounts: Simulator) -> Page:
 
 @pytest.fixture
 def open_page(browser: Browser, watch: Watch, request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Return what opens an empty page in a context of its own, with Playwright's options."""
+    """Return a function that opens an empty page in a new context, with Playwright's options."""
     contexts: list[BrowserContext] = []
 
     def open_page(**options: Any) -> Page:  # noqa: ANN401 - Playwright has a type for each
@@ -146,13 +146,13 @@ def open_page(browser: Browser, watch: Watch, request: pytest.FixtureRequest) ->
 
 @pytest.fixture
 def page(open_page: Open) -> Page:
-    """Return an empty page, as wide as a desktop's."""
+    """Return an empty page with the width of a desktop."""
     return open_page()
 
 
 @pytest.fixture
 def picture(page: Page) -> Picture:
-    """Return what takes a picture of the page, kept under a name."""
+    """Return a function that saves a screenshot of the page under a name."""
 
     def take(name: str) -> None:
         page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")

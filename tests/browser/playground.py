@@ -1,4 +1,4 @@
-"""The playground as a user handles it."""
+"""The steps of a user in the playground."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def refresh(page: Page) -> Response:
 
 
 def response_of(page: Page, path: str, act: Callable[[], Any]) -> Response:
-    """Return the complete response that an action brings from a path."""
+    """Perform an action; return the complete response to its request to a path."""
     with page.expect_response(f"**{path}") as caught:
         act()
     caught.value.finished()
@@ -73,7 +73,7 @@ def expect_said(page: Page, text: str | re.Pattern[str]) -> None:
 
 
 def copied(page: Page, where: Locator, button: str) -> str:
-    """Return what a button copies. The page needs the permissions in CLIPBOARD."""
+    """Press a copy button; return the clipboard. The page needs the permissions in CLIPBOARD."""
     where.get_by_role("button", name=button).first.click()
     expect_said(page, re.compile("Copied"))
     text: str = page.evaluate("navigator.clipboard.readText()")
@@ -81,7 +81,7 @@ def copied(page: Page, where: Locator, button: str) -> str:
 
 
 def pasted(command: str) -> str:
-    """Return the output of a command that is pasted into a shell."""
+    """Run a command in a shell; return its output."""
     done = subprocess.run(
         ["bash"],  # noqa: S607 - as a user starts it
         input=command,

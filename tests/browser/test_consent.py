@@ -1,4 +1,4 @@
-"""The simulator's login page and its errors, which stand for Spotify's."""
+"""Test the simulator's login page and its error page."""
 
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -38,7 +38,7 @@ def test_page_shows_app_scopes_and_redirect_uri(
 @pytest.mark.parametrize(
     ("button", "answer"), [("Agree", {"code", "state"}), ("Cancel", {"error", "state"})]
 )
-def test_each_button_leads_back_to_the_app(
+def test_each_button_redirects_to_the_app(
     page: Page, consent: str, button: str, answer: set[str]
 ) -> None:
     page.goto(consent)
@@ -50,7 +50,7 @@ def test_each_button_leads_back_to_the_app(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_barrier(
+def test_page_is_accessible(
     open_page: Open, consent: str, accounts: Simulator, watch: Watch, scheme: str
 ) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": 390, "height": 844})
@@ -61,7 +61,7 @@ def test_axe_finds_no_barrier(
     assert violations(page) == []
 
 
-def test_style_is_the_playgrounds_and_a_link_leads_back(
+def test_page_has_the_style_of_the_playground_and_a_link_to_it(
     page: Page, consent: str, accounts: Simulator, watch: Watch
 ) -> None:
     watch.announce(r"Failed to load resource: .* 400 \(Bad Request\)")

@@ -1,4 +1,4 @@
-"""/docs in Chromium: light and dark, wide and narrow, by keyboard, without scripts."""
+"""Test /docs: light and dark, wide and narrow, with a keyboard, without scripts."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The playground: errors that it provokes, their explanations and curl commands."""
+"""Test the errors that the playground provokes, their explanations and curl commands."""
 
 import re
 

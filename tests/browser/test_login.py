@@ -1,4 +1,4 @@
-"""The playground: log in, refresh, call the Web API, and leave nothing behind."""
+"""Test the playground's login, refresh and Web API calls, and that no secrets remain."""
 
 import json
 import re
@@ -235,7 +235,7 @@ def tokens_of(response: Response) -> list[str]:
 
 
 def traces(page: Page) -> str:
-    """Return all that a page leaves where others may read it."""
+    """Return everything that a page stores or exposes."""
     history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
     # NOTE: the navigation's own entry has the address with the code. No page can remove it; it
     # ends with the page.
@@ -250,7 +250,7 @@ def traces(page: Page) -> str:
     return json.dumps([history, held])
 
 
-def test_disk_keeps_nothing_of_a_login_but_the_address_in_the_history(
+def test_browser_stores_only_the_url_in_its_history(
     browser: Browser, watch: Watch, accounts: Simulator, tmp_path: Path
 ) -> None:
     with chromium.keeping(browser.browser_type, tmp_path) as context:
@@ -268,7 +268,7 @@ def test_disk_keeps_nothing_of_a_login_but_the_address_in_the_history(
 
 
 def files_with(text: str, directory: Path) -> set[str]:
-    """Return the names of the files that have a text, without the numbers of some."""
+    """Return the names of the files that contain a string, without numeric suffixes."""
     files = (path for path in directory.rglob("*") if path.is_file())
     return {path.name.partition("_1")[0] for path in files if text.encode() in path.read_bytes()}
 
@@ -299,14 +299,14 @@ def test_calls_carry_no_cookie(playground: Page, accounts: Simulator) -> None:
 
 
 def test_redirects_are_not_followed(playground: Page, service: Service, watch: Watch) -> None:
-    asked: list[str] = []
-    playground.context.on("request", lambda request: asked.append(request.url))
+    sent: list[str] = []
+    playground.context.on("request", lambda request: sent.append(request.url))
     elsewhere = {"Location": f"{service.url}/docs", "Access-Control-Allow-Origin": "*"}
     playground.route("**/*-tokens", lambda route: route.fulfill(status=307, headers=elsewhere))
     watch.announce("^error: Failed to load resource: net::ERR_FAILED")
     playground.get_by_role("button", name="Get app token").click()
     expect_said(playground, "The response is No response.")
-    assert asked == [f"{service.url}/client-credentials-flow/retrieve-tokens"]
+    assert sent == [f"{service.url}/client-credentials-flow/retrieve-tokens"]
 
 
 def test_reload_forgets_the_tokens(playground: Page, accounts: Simulator) -> None:

@@ -1,4 +1,4 @@
-"""The playground: misconfiguration is reported in words."""
+"""Test that the playground explains misconfiguration."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -123,7 +123,7 @@ def test_page_shows_the_redirect_uri_to_register(page: Page, start: Start) -> No
 def test_with_the_real_spotify_nothing_is_simulated(
     page: Page, service: Service, watch: Watch
 ) -> None:
-    """As far as that can be seen without calling Spotify."""
+    """Check everything before the redirect to Spotify."""
     spotify = Playground(
         service_url=service.url,
         client_id="my-app",

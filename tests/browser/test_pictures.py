@@ -1,4 +1,4 @@
-"""The README's pictures of the playground: `make screenshots` puts them there."""
+"""Take the README's screenshots of the playground; `make screenshots` copies them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,16 +14,16 @@ from tests.browser.playground import greeted, log_in, region, response_of, sessi
 from tests.browser.watching import Watch
 
 SIZE: ViewportSize = {"width": 1200, "height": 745}
-"""Of both, which stand side by side."""
+"""Of both screenshots."""
 LIMIT = 150_000
-"""Bytes, which every reader of the README loads."""
+"""The maximum size in bytes."""
 SERVICE, SIMULATOR = "http://127.0.0.1:7000", "http://127.0.0.1:7001"
-"""Where `make run` has them. Here these may be taken: Chromium maps them to other ports."""
+"""The URLs of `make run`. Chromium maps them to free ports."""
 
 
 @pytest.fixture
 def demo(browser: Browser, start: Start) -> Iterator[Browser]:
-    """Return a Chromium that finds service and simulator where a user would."""
+    """Return a Chromium that reaches service and simulator at the URLs of `make run`."""
     pair = start(("--service-url", SERVICE), CORS_ALLOW_ORIGINS=SIMULATOR)
     reachable = (
         f"MAP 127.0.0.1:7000 127.0.0.1:{pair.service.port} , "

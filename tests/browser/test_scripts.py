@@ -1,4 +1,4 @@
-"""The playground's scripts: their types, and pure functions in the browser that runs them."""
+"""Check the types of the playground's scripts, and test their pure functions in Chromium."""
 
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def tsc(*arguments: str) -> str:
     return done.stdout
 
 
-def test_types_hold() -> None:
+def test_types() -> None:
     assert tsc() == ""
     checked = tsc("--listFilesOnly").split()
     assert {Path(name).name for name in checked} >= {path.name for path in SCRIPTS.glob("*.js")}

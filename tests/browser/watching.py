@@ -1,25 +1,24 @@
-"""What a page does behind its reader's back: it is written down, and fails the test."""
+"""Fail tests for console messages and for requests to other origins."""
 
 import re
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, WebError, WebSocket
 
-# Chromium tells most violations on the console, too; this one tells those of report-only policies.
-_TELL_VIOLATIONS = """
+# Chromium logs most violations by itself, but not those of report-only policies.
+_LOG_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI} ${event.disposition}`));
 """
-_NOT_FROM_A_HOST = frozenset({"about", "blob", "data"})
+_LOCAL_SCHEMES = frozenset({"about", "blob", "data"})
 
 
 class Watch:
-    """Holds contexts to this: no word on the console, and no request but to `origins`.
+    """Watches browser contexts: no console message, no request except to `origins`.
 
-    Chromium's own words there count, violations of a policy and uncaught exceptions, too. A test
-    that provokes one announces it. Requests are heard of, not routed: that would switch the cache
-    off, and not see redirects. They come to nothing anyway, for Chromium has no address of anybody
-    else.
+    Uncaught exceptions, failed requests and violations of the Content-Security-Policy count as
+    console messages. A test that provokes one announces it. Requests are observed, not routed:
+    routing would disable the cache and miss redirects.
     """
 
     def __init__(self, *origins: str) -> None:
@@ -28,37 +27,37 @@ class Watch:
         self._seen: list[str] = []
 
     def allow(self, origin: str) -> None:
-        """Let pages ask this origin, too."""
+        """Allow requests to this origin."""
         self._origins.add(origin)
 
     def announce(self, pattern: str, times: int = 1) -> None:
-        """Say that something matching `pattern` is to happen, exactly so many times."""
+        """Expect this many events that match `pattern`."""
         self._announced += [pattern] * times
 
     def over(self, context: BrowserContext) -> None:
-        """Watch a context that has no page yet."""
+        """Watch a context, which must not have pages yet."""
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
         context.on("request", self._on_request)
         context.on("page", self._on_page)
-        context.add_init_script(_TELL_VIOLATIONS)
+        context.add_init_script(_LOG_VIOLATIONS)
 
     def verify(self) -> None:
-        """Fail on what happened unannounced, and on what was announced and did not happen."""
-        missing, surprises = list(self._announced), list[str]()
+        """Fail for unexpected events, and for announced events that did not occur."""
+        missing, unexpected = list(self._announced), list[str]()
         for seen in self._seen:
-            met = next((pattern for pattern in missing if re.search(pattern, seen)), None)
-            if met is None:
-                surprises.append(seen)
+            match = next((pattern for pattern in missing if re.search(pattern, seen)), None)
+            if match is None:
+                unexpected.append(seen)
             else:
-                missing.remove(met)
-        told = [f"not announced: {seen}" for seen in surprises]
-        told += [f"announced in vain: {pattern}" for pattern in missing]
-        assert not told, "\n".join(told)
+                missing.remove(match)
+        errors = [f"not announced: {seen}" for seen in unexpected]
+        errors += [f"did not occur: {pattern}" for pattern in missing]
+        assert not errors, "\n".join(errors)
 
     def _is_elsewhere(self, url: str) -> bool:
         parts = urlsplit(url)
-        if parts.scheme in _NOT_FROM_A_HOST:
+        if parts.scheme in _LOCAL_SCHEMES:
             return False
         return f"{parts.scheme}://{parts.netloc}" not in self._origins
 

@@ -1,4 +1,4 @@
-"""The playground for everybody: keyboard, screen reader, phone, dark, no motion, no scripts."""
+"""Test the playground with a keyboard, a screen reader, a phone, dark colours and no scripts."""
 
 import re
 
@@ -81,7 +81,7 @@ ROLES = """
 
 
 def fill(page: Page, simulator: Simulator, watch: Watch) -> None:
-    """Bring the page to where it shows all that it can."""
+    """Fill every part of the page."""
     visit(page, simulator.url)
     log_in(page)
     greeted(page)
@@ -98,7 +98,7 @@ def test_screen_readers_get_the_structure(playground: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [None, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_no_barrier(
+def test_page_is_accessible(
     open_page: Open,
     accounts: Simulator,
     watch: Watch,
@@ -113,7 +113,7 @@ def test_axe_finds_no_barrier(
     assert violations(page) == []
 
 
-def test_axe_finds_no_barrier_in_a_warning(page: Page, start: Start, watch: Watch) -> None:
+def test_warning_is_accessible(page: Page, start: Start, watch: Watch) -> None:
     watch.announce("blocked by CORS policy")
     watch.announce("Failed to load resource: net::ERR_FAILED")
     visit(page, start(CORS_ALLOW_ORIGINS="https://app.example").simulator.url)
@@ -125,13 +125,13 @@ def test_axe_finds_no_barrier_in_a_warning(page: Page, start: Start, watch: Watc
 
 
 def tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until an element has the focus; every stop on the way must show its focus."""
+    """Press Tab until an element has the focus. Each focused element must show it."""
     for _ in range(60):
         page.keyboard.press("Tab")
         assert page.evaluate(FOCUS), page.evaluate("document.activeElement.outerHTML")
         if wanted.evaluate("element => element === document.activeElement"):
             return
-    pytest.fail(f"Tab does not come to {wanted}")
+    pytest.fail(f"Tab does not reach {wanted}")
 
 
 def test_login_by_keyboard_alone(playground: Page) -> None:
