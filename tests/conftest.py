@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import coverage
 import httpx
 import pytest
 import structlog
@@ -21,8 +23,33 @@ from tests.running import environment, running
 
 Start = Callable[..., httpx.Client]
 
+STARTED = time.monotonic()
+SESSION_THREADS: set[threading.Thread] = set()
 collect_ignore = ["chaos"]  # it has a target, and a conftest, of its own
 Tell = Callable[[object], None]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End `make test` with one line, and fail it if too little of service/ is covered."""
+    reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+    if not session.config.getoption("cov_source") or reporter is None:  # a part, or a worker
+        return
+    reader, report = coverage.Coverage(), io.StringIO()
+    reader.load()
+    total = reader.report(file=report, show_missing=True, skip_covered=True)
+    if total < float(str(reader.get_option("report:fail_under"))):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(report.getvalue())
+    counts = [
+        f"{len(reporter.stats[outcome])} {outcome}"
+        for outcome in ("failed", "error", "passed", "skipped")
+        if outcome in reporter.stats
+    ]
+    seed = session.config.getoption("randomly_seed")
+    reporter.write_line(
+        f"\n{', '.join(counts)} in {time.monotonic() - STARTED:.0f} s, "
+        f"coverage of service/ {total:.1f} %, order --randomly-seed={seed}"
+    )
 
 
 class LogLines:
@@ -51,8 +78,11 @@ class LogLines:
         return self._wait(lambda line: "method" in line, count)
 
     def _wait(self, wanted: Callable[[dict[str, Any]], bool], count: int) -> list[dict[str, Any]]:
-        """Return the wanted lines once there are `count`: the service writes after it responds."""
-        deadline = time.monotonic() + 5
+        """Return the wanted lines once there are `count`: the service writes after it responds.
+
+        Captured output cannot be waited for, so this polls, for 20 s at most.
+        """
+        deadline = time.monotonic() + 20
         while len(found := [line for line in self.lines if wanted(line)]) < count:
             if time.monotonic() > deadline:
                 break
@@ -66,9 +96,27 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Fail a module whose threads outlive it."""
+    before = set(threading.enumerate())
+    yield
+    # pycares closes its channels on a thread that lasts as long as the process.
+    threads = {
+        thread
+        for thread in set(threading.enumerate()) - before - SESSION_THREADS
+        if not thread.name.endswith("(_run_safe_shutdown_loop)")
+    }
+    for thread in threads:
+        thread.join(20)
+    assert not [thread.name for thread in threads if thread.is_alive()]
+
+
 @pytest.fixture(scope="session")
 def simulator_url() -> Iterator[str]:
+    before = set(threading.enumerate())
     with running_simulator(create_simulator(Accounts())) as url:
+        SESSION_THREADS.update(set(threading.enumerate()) - before)
         yield url
 
 
