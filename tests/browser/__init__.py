@@ -7,6 +7,5 @@ need Chromium and Node.js.
     watching       fails a test for console messages and requests to other origins
     playground     the steps of a user in the playground
     accessibility  the violations that axe finds
-    tools.*        Playwright, locked separately from the service's dependencies
-    npm/           axe and the TypeScript compiler
+    tsconfig.json  how TypeScript checks the playground's scripts
 """

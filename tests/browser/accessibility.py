@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-_AXE = Path("tests/browser/npm/node_modules/axe-core/axe.min.js")
+_AXE = Path("tests/node_modules/axe-core/axe.min.js")
 _RUN = "() => axe.run(document, {resultTypes: ['violations', 'incomplete']})"
 
 

@@ -12,13 +12,13 @@ from tests.browser.conftest import Pair
 from tests.browser.playground import visit
 from tests.browser.watching import Watch
 
-NPM = Path("tests/browser/npm")
+PROJECT = Path("tests/browser/tsconfig.json")
 SCRIPTS = Path("simulator/playground")
 EXPIRED = "The access token has expired. Refresh it."
 
 
 def tsc(*arguments: str) -> str:
-    command = [f"{NPM}/node_modules/.bin/tsc", "--project", str(NPM), *arguments]
+    command = ["tests/node_modules/.bin/tsc", "--project", str(PROJECT), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return done.stdout

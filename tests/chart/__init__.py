@@ -7,7 +7,6 @@ missing.
     restricted    a pod → what Pod Security's profile "restricted" has against it
     helm-docs     values.yaml and README.md.gotmpl → the chart's README; `make chart-docs`
     promql        an expression → the metrics and labels that it asks for
-    crds/         schemas of the custom resources, from npm
     alerts/       what Prometheus would see, and which alerts that fires; for promtool
     tools.*       validators with dependencies of their own, locked apart from ours
 """

@@ -26,7 +26,7 @@ from tests.chart.restricted import violations
 KUBERNETES = ("1.27", "1.37")
 """The oldest that the chart supports, and the newest that schemas are there for."""
 TOOLS = Path(".venv-chart/bin")
-CRDS = Path("tests/chart/crds")
+NODE = Path("tests")
 CUSTOM = {
     "ExternalSecret": "external-secrets/external-secrets.io/v1",
     "HTTPRoute": "gateway-api/gateway.networking.k8s.io/v1",
@@ -119,13 +119,13 @@ def faults(manifests: list[Manifest]) -> str:
             f"const resource{number} = {json.dumps(one)};",
             f"new {kind}(resource{number}).validate();",
         ]
-    file = CRDS / "node_modules" / f"rendered-{os.getpid()}.mjs"
+    file = NODE / "node_modules" / f"rendered-{os.getpid()}.mjs"
     file.write_text("\n".join(lines))
     compiler = "node_modules/.bin/tsc --noEmit --checkJs --strict --skipLibCheck --module nodenext"
     for command in (compiler.split(), ["node"]):
         ran = subprocess.run(
-            [*command, file.relative_to(CRDS)],
-            cwd=CRDS,
+            [*command, file.relative_to(NODE)],
+            cwd=NODE,
             capture_output=True,
             text=True,
             check=False,

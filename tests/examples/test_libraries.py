@@ -36,7 +36,7 @@ def rows() -> list[Row]:
 
 def python(environ: dict[str, str]) -> list[tuple[str, str]]:
     command = (
-        *(".venv-libraries/bin/python", "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider"),
+        *(".venv-tools/bin/python", "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider"),
         f"--confcutdir={LIBRARIES}",  # the conftest above imports the service
         *("-o", "filterwarnings=default"),  # warnings of the libraries are no failure
     )
@@ -101,9 +101,9 @@ def _scenario(test: str) -> str:
 def locked() -> dict[str, str]:
     """Return the locked version of each library."""
     versions = dict(
-        re.findall(r"^([\w-]+)==(\S+)", (LIBRARIES / "requirements.txt").read_text(), re.MULTILINE)
+        re.findall(r"^([\w-]+)==(\S+)", Path("tests/tools.txt").read_text(), re.MULTILINE)
     )
-    for project in (LIBRARIES, Path("examples/typescript")):
+    for project in (Path("tests"), Path("examples/typescript")):
         packages = json.loads((project / "package-lock.json").read_text())["packages"]
         names = {path.removeprefix("node_modules/"): entry for path, entry in packages.items()}
         versions |= {name: package["version"] for name, package in names.items() if name}

@@ -20,7 +20,7 @@ from tests.guides.terminals import Done, checkout, run, tool
 from tests.running import free_port
 
 ENGINE, IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE"))
-AWS = Path(".venv-guides/bin/aws").resolve()
+AWS = Path(".venv-tools/bin/aws").resolve()
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 # deploy.md says what podman takes besides.
 DOCKER = f"""\
