@@ -59,8 +59,8 @@ storage-test: $(DEV) ## Test the shared rate limit with Redis or Valkey
 	$(RIG) -m storage
 chart-test: $(DEV) $(CHART) $(NODE) ## Check the chart: schemas, policy, alerts
 	$(RIG) tests/chart
-chart-docs: $(DEV) ## Write the table of values into the chart's README
-	$(BIN)/python -m tests.chart.readme
+chart-docs: ## Generate the chart's README from its values
+	tests/chart/helm-docs
 examples-test: $(DEV) $(TOOLS) $(KOTLIN) $(NODE) $(NODE_EXAMPLE) ## Test the examples and client libraries
 	cd examples/typescript && npm run --silent build
 	$(RIG) tests/examples
