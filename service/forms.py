@@ -97,14 +97,15 @@ async def read_form(request: AnyRequest, form: type[Form], *, seconds: float) ->
     Requests that the headers alone rule out are refused before the body is read. Raises
     UnsupportedMediaType, PayloadTooLarge, RequestTimeout, ClientGone, and what `decode` raises.
     """
-    headers = request.headers
-    content_types = headers.getall("content-type", [])
+    headers = request.scope["headers"]
+    content_types = [value for name, value in headers if name == b"content-type"]
     if len(content_types) > 1:
         raise MalformedBody("The Content-Type is repeated.")
-    content_type = content_types[0] if content_types else ""
-    if not is_supported(content_type) or "content-encoding" in headers:
+    content_type = content_types[0].decode("latin-1") if content_types else ""
+    fields = dict(headers)
+    if not is_supported(content_type) or b"content-encoding" in fields:
         raise UnsupportedMediaType
-    if (length := headers.get("content-length", "")).isdigit() and int(length) >= BODY_LIMIT:
+    if (length := fields.get(b"content-length", b"")).isdigit() and int(length) >= BODY_LIMIT:
         raise PayloadTooLarge
     try:
         async with asyncio.timeout(seconds):
