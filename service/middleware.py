@@ -150,6 +150,7 @@ class RequestMiddleware:
         self._metrics = metrics
         self._clients = clients
         self._tracing = tracing
+        self._log = log.bind()  # `log` looks up its configuration for every line
         self._in_flight = 0
         metrics.gauge("requests_in_flight", "Requests in flight.", lambda: self._in_flight)
 
@@ -189,7 +190,7 @@ class RequestMiddleware:
         """Write the log line, count the request and end its span."""
         record.complete(scope)
         details = record.details()
-        _log(record, scope, details)
+        self._log.log(record.level, record.name, **_fields(record, scope, details))
         if record.endpoint is not None:
             self._metrics.count(record.endpoint, record.flow, record.outcome, record.reused)
         if span is not None:
@@ -210,20 +211,21 @@ def _add_headers(message: HTTPResponseStartEvent, record: RequestRecord, *, drai
     message["headers"] = headers
 
 
-def _log(record: RequestRecord, scope: Scope, details: dict[str, Any]) -> None:
+def _fields(record: RequestRecord, scope: Scope, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the log line."""
     method = scope.get("method")
-    error_code = record.response.error_code if record.response else None
-    fields: dict[str, Any] = {
-        **({"flow": record.flow.value} if record.flow else {}),
+    response = record.response
+    error_code = response.error_code if response and response.is_error else None
+    return {
+        **({"flow": record.flow} if record.flow else {}),
         "method": method if method in _LOGGED_METHODS else "other",
         "route": record.route,
         "status": record.status,
         "duration_ms": round((time.perf_counter() - record.started) * 1000, 2),
         **({"error": error_code} if error_code else {}),
-        **({record.reused.value: True} if record.reused else {}),
+        **({record.reused: True} if record.reused else {}),
         **details,
     }
-    log.log(record.level, record.name, **fields)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
