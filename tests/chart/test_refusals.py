@@ -400,6 +400,9 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
 """An example, what is changed in it, and the sentence, which is the chart's own."""
 
 SCHEMA: list[tuple[Values, str, str]] = [
+    ({"config": {"publicUrl": None}}, "/config", "missing property 'publicUrl'"),
+    ({"service": {"port": None}}, "/service", "missing property 'port'"),
+    ({"ingress": None}, "", "missing property 'ingress'"),
     ({"replicas": 3}, "", "additional properties 'replicas' not allowed"),
     ({"config": {"loglevel": "info"}}, "/config", "additional properties 'loglevel' not allowed"),
     ({"spotify": {"keys": {"id": "x"}}}, "/spotify/keys", "additional properties 'id' not allowed"),

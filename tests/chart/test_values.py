@@ -145,10 +145,21 @@ def nested(path: Path, value: object) -> Values:
     return value
 
 
+def merged(defaults: Values, values: Values) -> Values:
+    """Return the defaults with other values, as helm merges them."""
+    both = defaults.keys() & values.keys()
+    objects = {name for name in both if isinstance(defaults[name], dict) and values[name]}
+    return {
+        **defaults,
+        **values,
+        **{name: merged(defaults[name], values[name]) for name in objects},
+    }
+
+
 def changes_something(path: Path, value: object) -> bool:
     """Return whether another value changes an example's manifests, or the templates refuse it."""
     for other in others(path, value):
-        if not VALIDATOR.is_valid(nested(path, other)):
+        if not VALIDATOR.is_valid(merged(DEFAULTS, nested(path, other))):
             continue
         for example in ("everything", *CI):
             try:
