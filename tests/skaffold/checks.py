@@ -158,7 +158,7 @@ def test_one_image_is_built_and_everything_of_ours_runs_it(variables: dict[str, 
     ]
     assert artifact["docker"] == {"dockerfile": "Dockerfile", "target": "dev"}
     images = {
-        container["image"]
+        container["image"].removeprefix("docker.io/library/")
         for pod in pods(render("kind", **variables))
         for container in pod["containers"]
     }
