@@ -255,7 +255,7 @@ async def test_repr_shows_no_token() -> None:
     endpoint, coalescing = held_call(GOOD)
     tasks = await waiting(coalescing, 2)
     shown = repr([REQUEST, GOOD, coalescing, tasks, asyncio.all_tasks()])
-    assert "TokenRequest(" in shown
+    assert "TokenRequest(flow=refresh, …)" in shown
     assert "AQ-the-token" not in shown
     endpoint.go.set()
     await asyncio.gather(*tasks)
