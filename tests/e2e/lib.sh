@@ -27,6 +27,7 @@ not_run() { # PART REASON
 
 failed() {
   trap - ERR
+  exec >&2 # stdout may lead elsewhere where it failed
   in_namespace get pods --output wide || true
   in_namespace get events --field-selector type=Warning || true
   in_namespace logs --selector app.kubernetes.io/component=server --tail=20 || true
@@ -35,9 +36,9 @@ failed() {
 }
 trap failed ERR
 
-# Run one of the programs in client/ where apps would be: on the cluster's network.
+# Run one of the programs in client/ where apps would be: on the cluster's network, in the pod client.
 client() { # NAME [ARGUMENT...]
-  in_namespace exec --stdin client -- env "SERVICE_URL=${service_url:-http://$release}" \
+  in_namespace exec --stdin "${from:-client}" -- env "SERVICE_URL=${service_url:-http://$release}" \
     "JAEGER_URL=${jaeger_url:-http://jaeger:16686}" \
     /opt/venv/bin/python "/client/$1.py" "${@:2}"
 }
@@ -115,7 +116,6 @@ make_gateway() {
     -addext "subjectAltName=DNS:$edge_host" -keyout "$work/edge.key" -out "$work/ca.crt" 2>/dev/null
   class=$(kubectl get gatewayclasses --output jsonpath='{.items[*].metadata.name}' 2>/dev/null || true)
   [[ $class ]] || return 0
-  kubectl create namespace "$edge" >/dev/null
   kubectl --namespace "$edge" create secret tls edge --cert="$work/ca.crt" --key="$work/edge.key" >/dev/null
   sed "s|class-of-the-cluster|${class%% *}|" tests/e2e/gateway.yaml |
     kubectl --namespace "$edge" create --filename - >/dev/null
