@@ -22,7 +22,7 @@ RELEASE, NAMESPACE = "swap", "apps"
 
 
 class RefusedError(Exception):
-    """What helm said instead of manifests."""
+    """The error that helm printed instead of manifests."""
 
 
 @cache

@@ -33,7 +33,7 @@ def template_of(manifests: list[Manifest]) -> Manifest:
 
 
 @pytest.mark.parametrize("example", CI)
-def test_services_and_policies_select_the_servers_alone(example: str) -> None:
+def test_selectors_match_only_servers(example: str) -> None:
     manifests = render(example)
     labels = template_of(manifests)["metadata"]["labels"].items()
     test = only(manifests, "Pod")["metadata"]["labels"].items()
@@ -59,7 +59,7 @@ def test_the_service_monitor_finds_the_port_once() -> None:
     assert found.count(monitor["endpoints"][0]["port"]) == 1
 
 
-def test_a_changed_secret_rolls_the_pods_and_nothing_else_does() -> None:
+def test_only_a_changed_secret_restarts_pods() -> None:
     def checksum(values: Values) -> str:
         annotations = template_of(render("minimal", values))["metadata"]["annotations"]
         found: str = annotations["checksum/secret"]
@@ -77,14 +77,14 @@ def test_a_changed_secret_rolls_the_pods_and_nothing_else_does() -> None:
         assert checksum({"spotify": change}) != before
 
 
-def test_the_operator_s_annotations_do_not_unroll_it() -> None:
+def test_pod_annotations_cannot_replace_the_checksum() -> None:
     values = {"podAnnotations": {"checksum/secret": "mine", "mine": "too"}}
     annotations = template_of(render("minimal", values))["metadata"]["annotations"]
     assert re.fullmatch("[0-9a-f]{64}", annotations["checksum/secret"])
     assert annotations["mine"] == "too"
 
 
-def test_the_operator_s_labels_do_not_win_over_those_that_are_selected_by() -> None:
+def test_custom_labels_cannot_replace_selector_labels() -> None:
     mine = {"app.kubernetes.io/name": "mine", "team": "apps"}
     manifests = render("everything", {"podLabels": mine, "commonLabels": mine})
     assert template_of(manifests)["metadata"]["labels"]["team"] == "apps"
@@ -94,7 +94,7 @@ def test_the_operator_s_labels_do_not_win_over_those_that_are_selected_by() -> N
         assert labels["team"] == "apps"
 
 
-def test_a_key_that_is_withdrawn_leaves_the_secret() -> None:
+def test_a_withdrawn_key_is_removed_from_the_secret() -> None:
     """Kubernetes keeps in `data` what an upgrade takes out of `stringData`."""
     secret = only(render("minimal"), "Secret")
     assert "stringData" not in secret
@@ -117,7 +117,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("example", CI)
-def test_secrets_come_by_reference_alone(example: str) -> None:
+def test_secrets_are_only_references(example: str) -> None:
     manifests = render(example)
     for name, entry in environment(manifests).items():
         if name in SECRETS:
@@ -194,7 +194,7 @@ def test_the_redirect_uri_is_a_plain_value_beside_any_source(example: str) -> No
 
 
 @pytest.mark.parametrize("example", CI)
-def test_pods_get_what_they_need_and_no_token(example: str) -> None:
+def test_pods_have_probes_resources_and_no_token(example: str) -> None:
     manifests = render(example)
     for pod in (pod_of(only(manifests, "Deployment")), pod_of(only(manifests, "Pod"))):
         assert pod["automountServiceAccountToken"] is False
@@ -207,7 +207,7 @@ def test_pods_get_what_they_need_and_no_token(example: str) -> None:
     assert container["resources"].keys() == {"requests", "limits"}
 
 
-def test_a_rollout_never_has_fewer_pods_than_wanted() -> None:
+def test_a_rollout_keeps_all_pods() -> None:
     strategy = only(render("minimal"), "Deployment")["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
 
@@ -239,7 +239,7 @@ def test_a_disruption_budget_is_made_for_more_than_one_replica(values: Values, m
     assert [one["spec"]["unhealthyPodEvictionPolicy"] for one in budgets] == ["AlwaysAllow"] * made
 
 
-def test_the_autoscaler_alone_says_how_many() -> None:
+def test_autoscaling_leaves_replicas_out() -> None:
     assert only(render("minimal"), "Deployment")["spec"]["replicas"] == 2
     manifests = render("minimal", {"autoscaling": {"enabled": True}})
     assert "replicas" not in only(manifests, "Deployment")["spec"]
@@ -250,7 +250,7 @@ def test_the_autoscaler_alone_says_how_many() -> None:
     assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "700m"}
 
 
-def test_a_digest_wins_over_the_tag() -> None:
+def test_a_digest_replaces_the_tag() -> None:
     digest = f"sha256:{'0' * 64}"
     image = {"registry": "registry.example.com", "tag": "2", "digest": digest}
     for pod in ("Deployment", "Pod"):
@@ -272,13 +272,13 @@ def policy(example: str, values: Values | None = None) -> dict[str, Any]:
         ("https://[2001:db8::1]/token", 443),
     ],
 )
-def test_the_way_out_is_dns_and_the_port_of_spotify(url: str, port: int) -> None:
+def test_egress_is_dns_and_the_port_of_spotify(url: str, port: int) -> None:
     spec = policy("minimal", {"config": {"spotifyTokenUrl": url}})
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [port]]
 
 
-def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
+def test_egress_includes_collector_and_storage() -> None:
     ports = [rule["ports"][0]["port"] for rule in policy("everything")["egress"]]
     assert {53, 3129, 4317, 6380, 8443} == {*ports}
 
@@ -292,7 +292,7 @@ def test_the_ways_out_to_collector_and_storage_are_there_with_them() -> None:
         ({"existingSecret": "mine", "port": 7001}, 7001),
     ],
 )
-def test_the_way_out_to_the_storage_is_that_of_its_url(storage: Values, port: int) -> None:
+def test_egress_to_the_storage_is_the_port_of_its_url(storage: Values, port: int) -> None:
     manifests = render("minimal", {"rateLimit": {"limit": "1/day", "storage": storage}})
     egress = only(manifests, "NetworkPolicy")["spec"]["egress"]
     assert [rule["ports"][0]["port"] for rule in egress] == [53, 443, port]
@@ -319,7 +319,7 @@ def test_egress_to_spotify_is_the_port_of_the_proxy(proxy: Values, port: int) ->
     ],
     ids=["storage", "proxy"],
 )
-def test_another_storage_or_proxy_rolls_the_pods(values: Callable[[str], Values]) -> None:
+def test_another_storage_or_proxy_restarts_pods(values: Callable[[str], Values]) -> None:
     def annotations(host: str) -> dict[str, str]:
         manifests = render("minimal", values(host))
         found: dict[str, str] = template_of(manifests)["metadata"]["annotations"]
@@ -328,7 +328,7 @@ def test_another_storage_or_proxy_rolls_the_pods(values: Callable[[str], Values]
     assert annotations("a") == annotations("a") != annotations("b")
 
 
-def test_chosen_peers_come_in_and_the_pod_of_helm_test() -> None:
+def test_ingress_is_limited_to_peers_and_the_test_pod() -> None:
     peer = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
     manifests = render("minimal", {"networkPolicy": {"ingressFrom": [peer]}})
     [http, metrics] = only(manifests, "NetworkPolicy")["spec"]["ingress"]
@@ -417,7 +417,7 @@ def test_routes_match_the_base_path(values: Values, expected: list[tuple[str, st
     assert paths(values) == expected
 
 
-def test_routes_match_what_is_chosen() -> None:
+def test_matches_and_paths_replace_the_base_path() -> None:
     match = {"path": {"type": "Exact", "value": "/swap"}, "method": "POST"}
     values = {
         "httpRoute": {"matches": [match], "timeouts": {"request": "30s"}},
@@ -461,12 +461,12 @@ def test_the_autoscaler_has_the_metrics_that_are_set() -> None:
     assert custom == pods
 
 
-def test_replicas_can_be_left_to_others() -> None:
+def test_replicas_can_be_left_out() -> None:
     manifests = render("minimal", {"replicaCount": None})
     assert "replicas" not in only(manifests, "Deployment")["spec"]
 
 
-def test_a_disruption_budget_can_say_how_many_stay() -> None:
+def test_a_disruption_budget_can_have_a_minimum() -> None:
     budget = {"minAvailable": "50%"}
     spec = only(render("minimal", {"podDisruptionBudget": budget}), "PodDisruptionBudget")["spec"]
     assert spec["minAvailable"] == "50%"
@@ -517,7 +517,7 @@ def test_extra_objects_are_templates() -> None:
     assert first == second == {**kind, "metadata": {"name": f"{RELEASE}-spotify-api-server-extra"}}
 
 
-def test_the_service_monitor_can_live_elsewhere() -> None:
+def test_the_service_monitor_has_the_fields_that_are_set() -> None:
     monitor = {
         "namespace": "monitoring",
         "scheme": "https",
@@ -594,20 +594,20 @@ def test_an_upgrade_keeps_what_kubernetes_cannot_change() -> None:
     }
 
 
-def test_metrics_stay_inside_when_the_service_goes_out() -> None:
+def test_metrics_stay_internal_with_a_load_balancer() -> None:
     outside, inside = of_kind(render("load-balancer"), "Service")
     assert [port["name"] for port in outside["spec"]["ports"]] == ["http"]
     assert "type" not in inside["spec"]
     assert [port["name"] for port in inside["spec"]["ports"]] == ["metrics"]
 
 
-def test_metrics_that_are_off_are_nowhere() -> None:
+def test_metrics_can_be_off() -> None:
     manifests = render("minimal", {"metrics": {"enabled": False}})
     assert environment(manifests)["METRICS_PORT"]["value"] == "0"
     assert "9464" not in str(manifests)
 
 
-def test_the_pod_tells_traces_who_it_is() -> None:
+def test_traces_have_resource_attributes_of_the_pod() -> None:
     entries = environment(render("everything"))
     attributes = dict(
         one.split("=") for one in entries["OTEL_RESOURCE_ATTRIBUTES"]["value"].split(",")
@@ -628,21 +628,21 @@ def test_the_pod_tells_traces_who_it_is() -> None:
         assert "fieldRef" in entries[name]["valueFrom"]
 
 
-def test_kubernetes_expands_nothing_in_a_value() -> None:
+def test_values_are_not_expanded() -> None:
     config = {"allowedRedirectUris": ["my-app:/$(SECRET_KEY)"]}
     entries = environment(render("minimal", {"config": config}))
     assert entries["ALLOWED_REDIRECT_URIS"]["value"] == "my-app:/$$(SECRET_KEY)"
 
 
 @pytest.mark.parametrize("example", CI)
-def test_names_stay_within_what_kubernetes_takes(example: str) -> None:
+def test_names_are_short_enough(example: str) -> None:
     manifests = render(example, {"fullnameOverride": "", "nameOverride": "n" * 63})
     for manifest in manifests:
         assert len(manifest["metadata"]["name"]) <= 63
         assert all(len(value) <= 63 for value in manifest["metadata"]["labels"].values())
 
 
-def test_topology_spread_is_over_hosts_and_zones_of_this_rollout() -> None:
+def test_pods_of_a_rollout_spread_over_zones_and_hosts() -> None:
     manifests = render("minimal")
     spread = pod_of(only(manifests, "Deployment"))["topologySpreadConstraints"]
     assert [one["topologyKey"] for one in spread] == [
@@ -707,23 +707,21 @@ PATHS = [*(grant.path for grant in GRANTS), TOKEN_PATHS[0]]
         ("load-balancer", {}, "http://swap-spotify-api-server.default:443"),
     ],
 )
-def test_notes_list_the_token_urls_and_the_code_to_paste(
-    example: str, values: Values, base: str
-) -> None:
+def test_notes_list_urls_and_code(example: str, values: Values, base: str) -> None:
     text = notes(example, values)
     for path in PATHS:
         assert re.search(rf"^  .*{re.escape(base + path)}$", text, re.MULTILINE)
     swift = "".join(code("docs/apps.md", "swift"))
-    told = re.findall(r'\w+(?::| =) URL\(string: "https://swap.example.com.*"\)', swift)
-    assert len(told) == 4
-    for line in told:
+    documented = re.findall(r'\w+(?::| =) URL\(string: "https://swap.example.com.*"\)', swift)
+    assert len(documented) == 4
+    for line in documented:
         assert line.replace("https://swap.example.com", base) in text
     inside = base.startswith("http://swap-")
     assert ("works inside the cluster only" in text) == inside
     assert ("port-forward" in text) == (inside and example == "minimal")
 
 
-def test_the_notes_say_that_a_flow_is_off() -> None:
+def test_notes_mention_a_disabled_flow() -> None:
     text = notes("everything")
     assert "disabled (config.clientCredentialsEnabled)" in text
     assert "/client-credentials-flow/" not in text
@@ -750,10 +748,10 @@ def test_the_notes_say_that_a_flow_is_off() -> None:
         ("files", {}, "Restart them after a file has changed"),
     ],
 )
-def test_the_notes_say_what_is_left_to_do(example: str, values: Values, sentence: str) -> None:
+def test_notes_say_what_is_left_to_do(example: str, values: Values, sentence: str) -> None:
     assert sentence in notes(example, values)
 
 
-def test_the_notes_keep_secrets_to_themselves() -> None:
+def test_notes_contain_no_secret() -> None:
     assert "ci-client-id" in notes("everything")
     assert not re.search("ci-client-secret|secret-key-0|password", notes("everything"))

@@ -55,7 +55,7 @@ EXPRESSIONS = [*(rule["expr"] for rule in RULES.values()), *DASHBOARD_EXPRESSION
 
 
 def promtool(*arguments: str, directory: Path) -> str:
-    """Run promtool; whoever has none is told what to install."""
+    """Run promtool."""
     program = shutil.which("promtool")
     assert program, "promtool is missing: install Prometheus (Debian's package prometheus)"
     ran = subprocess.run(
@@ -75,14 +75,14 @@ def write_rules(directory: Path, written: list[dict[str, Any]]) -> None:
     (directory / "rules.yaml").write_bytes(msgspec.yaml.encode(groups))
 
 
-def test_prometheus_understands_the_rules(tmp_path: Path) -> None:
+def test_rules_are_valid(tmp_path: Path) -> None:
     write_rules(tmp_path, list(RULES.values()))
     assert f"{len(RULES)} rules found" in promtool(
         "check", "rules", "rules.yaml", directory=tmp_path
     )
 
 
-def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
+def test_dashboard_queries_are_valid(tmp_path: Path) -> None:
     recorded = [
         {"record": f"dashboard:{number}", "expr": expression}
         for number, expression in enumerate(DASHBOARD_EXPRESSIONS)
@@ -92,7 +92,7 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda path: path.stem)
-def test_the_alert_fires_when_it_should_and_only_then(alert: Path, tmp_path: Path) -> None:
+def test_an_alert_fires_only_when_it_should(alert: Path, tmp_path: Path) -> None:
     """The tests' series are in the file, with what Prometheus then has to say."""
     write_rules(tmp_path, list(RULES.values()))
     shutil.copy(alert, tmp_path)
@@ -100,14 +100,14 @@ def test_the_alert_fires_when_it_should_and_only_then(alert: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda path: path.stem)
-def test_the_alert_that_never_fires_is_found(alert: Path, tmp_path: Path) -> None:
+def test_an_alert_that_never_fires_is_found(alert: Path, tmp_path: Path) -> None:
     write_rules(tmp_path, [{**rule, "expr": "vector(0) > 1"} for rule in RULES.values()])
     shutil.copy(alert, tmp_path)
     with pytest.raises(AssertionError, match="FAILED"):
         promtool("test", "rules", alert.name, directory=tmp_path)
 
 
-def test_every_alert_is_tested_both_ways_and_told_in_operations() -> None:
+def test_every_alert_is_tested_and_documented() -> None:
     assert [alert.stem for alert in ALERTS] == sorted(RULES)
     for alert in ALERTS:
         cases = [
@@ -205,7 +205,7 @@ def is_there(scrape: Samples, one: Matcher) -> bool:
     )
 
 
-def test_alerts_and_dashboard_ask_for_what_there_is(scrape: Samples) -> None:
+def test_alerts_and_dashboard_use_existing_series(scrape: Samples) -> None:
     assert {expr: lacking(scrape, expr) for expr in EXPRESSIONS if lacking(scrape, expr)} == {}
 
 
@@ -225,21 +225,21 @@ def test_alerts_and_dashboard_ask_for_what_there_is(scrape: Samples) -> None:
         ('up{job="swap"}', "up"),
     ],
 )
-def test_what_there_is_not_is_found(
+def test_a_missing_series_is_found(
     scrape: Samples, expression: str, missing: str | Matcher
 ) -> None:
     assert missing in lacking(scrape, expression)
 
 
-def test_whatever_is_asked_for_is_told_in_operations() -> None:
+def test_used_metrics_are_documented() -> None:
     asked = {name for expression in EXPRESSIONS for name in metrics(expression)}
-    told = set(re.findall(r"^\| `(\w+)`", OPERATIONS, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)`", OPERATIONS, re.MULTILINE))
     ours = {name for name in asked if name.startswith("spotify_api_server_")}
     assert ours
-    assert {re.sub("_(bucket|count|sum)$", "", name) for name in ours} - told == set()
+    assert {re.sub("_(bucket|count|sum)$", "", name) for name in ours} - documented == set()
 
 
-def test_everything_on_the_dashboard_comes_from_the_datasource_that_is_chosen() -> None:
+def test_the_dashboard_uses_the_chosen_datasource() -> None:
     variables = {one["name"]: one for one in DASHBOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     chosen = {"type": "prometheus", "uid": "${datasource}"}
@@ -251,7 +251,7 @@ def test_everything_on_the_dashboard_comes_from_the_datasource_that_is_chosen() 
             assert 'namespace="$namespace", job=~"$job"' in target["expr"], panel["title"]
 
 
-def test_legends_name_labels_that_are_left() -> None:
+def test_legends_use_remaining_labels() -> None:
     for panel in PANELS:
         for target in panel["targets"]:
             left = grouped_by(target["expr"]) or TARGET
@@ -274,6 +274,6 @@ def test_panels_have_a_place_a_title_and_a_unit() -> None:
     assert all(panel["title"] and panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS)
 
 
-def test_grafana_gets_the_dashboard_as_it_is() -> None:
+def test_the_dashboard_is_not_altered() -> None:
     data = only(render("everything"), "ConfigMap")["data"]
     assert [json.loads(text) for text in data.values()] == [DASHBOARD]

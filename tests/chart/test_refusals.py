@@ -609,7 +609,7 @@ SCHEMA: list[tuple[Values, str, str]] = [
 
 
 @pytest.mark.parametrize(("example", "values", "sentence"), SENTENCES)
-def test_the_chart_says_what_is_wrong(example: str | None, values: Values, sentence: str) -> None:
+def test_a_sentence_says_what_is_wrong(example: str | None, values: Values, sentence: str) -> None:
     with pytest.raises(RefusedError) as refused:
         template(example, values)
     said = str(refused.value)
@@ -640,7 +640,7 @@ def test_helm_3_refuses_the_same(values: Values, place: str, _complaint: str) ->
     assert f"- {place.strip('/').replace('/', '.') or '(root)'}" in str(refused.value)
 
 
-def test_no_secret_is_made_up() -> None:
+def test_no_secret_is_generated() -> None:
     """Without values for it there is no Secret, and no default that could stand in for one."""
     for example in ("existing-secret", "external-secret"):
         assert "Secret" not in {manifest["kind"] for manifest in render(example)}

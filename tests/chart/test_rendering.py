@@ -58,7 +58,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("major", HELMS)
 @pytest.mark.parametrize("example", CI)
-def test_helm_lints_it_strictly(example: str, major: int) -> None:
+def test_helm_lint_passes(example: str, major: int) -> None:
     assert "0 chart(s) failed" in run(
         major, "lint", "--strict", str(CHART), "--values", str(example_file(example))
     )
@@ -92,7 +92,7 @@ def test_kubernetes_knows_every_field(rendered: Path, example: str, version: str
     assert sorted(passed) == sorted(kind.lower() for kind in kinds if kind not in CUSTOM), said
 
 
-def test_a_field_that_kubernetes_does_not_know_is_found(tmp_path: Path) -> None:
+def test_an_unknown_field_is_found(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(template("minimal").replace("enableServiceLinks", "enableServiceLink"))
     assert "'enableServiceLink' was unexpected" in validated(file, KUBERNETES[-1])
@@ -191,12 +191,12 @@ def test_every_pod_is_restricted(example: str) -> None:
         ({"extraContainers": [{"name": "x", "image": "x"}]}, "x: allowPrivilegeEscalation"),
     ],
 )
-def test_what_is_not_restricted_is_found(unsafe: dict[str, object], violation: str) -> None:
+def test_an_unrestricted_pod_is_found(unsafe: dict[str, object], violation: str) -> None:
     [deployment, *_] = pods(render("minimal", unsafe)).values()
     assert violation in violations(deployment)
 
 
-def test_the_policies_hold_but_for_what_has_a_reason(rendered: Path) -> None:
+def test_checkov_finds_only_known_exceptions(rendered: Path) -> None:
     scan = [str(TOOLS / "checkov"), "--directory", str(rendered), "--framework", "kubernetes"]
     ran = subprocess.run(
         # NOTE: without --skip-download it would ask its maker's server for more policies.

@@ -212,7 +212,7 @@ def settings(example: str, values: Values | None = None) -> service_settings.Set
     return service_settings.load(environ)
 
 
-def test_the_chart_adds_nothing_of_its_own_to_the_service() -> None:
+def test_defaults_are_those_of_the_service() -> None:
     """Each default is the service's own, but for what the image sets, and the credentials."""
     expected = service_settings.load(
         {
