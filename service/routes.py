@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, post, route
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Scope
+from litestar.types.asgi_types import RawHeaders
 
 from service import responses
 from service.errors import InvalidField, RedirectURINotAllowed, Stopping
@@ -49,7 +49,7 @@ async def fetch(
     """Return Spotify's response to `token_request`, and note it in the request's record."""
     record = record_of(request.scope)
     record.flow, record.event = grant.flow, grant.event
-    if wants_fresh(request.scope):
+    if wants_fresh(request.scope["headers"]):
         token_request = token_request._replace(fresh=True)
     record.response = await upstream.fetch(token_request)
     return record.response
@@ -74,9 +74,9 @@ def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Fo
     return msgspec.structs.replace(form, redirect_uri=sent[0])
 
 
-def wants_fresh(scope: Scope) -> bool:
+def wants_fresh(headers: RawHeaders) -> bool:
     """Return whether the client wants a response that is not cached (RFC 9111, 5.2.1.4)."""
-    values = [value.lower() for name, value in scope["headers"] if name == b"cache-control"]
+    values = [value.lower() for name, value in headers if name == b"cache-control"]
     return any(b"no-cache" in map(bytes.strip, value.split(b",")) for value in values)
 
 

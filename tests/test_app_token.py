@@ -7,7 +7,6 @@ from contextvars import ContextVar
 
 import httpx
 import pytest
-from litestar.datastructures import Headers
 
 from service.app_token import (
     LEAST_SECONDS,
@@ -95,7 +94,7 @@ def test_cached_response_differs_only_in_expires_in(
     ],
 )
 def test_only_no_cache_asks_for_a_fresh_token(value: str, *, fresh: bool) -> None:
-    assert wants_fresh(Headers({"cache-control": value})) == fresh
+    assert wants_fresh([(b"cache-control", value.encode())]) == fresh
 
 
 def test_no_cache_fetches_again(client: httpx.Client, simulator: httpx.Client) -> None:
