@@ -95,7 +95,7 @@ bench: $(DEV) ## Measure CPU per request beside comparable servers
 	$(BIN)/python -m bench $(BENCH)
 
 ##@ Release
-.PHONY: lock repeat ci
+.PHONY: lock repeat ci tools
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(LOCK)
 lock: $(DEV) ## Lock the dependencies again; LOCK=--upgrade takes newer versions
@@ -112,7 +112,8 @@ repeat: $(DEV) ## Run `make test` 20 times on a busy machine; the log is .repeat
 ci: ## Run everything that has to hold, as .ci/run says
 	.ci/run
 
-# What the targets install.
+# What the targets install; `tools` is all of it.
+tools: $(DEV) $(TOOLS) $(CHART) $(KOTLIN) $(NODE) $(NODE_EXAMPLE)
 define INSTALL
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
