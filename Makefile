@@ -97,7 +97,7 @@ bench: $(DEV) ## Measure CPU per request beside comparable servers
 ##@ Release
 .PHONY: lock repeat ci tools
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header $(LOCK)
+	--no-emit-index-url --no-header --no-strip-extras $(LOCK)
 lock: $(DEV) ## Lock the dependencies again; LOCK=--upgrade takes newer versions
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml -o requirements.txt
