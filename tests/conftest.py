@@ -25,6 +25,8 @@ Start = Callable[..., httpx.Client]
 
 STARTED = time.monotonic()
 SESSION_THREADS: set[threading.Thread] = set()
+LASTING = ("_run_safe_shutdown_loop", "AnyIO worker")
+"""Threads of libraries: pycares has one for the whole process, AnyIO some for each event loop."""
 collect_ignore = ["chaos"]  # it has a target, and a conftest, of its own
 Tell = Callable[[object], None]
 
@@ -101,11 +103,10 @@ def _no_thread_is_left() -> Iterator[None]:
     """Fail a module whose threads outlive it."""
     before = set(threading.enumerate())
     yield
-    # pycares closes its channels on a thread that lasts as long as the process.
     threads = {
         thread
         for thread in set(threading.enumerate()) - before - SESSION_THREADS
-        if not thread.name.endswith("(_run_safe_shutdown_loop)")
+        if not any(map(thread.name.__contains__, LASTING))
     }
     for thread in threads:
         thread.join(20)

@@ -3,17 +3,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from simulator.accounts import Accounts
-from simulator.app import create_app
-from simulator.server import running
-
-
-@pytest.fixture(scope="session")
-def simulator_url() -> Iterator[str]:
-    """One simulator for all tests here; ``client`` brings it back to its start."""
-    with running(create_app(Accounts())) as url:
-        yield url
-
 
 @pytest.fixture(scope="session")
 def shared_client(simulator_url: str) -> Iterator[httpx.Client]:
