@@ -17,6 +17,8 @@ SERVICE = os.environ["SERVICE_URL"]
 SIMULATOR = "http://simulator:7001"
 TOKENS = Path("/tmp/tokens.json")  # noqa: S108 - the client pod's own volume
 REDIRECT_URI = "app://callback"
+# The cluster's network learns of a new Service or pod some moments after helm did.
+CLIENT = httpx.Client(transport=httpx.HTTPTransport(retries=5), timeout=30)
 
 
 def login() -> None:
@@ -50,7 +52,7 @@ def _swap(flow: str, challenge: str | None, fields: dict[str, str]) -> dict[str,
 
 
 def _answer(url: str, form: dict[str, str]) -> dict[str, object]:
-    response = httpx.post(url, data=form)
+    response = CLIENT.post(url, data=form)
     response.raise_for_status()
     answer: dict[str, object] = response.json()
     return answer
