@@ -54,8 +54,10 @@ def serving(
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await handle(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         finally:
-            writer.close()
+            writer.transport.abort()
 
     async def serve() -> None:
         async with await asyncio.start_server(talk, sock=listening, ssl=tls):

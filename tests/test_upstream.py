@@ -576,10 +576,12 @@ class Scripted:
                 await writer.drain()
                 if reply.closes:
                     break
+            writer.close()
+            await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client has closed the connection
         finally:
-            writer.close()
+            writer.transport.abort()
 
 
 def fetch(scripted: Scripted, times: int = 2) -> list[bytes | str | int]:
