@@ -133,7 +133,6 @@ RUN_BY: Final = {
 """By reader, the line of .ci/run that runs it."""
 
 STAGES: Final = {
-    "README.md#quick-start/3",
     "docs/development.md#where-there-is-no-docker",
     "docs/operations.md#updates-lose-nothing",
     "docs/performance.md#performance",
