@@ -1,4 +1,4 @@
-"""The Ingress examples in docs/deploy.md: the chart accepts them, and trusts their proxies."""
+"""The chart accepts the routes in docs/kubernetes.md, and trusts their proxies."""
 
 import msgspec
 import pytest
@@ -6,10 +6,10 @@ import pytest
 from tests.chart.rendering import parse, template
 from tests.documents import code
 
+ROUTES = [example for example in code("docs/kubernetes.md", "yaml") if "trustedProxies" in example]
 
-@pytest.mark.parametrize(
-    "example", code("docs/deploy.md", "yaml"), ids=["gateway", "traefik", "nginx"]
-)
+
+@pytest.mark.parametrize("example", ROUTES, ids=["gateway", "traefik", "nginx"])
 def test_documented_ingress_renders_with_trusted_proxies(example: str) -> None:
     values = msgspec.yaml.decode(example)
     values |= {
