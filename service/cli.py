@@ -220,8 +220,7 @@ def _try_telemetry(problems: dict[str, str]) -> None:
     from service import tracing  # noqa: PLC0415 - only for this
 
     try:
-        if created := tracing.create(os.environ):
-            created.flush()
+        tracing.create(os.environ).flush()
     except SettingsError as error:
         problems["OTEL_"] = error.problems[0]
 

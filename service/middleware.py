@@ -180,7 +180,7 @@ class RequestMiddleware:
 
         async def wrapped(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
+                record.status = int(message["status"])  # Litestar sends an HTTPStatus
                 _add_headers(message, record, draining=self._readiness.draining)
             await send(message)
 

@@ -53,12 +53,12 @@ FOREIGN_METHODS = frozenset(
 
 CONNECTION_LIMIT = 2048
 """Open connections of clients."""
-SPARED_PART = 8
-"""One in so many connections is kept from requests that wait for Spotify: probes need some."""
+RESERVED_FRACTION = 8
+"""1/8 of the connections is unavailable to requests that wait for Spotify: probes need some."""
 METRICS_CONNECTION_LIMIT = 64
 """Open connections to the metrics port."""
-EVICTED_PART = 32
-"""One in so many connections is closed to make room: a search looks at all of them."""
+EVICTED_FRACTION = 32
+"""1/32 of the connections is closed at once when the limit is reached: the search is O(n)."""
 WARNING_SECONDS = 60.0
 """Time between two log lines about the connection limit of a port."""
 SPARE_FILES = 64
@@ -77,14 +77,14 @@ TOO_LONG = "The request is too long."
 
 
 class _Refused(Exception):
-    """Raised in a callback of the parser, which then reads no further."""
+    """Raised in a parser callback to stop parsing."""
 
 
 class Parser(httptools.HttpRequestParser):
     """uvicorn's parser, for a server that declines offers to upgrade (RFC 9110, section 7.8).
 
-    httptools stops behind the head of a request that offers another protocol, such as `h2c`: that
-    protocol might follow. Here the request's body follows, and the protocol takes it as it came.
+    httptools stops after the head of a request that offers another protocol, such as `h2c`: that
+    protocol might follow. Here the body of the request follows, and the protocol reads it unparsed.
     """
 
     def __init__(self, protocol: "Protocol") -> None:
@@ -103,10 +103,11 @@ class Parser(httptools.HttpRequestParser):
                 return
 
 
-class Joined(asyncio.Transport):
-    """Sends what is written in one turn of the event loop by one system call.
+class BatchingTransport(asyncio.Transport):
+    """Sends the writes of one event-loop iteration with one system call.
 
-    uvicorn writes the head of a response and its body one after the other.
+    uvicorn writes the head and the body of a response separately, and uvloop would send each at
+    once. Writes to a transport that is closing are dropped, as `transport` itself drops them.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -116,7 +117,7 @@ class Joined(asyncio.Transport):
         self._unsent: list[bytes] = []
 
     def write(self, data: Any) -> None:  # noqa: ANN401 - any buffer, as asyncio has it
-        """Send `data` at the end of this turn."""
+        """Queue `data` until the end of this iteration."""
         if not self._unsent:
             self._loop.call_soon(self._send)
         self._unsent.append(data)
@@ -127,32 +128,32 @@ class Joined(asyncio.Transport):
             self._transport.writelines(unsent)
 
     def close(self) -> None:
-        """Close after everything is sent."""
+        """Send the queued data, then close."""
         self._send()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close without sending the queued data."""
         self._transport.abort()
 
     def is_closing(self) -> bool:
-        """Return whether the transport closes."""
+        """Return whether the transport is closing."""
         return self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: object = None) -> Any:  # noqa: ANN401 - asyncio's
-        """Return the transport's information."""
+        """Return information about the connection, such as `peername`."""
         return self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Return the number of bytes that the client has not taken."""
+        """Return the bytes that were sent in earlier iterations and not received by the client."""
         return self._transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Pause reading from the client."""
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading from the client."""
         self._transport.resume_reading()
 
 
@@ -191,7 +192,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the first request's time, unless there are too many connections."""
         is_admitted = self.server_state.admit(self.loop.time())
-        super().connection_made(Joined(transport, self.loop))
+        super().connection_made(BatchingTransport(transport, self.loop))
         self._client_since = self.loop.time()
         if not is_admitted:
             transport.abort()
@@ -253,7 +254,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell every request that its client is gone; uvicorn tells only the last one."""
+        """Mark every request as disconnected; uvicorn marks only the last one."""
         super().connection_lost(exc)
         for cycle in self._unanswered:
             cycle.disconnected = True
@@ -384,7 +385,7 @@ class Connections(ServerState):
             self._next_warning = now + WARNING_SECONDS
             log.warning("server.full", port=self._port, connections=self._limit)
         waiting = [connection for connection in self._all() if connection.is_waiting()]
-        count = max(1, self._limit // EVICTED_PART)
+        count = max(1, self._limit // EVICTED_FRACTION)
         for connection in heapq.nsmallest(count, waiting, key=Protocol.patience):
             self.connections.discard(connection)
             connection.transport.abort()
@@ -422,7 +423,7 @@ class Server(uvicorn.Server):
         timeout = settings.request_timeout
         limit = _connection_limit(settings)
         upstream: Upstream = app.state["upstream"]
-        upstream.limit = limit - limit // SPARED_PART
+        upstream.limit = limit - limit // RESERVED_FRACTION
         self._clients = Connections(settings.port, limit, timeout, app.state["oauth_paths"])
         self._scrapers = Connections(settings.metrics_port, METRICS_CONNECTION_LIMIT, timeout)
         self.server_state = self._clients

@@ -42,7 +42,7 @@ from opentelemetry.util.types import Attributes
 
 from service import __version__
 from service.errors import InternalError, ServiceError
-from service.settings import SettingsError, tracing_enabled
+from service.settings import SettingsError
 
 FLUSH_SECONDS: Final = 5.0
 LOG_SECONDS: Final = 60.0
@@ -63,13 +63,11 @@ _EXPORT_LOGGERS = (
 )
 
 
-def create(environ: Mapping[str, str]) -> "Tracing | None":
-    """Return tracing as the environment configures it, or None if it configures none.
+def create(environ: Mapping[str, str]) -> "Tracing":
+    """Return tracing as the environment configures it.
 
     Raises SettingsError if the SDK rejects a value.
     """
-    if not tracing_enabled(environ):
-        return None
     for name in _EXPORT_LOGGERS:
         logging.getLogger(name).addFilter(_once_a_minute)
     try:

@@ -31,7 +31,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from service import __version__, logs
 from service import settings as service_settings
 from service.app import create_app
-from service.tracing import OnceAMinute, Tracing, create
+from service.tracing import OnceAMinute, Tracing
 from tests.conftest import LogLines
 from tests.fakes import HeldSpotify
 from tests.running import CLIENT_ID, CLIENT_SECRET, environment, running
@@ -74,7 +74,7 @@ def serve(
             monkeypatch.setenv(name, text)
         settings = service_settings.load(environ)
         logs.configure(settings)
-        app = create_app(settings, transport=transport, tracing=tracing or create(os.environ))
+        app = create_app(settings, transport=transport, tracing=tracing)
         with (
             running(app, environ) as url,
             httpx.Client(base_url=url, trust_env=False, timeout=20) as client,
