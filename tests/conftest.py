@@ -133,10 +133,11 @@ def _simulator_client(simulator_url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def simulator(_simulator_client: httpx.Client) -> httpx.Client:
-    """Return a client of the simulator, which is as it was at its start."""
+def simulator(_simulator_client: httpx.Client) -> Iterator[httpx.Client]:
+    """Yield a client of the simulator, which is reset before the test and after it."""
     _simulator_client.post("/admin/reset").raise_for_status()
-    return _simulator_client
+    yield _simulator_client
+    _simulator_client.post("/admin/reset").raise_for_status()
 
 
 @pytest.fixture

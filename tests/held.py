@@ -9,7 +9,7 @@ from service.upstream import Transport
 from tests.conftest import Start
 from tests.fakes import HeldTransport
 from tests.running import environment, wait_until
-from tests.test_metrics import measured
+from tests.scraping import measured
 from tests.volley import Shot, volley
 
 

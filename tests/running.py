@@ -1,7 +1,9 @@
 """The service on a real socket, in a thread of the test process, so that its coverage is seen."""
 
+import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 from litestar import Litestar
 
 from service import settings as service_settings
@@ -17,6 +20,7 @@ from service.server import Server
 CLIENT_ID = "simulator-client-id"
 CLIENT_SECRET = "simulator-client-secret"
 SECRET_KEY = "golden-secret-key-0123456789"
+COMMAND = (sys.executable, "-m", "service")
 
 
 def environment(token_url: str, **changes: str) -> dict[str, str]:
@@ -87,3 +91,16 @@ def running(app: Litestar, environ: dict[str, str]) -> Iterator[str]:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+def minimal_environ(environ: dict[str, str]) -> dict[str, str]:
+    """Return `environ` with what a process needs to start, and nothing else of ours."""
+    names = ("PATH", "LANG", "HOME", "COVERAGE_PROCESS_CONFIG")
+    return {name: os.environ[name] for name in names if name in os.environ} | environ
+
+
+def status(url: str, path: str) -> int | None:
+    try:
+        return httpx.get(url + path, trust_env=False).status_code
+    except httpx.TransportError:
+        return None

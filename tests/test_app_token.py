@@ -22,9 +22,9 @@ from service.responses import Reuse, TokenResponse
 from service.routes import wants_fresh
 from tests.conftest import LogLines, Start
 from tests.fakes import FakeEndpoint, Outcome, settle
+from tests.flows import CREDENTIALS, JSON, URLENCODED, assert_refused, queue_faults, recorded, send
 from tests.held import Held
 from tests.running import wait_until
-from tests.test_routes import CREDENTIALS, JSON, URLENCODED, assert_refused, order, recorded, send
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ def test_concurrent_requests_at_a_cold_start_are_one_call(
 
 def test_failed_fetch_is_shared_and_not_cached(start: Start, simulator: httpx.Client) -> None:
     held = Held(start, simulator)
-    order(simulator, {"kind": "reset"})
+    queue_faults(simulator, {"kind": "reset"})
     assert {shot.status for shot in held.volley(CREDENTIALS, *[FORM] * 5)} == {502}
     assert len(recorded(simulator)) == 1
     assert get(held.client).status_code == 200
@@ -70,7 +70,7 @@ def test_cached_response_differs_only_in_expires_in(
     client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
     body = '{"access_token":"BQ\\u00e9/","n":1.50e+3,"expires_in":3600,"x":[1 ,2],"token_type":"B"}'
-    order(simulator, {"kind": "answer", "body": body, "headers": [["X-Trace", "1"]]})
+    queue_faults(simulator, {"kind": "answer", "body": body, "headers": [["X-Trace", "1"]]})
     first, second = get(client), get(client)
     assert first.text == body
     left = second.json()["expires_in"]

@@ -15,17 +15,17 @@ from service.grants import Flow, TokenRequest
 from service.responses import Headers, TokenResponse
 from tests.conftest import LogLines, Start
 from tests.fakes import FakeEndpoint, settle
-from tests.test_metrics import measured
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     PKCE_REFRESH,
     REFRESH,
     assert_refused,
-    good_form,
-    order,
+    queue_faults,
     recorded,
+    valid_form,
     well_formed,
 )
+from tests.scraping import measured
 
 # Over HTTP -----------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ def test_no_call_is_made_during_the_pause(
 ) -> None:
     service = measured(start)
     client = service.client
-    order(simulator, {"kind": "ratelimit", "retry_after": 3000})
+    queue_faults(simulator, {"kind": "ratelimit", "retry_after": 3000})
     first, *later = (client.post(REFRESH, data=well_formed(REFRESH)) for _ in "123")
     assert first.json()["error"] == {"status": 429, "message": "API rate limit exceeded"}
     for response in later:
@@ -50,16 +50,16 @@ def test_no_call_is_made_during_the_pause(
 
 
 def test_other_flows_are_not_paused(client: httpx.Client, simulator: httpx.Client) -> None:
-    order(simulator, {"kind": "ratelimit", "retry_after": 3000})
+    queue_faults(simulator, {"kind": "ratelimit", "retry_after": 3000})
     assert client.post(REFRESH, data=well_formed(REFRESH)).status_code == 429
     for path in (CODE, PKCE_REFRESH):
-        assert client.post(path, data=good_form(simulator, path)).status_code == 200
+        assert client.post(path, data=valid_form(simulator, path)).status_code == 200
 
 
 def test_bad_requests_are_refused_as_usual_during_the_pause(
     client: httpx.Client, simulator: httpx.Client
 ) -> None:
-    order(simulator, {"kind": "ratelimit", "retry_after": 3000})
+    queue_faults(simulator, {"kind": "ratelimit", "retry_after": 3000})
     client.post(REFRESH, data=well_formed(REFRESH))
     response = client.post(REFRESH, data={"refresh_token": "tampered"})
     assert_refused(response, 400, "could not decrypt refresh token")
@@ -70,7 +70,7 @@ def test_invalid_grant_begins_no_pause(
 ) -> None:
     response = client.post(REFRESH, data=well_formed(REFRESH))
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
-    assert client.post(REFRESH, data=good_form(simulator, REFRESH)).is_success
+    assert client.post(REFRESH, data=valid_form(simulator, REFRESH)).is_success
     [line] = log_lines.of("token.refused")
     assert (line["level"], line["error"]) == ("info", "invalid_grant")
 
@@ -159,7 +159,7 @@ PAST = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1990 00:00:00 GMT"]
 INVALID_DATES = ["Sun, 99 Nov 1994 08:49:47 GMT", "Sun, 06 Nov 1994"]
 
 
-def test_429_without_a_time_to_come_begins_no_pause(spotify: Spotify) -> None:
+def test_429_without_a_future_retry_after_begins_no_pause(spotify: Spotify) -> None:
     for value in (None, *INVALID, *PAST, *INVALID_DATES):
         headers = [] if value is None else [("Retry-After", value)]
         spotify.responses = [responds(429, *headers), responds(200)]

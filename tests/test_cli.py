@@ -19,8 +19,16 @@ from service.cli import EXIT_STATUSES
 from service.sealing import Sealer, fingerprint
 from service.settings import Settings
 from tests.fakes import HeldSpotify
-from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, environment, free_port
-from tests.test_main import COMMAND, plain, status
+from tests.running import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    COMMAND,
+    SECRET_KEY,
+    environment,
+    free_port,
+    minimal_environ,
+    status,
+)
 
 TOKEN_URL = "https://accounts.spotify.com/api/token"
 OLD, OLDER, FOREIGN = (f"{age}-secret-key-0123456789" for age in ("old", "older", "foreign"))
@@ -34,7 +42,7 @@ Ended = subprocess.CompletedProcess[str]
 def run(*arguments: str, environ: dict[str, str] | None = None, stdin: str = "") -> Ended:
     return subprocess.run(
         [*COMMAND, *arguments],
-        env=plain(environ or {}),
+        env=minimal_environ(environ or {}),
         input=stdin,
         capture_output=True,
         text=True,
@@ -50,7 +58,7 @@ def run_check(*arguments: str, **changes: str) -> Ended:
 def in_shell(line: str) -> Ended:
     return subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", line],
-        env=plain(environment(TOKEN_URL)),
+        env=minimal_environ(environment(TOKEN_URL)),
         capture_output=True,
         text=True,
         timeout=60,
@@ -62,7 +70,11 @@ def at_terminal(*arguments: str, environ: dict[str, str], until: str = "") -> st
     """Return the output at a terminal; SIGTERM is sent once `until` is part of it."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, *arguments], env=plain(environ), stdin=theirs, stdout=theirs, stderr=theirs
+        [*COMMAND, *arguments],
+        env=minimal_environ(environ),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     ) as process:
         os.close(theirs)
         seen = b""
@@ -127,7 +139,7 @@ def test_serve_needs_no_standard_streams(simulator_url: str) -> None:
     port = str(free_port())
     environ = environment(f"{simulator_url}/api/token", PORT=port)
     line = f"exec {sys.executable} -m service serve <&- >&- 2>&-"
-    with subprocess.Popen(["/bin/bash", "-c", line], env=plain(environ)) as process:
+    with subprocess.Popen(["/bin/bash", "-c", line], env=minimal_environ(environ)) as process:
         try:
             while status(f"http://127.0.0.1:{port}", "/readyz") != 200:
                 assert process.poll() is None
@@ -214,11 +226,11 @@ def test_standard_stream_that_cannot_be_used_ends_with_1(line: str, message: str
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", message)
 
 
-def test_reader_that_has_left_is_no_reason_for_a_message() -> None:
+def test_closed_pipe_prints_no_message() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [*COMMAND, "check"]
-    environ = plain(environment(TOKEN_URL))
+    environ = minimal_environ(environment(TOKEN_URL))
     with open(writing, "wb") as output:  # noqa: PTH123 - a file descriptor
         ended = subprocess.run(
             command, env=environ, stdout=output, stderr=subprocess.PIPE, check=False
@@ -247,7 +259,7 @@ def test_characters_that_standard_output_cannot_encode_are_escaped() -> None:
 def test_command_that_waits_at_a_terminal_names_its_input() -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, "keys"], env=plain(KEYS), stdin=theirs, stdout=theirs, stderr=theirs
+        [*COMMAND, "keys"], env=minimal_environ(KEYS), stdin=theirs, stdout=theirs, stderr=theirs
     ) as waiting:
         os.close(theirs)
         assert b"one a line, then Ctrl-D" in os.read(ours, 4096)
@@ -329,13 +341,13 @@ def test_keys_opens_what_the_original_server_sealed() -> None:
 
 
 @pytest.mark.parametrize(("command", "stdin"), [("keys", "\n \n"), ("seal", "")])
-def test_no_token_on_standard_input_ends_with_1(command: str, stdin: str) -> None:
+def test_empty_standard_input_ends_with_1(command: str, stdin: str) -> None:
     ended = run(command, environ=KEYS, stdin=stdin)
     assert ended.returncode == 1
     assert (ended.stdout, ended.stderr) == ("", "No tokens on standard input\n")
 
 
-def test_keys_needs_the_keys_alone_and_ends_with_78_without() -> None:
+def test_keys_requires_only_the_keys() -> None:
     environ = {"SECRET_KEYS_PREVIOUS_FILE": "/nowhere", "PORT": "nonsense"}
     ended = run("keys", environ=environ)
     assert ended.returncode == 78
@@ -474,7 +486,9 @@ def test_check_upstream_makes_no_request_while_settings_are_wrong() -> None:
     assert ended.stdout.endswith("The service does not start.\n")
 
 
-def test_upstream_that_accepts_the_credentials(simulator_url: str, simulator: httpx.Client) -> None:
+def test_check_upstream_reports_accepted_credentials(
+    simulator_url: str, simulator: httpx.Client
+) -> None:
     ended = upstream(simulator_url)
     assert (ended.returncode, ended.stderr) == (0, "")
     expected = r"127.0.0.1:\d+: status 200 after \d+ ms, CLIENT_ID and CLIENT_SECRET are right"
@@ -483,7 +497,9 @@ def test_upstream_that_accepts_the_credentials(simulator_url: str, simulator: ht
     assert request["form"] == [["grant_type", "client_credentials"]]
 
 
-def test_upstream_that_refuses_the_credentials(simulator_url: str, simulator: httpx.Client) -> None:
+def test_check_upstream_reports_refused_credentials(
+    simulator_url: str, simulator: httpx.Client
+) -> None:
     assert simulator.get("/healthz").is_success
     ended = upstream(simulator_url, CLIENT_SECRET="another-client-secret")
     assert ended.returncode == 1
@@ -500,7 +516,7 @@ def test_upstream_that_refuses_the_credentials(simulator_url: str, simulator: ht
     ],
     ids=str,
 )
-def test_upstream_that_fails(
+def test_check_upstream_reports_a_server_error(
     simulator_url: str, simulator: httpx.Client, fault: dict[str, object], explanation: str
 ) -> None:
     simulator.post("/admin/faults", json=[fault] * 2).raise_for_status()
@@ -509,7 +525,7 @@ def test_upstream_that_fails(
     assert explanation in last_line(ended)
 
 
-def test_upstream_that_does_not_respond() -> None:
+def test_check_upstream_reports_a_timeout() -> None:
     with HeldSpotify() as spotify:
         ended = upstream(spotify.url, UPSTREAM_TIMEOUT="0.5")
     assert (ended.returncode, ended.stderr) == (1, "")
@@ -523,13 +539,13 @@ def test_upstream_that_does_not_respond() -> None:
         ("https://nowhere.invalid/", "its name can't be resolved"),
     ],
 )
-def test_upstream_that_is_not_there(url: str, explanation: str) -> None:
+def test_check_upstream_reports_a_connection_error(url: str, explanation: str) -> None:
     ended = run("check", "--upstream", environ=environment(url))
     assert ended.returncode == 1
     assert last_line(ended).endswith(f"Spotify could not be reached: {explanation}")
 
 
-def test_upstream_names_the_proxy_without_its_password() -> None:
+def test_check_upstream_names_the_proxy_without_its_password() -> None:
     proxy = "http://user:hush@127.0.0.1:1/"
     environ = environment("http://127.0.0.1:1/", UPSTREAM_PROXY=proxy)
     ended = run("check", "--upstream", environ=environ)
@@ -555,7 +571,7 @@ def log_at_terminal(**changes: str) -> str:
     return at_terminal(environ=environ, until="server.started")
 
 
-def test_log_at_a_terminal_is_for_people() -> None:
+def test_log_at_a_terminal_is_console_text() -> None:
     seen = log_at_terminal(TERM="xterm", SECRET_KEY="short")
     assert ESCAPE in seen
     plainly = re.sub(r"\x1b\[[0-9;]*m", "", seen)

@@ -16,7 +16,7 @@ short = settings(
 )
 
 
-def test_client_stays_logged_in_while_its_key_is_known(
+def test_client_stays_logged_in_while_its_key_is_configured(
     log_lines: LogLines,  # noqa: ARG001 - restores what configuring the logs changes
 ) -> None:
     with simulated() as simulator, tapped() as tap:

@@ -48,7 +48,7 @@ def log_at_every_level(event: str = "test.happened") -> None:
         getattr(log, level)(event)
 
 
-def test_line_is_written_at_its_level_and_above(
+def test_line_is_written_from_its_level_on(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     for threshold in LEVELS:
@@ -208,7 +208,7 @@ def test_5xx_of_spotify_is_a_warning(
     assert TOLD not in log_lines.text
 
 
-def test_own_refusal_is_one_line_with_its_reason(client: httpx.Client, log_lines: LogLines) -> None:
+def test_local_error_is_one_line_with_its_reason(client: httpx.Client, log_lines: LogLines) -> None:
     client.post("/authorization-code-flow/refresh-tokens", data={"refresh_token": TOLD})
     [line] = log_lines.requests()
     assert list(line) == [*LINE, "reason", "request_id"]
@@ -217,7 +217,7 @@ def test_own_refusal_is_one_line_with_its_reason(client: httpx.Client, log_lines
     assert log_lines.text.count(TOLD) == 0
 
 
-def test_path_that_is_not_there_is_one_line_without_the_path(
+def test_unknown_path_is_one_line_without_the_path(
     client: httpx.Client, log_lines: LogLines
 ) -> None:
     client.get(f"/{TOLD}", params={"code": TOLD})
@@ -268,7 +268,7 @@ def test_requests_without_an_error_are_silent_above_info(start: Start, log_lines
     assert not any("request_id" in line for line in log_lines.lines)
 
 
-def test_start_is_a_notice_that_says_where(start: Start, log_lines: LogLines) -> None:
+def test_start_is_a_notice_with_the_address(start: Start, log_lines: LogLines) -> None:
     client = start(LOG_LEVEL="notice")
     client.get("/healthz")
     [line] = log_lines.of("server.started")
@@ -319,7 +319,7 @@ def test_library_line_below_the_level_is_dropped(
     assert messages(log_lines) == ["said that"]
 
 
-def test_static_secrets_are_redacted_in_what_libraries_say(
+def test_static_secrets_are_redacted_in_library_lines(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure(SECRET_KEYS_PREVIOUS=PREVIOUS_KEY)
@@ -331,7 +331,7 @@ def test_static_secrets_are_redacted_in_what_libraries_say(
     assert "which-holds-the-other" not in log_lines.text
 
 
-def test_library_line_whose_arguments_do_not_fit_is_still_a_line(
+def test_library_line_with_wrong_arguments_is_logged(
     configure: Callable[..., None], log_lines: LogLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure()
@@ -422,7 +422,7 @@ def test_exception_in_a_callback_of_the_loop_is_a_line(
     assert_described_by_type(log_lines, "task.failed", "error")
 
 
-def test_exception_of_a_forgotten_task_is_a_line(
+def test_exception_of_an_unawaited_task_is_a_line(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure()
@@ -442,7 +442,7 @@ def test_exception_of_a_forgotten_task_is_a_line(
     assert_described_by_type(log_lines, "task.failed", "error")
 
 
-def test_trouble_of_the_loop_without_an_exception_is_a_line(
+def test_loop_error_without_an_exception_is_a_line(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure()
@@ -488,7 +488,7 @@ def none() -> None:
 
 
 @pytest.mark.parametrize("stdout", [closed, broken, none])
-def test_lines_are_lost_while_stdout_is_gone(
+def test_lines_are_dropped_while_stdout_is_closed(
     client: httpx.Client,
     log_lines: LogLines,
     monkeypatch: pytest.MonkeyPatch,
@@ -511,7 +511,7 @@ def test_library_line_that_is_not_utf_8_is_written(start: Start, log_lines: LogL
     assert messages(log_lines) == ["bad ?"]
 
 
-def test_line_for_the_console_has_the_same_fields_in_one_line(
+def test_console_line_has_the_same_fields(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure(LOG_FORMAT="console")
@@ -523,7 +523,7 @@ def test_line_for_the_console_has_the_same_fields_in_one_line(
     )
 
 
-def test_stack_for_the_console_has_a_place_a_line_and_no_text(
+def test_console_stack_has_one_frame_per_line_and_no_message(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure(LOG_FORMAT="console")
@@ -546,7 +546,7 @@ def test_libraries_do_not_control_a_terminal(
     assert all(map(str.isprintable, lines))
 
 
-def test_lines_are_json_until_settings_are_there_unless_a_person_reads_them(
+def test_format_before_settings_are_read_depends_on_the_terminal(
     log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs.configure()
@@ -559,7 +559,7 @@ def test_lines_are_json_until_settings_are_there_unless_a_person_reads_them(
     assert "[error" in log_lines.text
 
 
-def test_format_is_json_if_stdout_is_gone(
+def test_format_is_json_if_stdout_is_closed(
     configure: Callable[..., None], log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stdout in (closed, broken, none):

@@ -19,22 +19,20 @@ import httpx
 import pytest
 
 from tests.fakes import HeldSpotify
-from tests.running import environment, free_port
+from tests.running import COMMAND, environment, free_port, minimal_environ, status
 
 Process = "subprocess.Popen[str]"
 FLOW = "/client-credentials-flow/retrieve-tokens"
-COMMAND = (sys.executable, "-m", "service")
-
-
-def plain(environ: dict[str, str]) -> dict[str, str]:
-    """Return `environ` with what a process needs to start, and nothing else of ours."""
-    names = ("PATH", "LANG", "HOME", "COVERAGE_PROCESS_CONFIG")
-    return {name: os.environ[name] for name in names if name in os.environ} | environ
 
 
 def run(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        COMMAND, env=plain(environ), capture_output=True, text=True, timeout=30, check=False
+        COMMAND,
+        env=minimal_environ(environ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -46,7 +44,11 @@ def started(
     port = free_port()
     environ = environment(f"{upstream_url}/api/token", PORT=str(port), **changes)
     with subprocess.Popen(
-        command, env=plain(environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=minimal_environ(environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         url = f"http://127.0.0.1:{port}"
         try:
@@ -60,13 +62,6 @@ def started(
 
 def post(url: str) -> httpx.Response:
     return httpx.post(url + FLOW, data={"grant_type": "x"}, trust_env=False, timeout=20)
-
-
-def status(url: str, path: str) -> int | None:
-    try:
-        return httpx.get(url + path, trust_env=False).status_code
-    except httpx.TransportError:
-        return None
 
 
 def test_telemetry_that_the_sdk_refuses_ends_with_78() -> None:
@@ -204,7 +199,7 @@ def test_signal_at_the_end_of_the_start_drains() -> None:
         server.Server = Signalled
         sys.exit(cli.main([]))
     """
-    environ = plain(environment("http://127.0.0.1:1/", PORT="0"))
+    environ = minimal_environ(environment("http://127.0.0.1:1/", PORT="0"))
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environ, capture_output=True, check=True
     )

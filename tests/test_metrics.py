@@ -1,8 +1,5 @@
 """/metrics, on its own port."""
 
-import re
-from typing import NamedTuple
-
 import httpx
 import pytest
 
@@ -12,17 +9,18 @@ from service.grants import Flow
 from service.sealing import Sealer, fingerprint
 from tests.conftest import LogLines, Start
 from tests.fakes import HeldSpotify
-from tests.running import SECRET_KEY, free_port, wait_until
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     CREDENTIALS,
     PKCE_CODE,
     PKCE_REFRESH,
     REFRESH,
-    good_form,
-    order,
+    queue_faults,
+    valid_form,
     well_formed,
 )
+from tests.running import SECRET_KEY, free_port, wait_until
+from tests.scraping import Service, measured
 from tests.volley import volley
 
 PATHS = {
@@ -34,35 +32,6 @@ PATHS = {
 }
 
 
-class Service(NamedTuple):
-    """A running service and where its metrics are."""
-
-    client: httpx.Client
-    url: str
-
-    def scrape(self) -> dict[str, float]:
-        answer = httpx.get(f"{self.url}/metrics", trust_env=False).raise_for_status()
-        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
-        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
-
-    def requests(self) -> dict[str, float]:
-        """Return the counts of requests that aren't zero, by `flow outcome`."""
-        found = {}
-        for name, value in self.scrape().items():
-            labels = re.fullmatch(
-                r'spotify_api_server_requests_total\{flow="(.*)",outcome="(.*)"\}', name
-            )
-            if labels and value:
-                found[" ".join(labels.groups())] = value
-        return found
-
-
-def measured(start: Start, **changes: str) -> Service:
-    """Start a service that can be scraped."""
-    port = free_port()
-    return Service(start(METRICS_PORT=str(port), **changes), f"http://127.0.0.1:{port}")
-
-
 @pytest.fixture
 def service(start: Start) -> Service:
     return measured(start)
@@ -70,7 +39,7 @@ def service(start: Start) -> Service:
 
 def test_success_is_counted_and_timed_by_flow(service: Service, simulator: httpx.Client) -> None:
     for flow in Flow:
-        form = good_form(simulator, PATHS[flow])
+        form = valid_form(simulator, PATHS[flow])
         service.client.post(PATHS[flow], data=form).raise_for_status()
     assert service.requests() == {f"{flow} success": 1 for flow in Flow}
     samples = service.scrape()
@@ -84,7 +53,7 @@ def test_refusal_of_spotify_is_counted_by_its_code(
     service: Service, simulator: httpx.Client
 ) -> None:
     body = '{"error":"invalid_grant","error_description":"secret-description"}'
-    order(simulator, *[{"kind": "answer", "status": 400, "body": body}] * len(Flow))
+    queue_faults(simulator, *[{"kind": "answer", "status": 400, "body": body}] * len(Flow))
     for flow in Flow:
         service.client.post(PATHS[flow], data=well_formed(PATHS[flow]))
     assert service.requests() == {f"{flow} refused": 1 for flow in Flow}
@@ -97,7 +66,9 @@ def test_refusal_of_spotify_is_counted_by_its_code(
 def test_code_that_rfc_6749_does_not_know_is_counted_as_other(
     service: Service, simulator: httpx.Client
 ) -> None:
-    order(simulator, {"kind": "answer", "status": 400, "body": '{"error":"code-of-the-client"}'})
+    queue_faults(
+        simulator, {"kind": "answer", "status": 400, "body": '{"error":"code-of-the-client"}'}
+    )
     service.client.post(CREDENTIALS, data=well_formed(CREDENTIALS))
     text = httpx.get(f"{service.url}/metrics", trust_env=False).text
     assert 'error="other"' in text
@@ -113,7 +84,7 @@ def test_local_rejection_is_counted_without_a_call_to_spotify(service: Service) 
 
 
 def test_failures_of_spotify_are_upstream_errors(service: Service, simulator: httpx.Client) -> None:
-    order(simulator, {"kind": "status", "status": 503}, {"kind": "reset"})
+    queue_faults(simulator, {"kind": "status", "status": 503}, {"kind": "reset"})
     for _ in range(2):
         service.client.post(PKCE_REFRESH, data=well_formed(PKCE_REFRESH))
     assert service.requests() == {"pkce_refresh upstream_error": 2}

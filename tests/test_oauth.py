@@ -8,10 +8,7 @@ import pytest
 
 from service.sealing import Sealer
 from tests.conftest import LogLines, Start
-from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, wait_until
-from tests.simulator.requests import CHALLENGE, REDIRECT_URI, VERIFIER, minted_code
-from tests.test_metrics import measured
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     MISSING_REDIRECT_URI,
     NOT_ALLOWED,
@@ -19,12 +16,15 @@ from tests.test_routes import (
     SEALER,
     Serve,
     assert_refused,
-    good_form,
-    order,
+    queue_faults,
     recorded,
     sent_form,
     services,
+    valid_form,
 )
+from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, wait_until
+from tests.scraping import measured
+from tests.simulator.requests import CHALLENGE, REDIRECT_URI, VERIFIER, minted_code
 
 TOKEN = "/api/token"
 ALIASES = (TOKEN, "/api/refresh_token", "/swap", "/refresh")
@@ -44,7 +44,7 @@ def client(serve: Serve, simulator: httpx.Client) -> httpx.Client:
 
 
 def refresh_form(simulator: httpx.Client) -> dict[str, str]:
-    return {"grant_type": "refresh_token", **good_form(simulator, PKCE_REFRESH)}
+    return {"grant_type": "refresh_token", **valid_form(simulator, PKCE_REFRESH)}
 
 
 def code_form(simulator: httpx.Client, **challenge: str) -> dict[str, str]:
@@ -221,7 +221,7 @@ def test_upstream_failures_become_oauth_errors(
     error: str,
 ) -> None:
     form = refresh_form(simulator)
-    order(simulator, fault)
+    queue_faults(simulator, fault)
     assert_oauth_error(client.post(TOKEN, data=form), status, error)
 
 
@@ -234,7 +234,7 @@ def test_spotifys_oauth_errors_are_forwarded(client: httpx.Client, simulator: ht
 
 def test_pause_is_temporarily_unavailable(start: Start, simulator: httpx.Client) -> None:
     client = start()
-    order(simulator, {"kind": "ratelimit", "retry_after": 900})
+    queue_faults(simulator, {"kind": "ratelimit", "retry_after": 900})
     for _ in range(2):  # Spotify's own response, then ours
         response = client.post(TOKEN, data=refresh_form(simulator))
         assert_oauth_error(response, 429, "temporarily_unavailable")
@@ -305,7 +305,7 @@ def test_base_path_applies_to_all_paths_but_the_probes(
     assert client.get("/spotify/").text == "success"
     assert client.post("/spotify/swap", data=refresh_form(simulator)).status_code == 200
     assert client.post(
-        f"/spotify{PKCE_REFRESH}", data=good_form(simulator, PKCE_REFRESH)
+        f"/spotify{PKCE_REFRESH}", data=valid_form(simulator, PKCE_REFRESH)
     ).is_success
     assert client.get("/spotify/authorize").status_code == 302
     for path in (f"/spotify{METADATA}", f"{METADATA}/spotify"):
@@ -361,7 +361,7 @@ def test_metrics_distinguish_the_endpoints(start: Start, simulator: httpx.Client
     service = measured(start)
     service.client.post(TOKEN, data=refresh_form(simulator))
     service.client.post(TOKEN, data={"grant_type": "password"})
-    service.client.post(PKCE_REFRESH, data=good_form(simulator, PKCE_REFRESH))
+    service.client.post(PKCE_REFRESH, data=valid_form(simulator, PKCE_REFRESH))
     wait_until(lambda: service.requests() == {"pkce_refresh success": 2})
     name = 'spotify_api_server_endpoint_requests_total{{endpoint="{}",outcome="{}"}}'
     samples = service.scrape()

@@ -17,8 +17,8 @@ from service.metrics import Metrics
 from service.rate_limit import HOPS, BoundedMemory, Clients, Limiter, SharedStorage, network
 from service.settings import Secret, load
 from tests.conftest import LogLines, Start
+from tests.flows import CREDENTIALS, FLOWS, REFRESH, recorded, valid_form
 from tests.running import environment, free_port
-from tests.test_routes import CREDENTIALS, FLOWS, REFRESH, good_form, recorded
 from tests.volley import answer, connected, request
 
 PASSWORD = "pa55-of-the-storage"
@@ -76,7 +76,7 @@ def test_flows_count_together_and_a_refusal_is_no_call(
     start: Start, simulator: httpx.Client
 ) -> None:
     client = start(RATE_LIMIT="1/month")
-    assert client.post(REFRESH, data=good_form(simulator, REFRESH)).status_code == 200
+    assert client.post(REFRESH, data=valid_form(simulator, REFRESH)).status_code == 200
     assert [client.post(each).status_code for each in FLOWS] == [429] * 5
     assert len(recorded(simulator)) == 1
 
@@ -373,7 +373,7 @@ def test_failures_are_logged_once_a_minute_with_their_number(log_lines: LogLines
     assert [line["requests"] for line in log_lines.of("rate_limit.unchecked")] == [1, 4]
 
 
-def test_storage_that_failed_is_called_once_a_second() -> None:
+def test_failed_storage_is_called_once_a_second() -> None:
     async def main() -> None:
         storage = Storage()
         for calls in range(rate_limit.FAILURES, rate_limit.FAILURES + 3):
@@ -385,7 +385,7 @@ def test_storage_that_failed_is_called_once_a_second() -> None:
     asyncio.run(main())
 
 
-def test_crowd_does_not_pile_up_before_a_storage_that_does_not_respond() -> None:
+def test_requests_do_not_queue_for_an_unresponsive_storage() -> None:
     async def main() -> None:
         storage = Storage(seconds=60)
         assert await storage.run(200) == 0
@@ -394,7 +394,7 @@ def test_crowd_does_not_pile_up_before_a_storage_that_does_not_respond() -> None
     asyncio.run(main())
 
 
-def test_crowd_before_a_slow_storage_passes_uncounted_when_its_turn_does_not_come(
+def test_requests_pass_uncounted_if_a_slow_storage_has_no_free_connection(
     log_lines: LogLines,
 ) -> None:
     async def main() -> None:

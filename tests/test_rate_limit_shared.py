@@ -104,9 +104,7 @@ def test_a_refused_client_passes_after_retry_after(
     assert post(client).status_code == 200
 
 
-def test_clients_count_separately_and_the_storage_learns_no_address(
-    start: Start, storage: Storage
-) -> None:
+def test_clients_count_separately_and_no_address_is_stored(start: Start, storage: Storage) -> None:
     settings = {"RATE_LIMIT": "1/month;5/month", "TRUSTED_PROXIES": "127.0.0.1"}
     client = start(**settings, RATE_LIMIT_STORAGE=storage.url())
     assert statuses(client, 2, "203.0.113.77") == [200, 429]
@@ -153,7 +151,7 @@ def test_stalled_storage_does_not_stall_requests(start: Start, storage: Storage)
     assert statuses(client, 2) == [429, 429]
 
 
-def test_crowd_does_not_lift_the_limit(start: Start, storage: Storage) -> None:
+def test_concurrent_requests_do_not_exceed_the_limit(start: Start, storage: Storage) -> None:
     """Requests wait for their turn, however many there are."""
     port = free_port()
     client = start(RATE_LIMIT="20/month", RATE_LIMIT_STORAGE=storage.url(), METRICS_PORT=str(port))

@@ -7,146 +7,50 @@ what is sent to Spotify and what becomes of its response.
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from service import settings as service_settings
-from service.app import create_app
 from service.sealing import Sealer
-from tests.running import SECRET_KEY, environment, running
+from tests.flows import (
+    CODE,
+    CREDENTIALS,
+    FLOWS,
+    JSON,
+    MISSING_REDIRECT_URI,
+    NOT_ALLOWED,
+    PKCE_CODE,
+    PKCE_REFRESH,
+    REFRESH,
+    SEALER,
+    UNDECRYPTABLE,
+    URLENCODED,
+    Serve,
+    assert_refused,
+    missing,
+    on_every_flow,
+    on_every_refresh,
+    queue_faults,
+    recorded,
+    send,
+    sent_form,
+    services,
+    valid_form,
+    well_formed,
+    without,
+)
 from tests.simulator.requests import (
-    CHALLENGE,
     REDIRECT_URI,
-    VERIFIER,
-    minted_code,
-    minted_refresh_token,
 )
 
-CREDENTIALS = "/client-credentials-flow/retrieve-tokens"
-CODE = "/authorization-code-flow/retrieve-tokens"
-REFRESH = "/authorization-code-flow/refresh-tokens"
-PKCE_CODE = "/authorization-code-flow-pkce/retrieve-tokens"
-PKCE_REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
-FLOWS = (CREDENTIALS, CODE, REFRESH, PKCE_CODE, PKCE_REFRESH)
-on_every_flow = pytest.mark.parametrize("path", FLOWS)
-on_every_refresh = pytest.mark.parametrize("path", [REFRESH, PKCE_REFRESH])
 on_every_code = pytest.mark.parametrize("path", [CODE, PKCE_CODE])
 
-URLENCODED = "application/x-www-form-urlencoded"
-JSON = "application/json"
-MULTIPART = "multipart/form-data; boundary=limit"
-
-LIMIT = 16 * 1024
-SEALER = Sealer(SECRET_KEY)
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())["vectors"]
-
-Serve = Callable[..., httpx.Client]
-
-MISSING_REDIRECT_URI = (
-    "the redirect URI must be present in either the body of this request "
-    "or the 'REDIRECT_URI' environment variable"
-)
-NOT_ALLOWED = "the redirect URI is not one of those that this server allows"
-UNDECRYPTABLE = "could not decrypt refresh token"
-UNREACHABLE = "Spotify could not be reached"
-LATE = "Spotify did not respond in time"
-
-
-def missing(field: str) -> str:
-    return f"Value of type 'String' required for key '{field}'."
-
-
-# Helpers -------------------------------------------------------------------------------------
-
-
-def good_form(simulator: httpx.Client, path: str) -> dict[str, str]:
-    """Return fields that the simulator accepts for the flow at `path`."""
-    if path == CREDENTIALS:
-        return {"grant_type": "client_credentials"}
-    if path == CODE:
-        return {"code": minted_code(simulator), "redirect_uri": REDIRECT_URI}
-    if path == PKCE_CODE:
-        code = minted_code(simulator, code_challenge=CHALLENGE)
-        return {"code": code, "code_verifier": VERIFIER, "redirect_uri": REDIRECT_URI}
-    token = minted_refresh_token(simulator, pkce=path == PKCE_REFRESH)
-    return {"refresh_token": SEALER.seal(token)}
-
-
-def well_formed(path: str, **changes: str) -> dict[str, str]:
-    """Return fields that the service accepts; the simulator does not know the code or token."""
-    code = {"code": "a-code", "redirect_uri": REDIRECT_URI}
-    token = {"refresh_token": SEALER.seal("a-token")}
-    forms: dict[str, dict[str, str]] = {
-        CREDENTIALS: {"grant_type": "client_credentials"},
-        CODE: code,
-        PKCE_CODE: code | {"code_verifier": VERIFIER},
-        REFRESH: token,
-        PKCE_REFRESH: token,
-    }
-    return forms[path] | changes
-
-
-def without(field: str, form: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in form.items() if name != field}
-
-
-def send(client: httpx.Client, path: str, media_type: str, content: bytes) -> httpx.Response:
-    return client.post(path, content=content, headers={"Content-Type": media_type})
-
-
-def order(simulator: httpx.Client, *faults: dict[str, Any]) -> None:
-    """Make the simulator's next responses these faults."""
-    simulator.post("/admin/faults", json=list(faults)).raise_for_status()
-
-
-def recorded(simulator: httpx.Client) -> list[dict[str, Any]]:
-    """Return the requests that the simulator has received."""
-    entries: list[dict[str, Any]] = simulator.get("/admin/requests").json()
-    return entries
-
-
-def sent_form(simulator: httpx.Client) -> dict[str, str]:
-    """Return the form of the last request to the simulator."""
-    return dict(recorded(simulator)[-1]["form"])
-
-
-def assert_refused(response: httpx.Response, status: int, reason: str) -> None:
-    """Check that `response` is a local error with this reason."""
-    assert (response.status_code, response.json()) == (status, {"error": True, "reason": reason})
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["cache-control"] == "no-store"
-
-
-@contextmanager
-def services(simulator_url: str) -> Iterator[Serve]:
-    """Yield a function that returns a client of a service with the given settings.
-
-    A service is started when its settings are first used and shared by the tests of a module. The
-    cache of the app access token is off, so that one test does not affect the next.
-    """
-    started: dict[tuple[tuple[str, str], ...], httpx.Client] = {}
-    with ExitStack() as stack:
-
-        def serve(
-            transport: httpx.AsyncBaseTransport | None = None, **changes: str
-        ) -> httpx.Client:
-            key = tuple(sorted(changes.items()))
-            if key not in started:
-                settings = {"CLIENT_CREDENTIALS_CACHE": "false", **changes}
-                environ = environment(f"{simulator_url}/api/token", **settings)
-                app = create_app(service_settings.load(environ), transport=transport)
-                url = stack.enter_context(running(app, environ))
-                client = httpx.Client(base_url=url, trust_env=False, timeout=20)
-                started[key] = stack.enter_context(client)
-            return started[key]
-
-        yield serve
+LIMIT = 16 * 1024
+MULTIPART = "multipart/form-data; boundary=limit"
 
 
 @pytest.fixture(scope="module")
@@ -182,15 +86,15 @@ def assert_tokens(response: httpx.Response, path: str) -> None:
 def test_flow_returns_sealed_tokens(
     client: httpx.Client, simulator: httpx.Client, path: str
 ) -> None:
-    assert_tokens(client.post(path, data=good_form(simulator, path)), path)
+    assert_tokens(client.post(path, data=valid_form(simulator, path)), path)
 
 
 def test_json_is_accepted(client: httpx.Client, simulator: httpx.Client) -> None:
-    assert_tokens(client.post(PKCE_CODE, json=good_form(simulator, PKCE_CODE)), PKCE_CODE)
+    assert_tokens(client.post(PKCE_CODE, json=valid_form(simulator, PKCE_CODE)), PKCE_CODE)
 
 
 def test_multipart_is_accepted(client: httpx.Client, simulator: httpx.Client) -> None:
-    fields = {name: (None, value) for name, value in good_form(simulator, PKCE_CODE).items()}
+    fields = {name: (None, value) for name, value in valid_form(simulator, PKCE_CODE).items()}
     assert_tokens(client.post(PKCE_CODE, files=fields), PKCE_CODE)
 
 
@@ -199,7 +103,7 @@ def test_grant_type_and_method_may_be_anything(
     client: httpx.Client, simulator: httpx.Client, path: str
 ) -> None:
     for value in ("", "refresh token", "password", None, 7, ["x"]):
-        form = good_form(simulator, path) | {"grant_type": value, "method": value}
+        form = valid_form(simulator, path) | {"grant_type": value, "method": value}
         assert client.post(path, json=form).status_code == 200
 
 
@@ -207,7 +111,7 @@ def test_grant_type_and_method_may_be_anything(
 def test_trailing_slash_is_accepted(
     client: httpx.Client, simulator: httpx.Client, path: str
 ) -> None:
-    assert client.post(f"{path}/", data=good_form(simulator, path)).status_code == 200
+    assert client.post(f"{path}/", data=valid_form(simulator, path)).status_code == 200
 
 
 # Bodies --------------------------------------------------------------------------------------
@@ -360,7 +264,7 @@ def test_head_returns_the_headers_of_get(client: httpx.Client, path: str) -> Non
 
 
 def test_probes_make_no_upstream_call(client: httpx.Client, simulator: httpx.Client) -> None:
-    order(simulator, {"kind": "silence", "times": 0})
+    queue_faults(simulator, {"kind": "silence", "times": 0})
     assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
     assert recorded(simulator) == []
 
@@ -410,7 +314,7 @@ def test_client_credentials_can_be_disabled(serve: Serve, simulator: httpx.Clien
     client = serve(CLIENT_CREDENTIALS_ENABLED="false")
     for method in ("POST", "OPTIONS"):
         assert_refused(client.request(method, CREDENTIALS), 404, "Not Found")
-    assert client.post(CODE, data=good_form(simulator, CODE)).status_code == 200
+    assert client.post(CODE, data=valid_form(simulator, CODE)).status_code == 200
 
 
 # Redirect URIs -------------------------------------------------------------------------------
@@ -498,7 +402,7 @@ def test_listed_origin_can_read_every_response(
     form = well_formed(CREDENTIALS)
     preflight = cors_client.options(CREDENTIALS, headers=headers | PREFLIGHT)
     success = cors_client.post(CREDENTIALS, data=form, headers=headers)
-    order(simulator, {"kind": "status"})
+    queue_faults(simulator, {"kind": "status"})
     failure = cors_client.post(CREDENTIALS, data=form, headers=headers)
     refusal = cors_client.post(CREDENTIALS, headers=headers)
     assert preflight.status_code in {200, 204}
@@ -536,7 +440,7 @@ def test_spotifys_cors_headers_are_not_forwarded(
     cors_client: httpx.Client, simulator: httpx.Client
 ) -> None:
     theirs = [["Access-Control-Allow-Origin", "*"], ["Access-Control-Allow-Credentials", "true"]]
-    order(simulator, {"kind": "answer", "status": 400, "headers": theirs})
+    queue_faults(simulator, {"kind": "answer", "status": 400, "headers": theirs})
     response = cors_client.post(
         CREDENTIALS, data=well_formed(CREDENTIALS), headers={"Origin": ORIGIN}
     )

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, Self
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
@@ -35,11 +34,11 @@ from simulator.app import create_app as create_simulator
 from simulator.faults import Fault, RateLimit
 from simulator.server import running as running_simulator
 from tests.conftest import LogLines
+from tests.evidence import Evidence
 from tests.fakes import HeldTransport
 from tests.otlp import receiving
-from tests.running import CLIENT_ID, environment, free_port, running, wait_until
+from tests.running import CLIENT_ID, environment, free_port, minimal_environ, running, wait_until
 from tests.simulator.requests import REDIRECT_URI, minted_code, minted_refresh_token
-from tests.test_main import plain
 from tests.volley import volley
 
 CLIENT_SECRET = "s3cr3t/of+the&client=Zq7"
@@ -64,42 +63,6 @@ FAULTS: list[dict[str, object]] = [
     for kind in Fault.__subclasses__()
     if kind is not RateLimit
 ]
-
-
-def shapes(secret: str) -> set[str]:
-    """Return the strings that reveal `secret`: as it is, a part of it, and encoded."""
-    raw = secret.encode()
-    found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
-    found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-    if len(secret) >= 24:
-        found |= {secret[:12], secret[-12:]}
-    for shift in range(3):  # base64 looks different with what stands before it
-        first, end = -(-8 * shift // 6), 8 * (shift + len(raw)) // 6
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            found.add(encode(bytes(shift) + raw).decode()[first:end])
-    return found
-
-
-@dataclass
-class Evidence:
-    """The secrets of one run, and everything that the service wrote."""
-
-    secrets: dict[str, str] = field(default_factory=dict)
-    seen: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, secret: str, what: str) -> str:
-        assert len(secret) >= 16, "too short: chance could produce it"
-        self.secrets[secret] = what
-        return secret
-
-    def leaks(self) -> set[tuple[str, str]]:
-        """Return which secret can be found where."""
-        needles = [
-            (shape, what) for secret, what in self.secrets.items() for shape in shapes(secret)
-        ]
-        return {
-            (what, where) for where, text in self.seen for shape, what in needles if shape in text
-        }
 
 
 def static_secrets() -> Evidence:
@@ -614,7 +577,7 @@ def run_command(
     def run_command(evidence: Evidence, *arguments: str, stdin: str = "", **environ: str) -> object:
         with monkeypatch.context() as patch:
             for name in os.environ:
-                if name not in plain({}) and not name.startswith("PYTEST"):
+                if name not in minimal_environ({}) and not name.startswith("PYTEST"):
                     patch.delenv(name)
             for name, value in environ.items():
                 patch.setenv(name, value)

@@ -13,18 +13,18 @@ from service.sealing import Sealer
 from service.singleflight import Coalescing
 from tests.conftest import LogLines, Start
 from tests.fakes import FakeEndpoint, Outcome, settle
-from tests.held import Held
-from tests.simulator.requests import minted_refresh_token
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     PKCE_REFRESH,
     REFRESH,
     SEALER,
-    good_form,
     on_every_refresh,
-    order,
+    queue_faults,
     recorded,
+    valid_form,
 )
+from tests.held import Held
+from tests.simulator.requests import minted_refresh_token
 from tests.volley import answer, connected, request
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ def test_flows_do_not_share(held: Held, simulator: httpx.Client) -> None:
 
 
 def test_different_tokens_do_not_share(held: Held, simulator: httpx.Client) -> None:
-    shots = held.volley(REFRESH, *(good_form(simulator, REFRESH) for _ in range(3)))
+    shots = held.volley(REFRESH, *(valid_form(simulator, REFRESH) for _ in range(3)))
     assert len({shot.json()["access_token"] for shot in shots}) == 3
     assert len(recorded(simulator)) == 3
 
@@ -83,7 +83,7 @@ def test_later_requests_do_not_share(
     client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
     simulator.patch("/admin/settings", json={"rotation": "off"}).raise_for_status()
-    form = good_form(simulator, REFRESH)
+    form = valid_form(simulator, REFRESH)
     responses = [client.post(REFRESH, data=form).raise_for_status() for _ in range(2)]
     assert len({response.json()["access_token"] for response in responses}) == 2
     assert len(recorded(simulator)) == 2
@@ -112,7 +112,7 @@ def test_failure_is_shared_and_the_next_request_calls_again(
     held: Held, simulator: httpx.Client
 ) -> None:
     token = minted_refresh_token(simulator, pkce=False)
-    order(simulator, {"kind": "reset"})
+    queue_faults(simulator, {"kind": "reset"})
     shots = held.volley(REFRESH, *sealed(token, 5))
     assert [shot.status for shot in shots] == [502] * 5
     assert len(recorded(simulator)) == 1
@@ -139,7 +139,7 @@ def test_first_client_may_disconnect(held: Held, simulator: httpx.Client) -> Non
 
 def test_codes_are_never_shared(held: Held, simulator: httpx.Client) -> None:
     """Spotify has to see a code's second use (RFC 6749, section 4.1.2)."""
-    shots = held.volley(CODE, *[good_form(simulator, CODE)] * 2)
+    shots = held.volley(CODE, *[valid_form(simulator, CODE)] * 2)
     assert sorted(shot.status for shot in shots) == [200, 400]
     assert len(recorded(simulator)) == 2
 
@@ -164,7 +164,7 @@ def held_call(outcome: Outcome) -> tuple[FakeEndpoint, Coalescing]:
     return endpoint, Coalescing(endpoint)
 
 
-async def test_responses_are_marked_for_those_who_joined() -> None:
+async def test_shared_responses_are_marked() -> None:
     endpoint, coalescing = held_call(GOOD)
     tasks = await waiting(coalescing, 3)
     endpoint.go.set()
@@ -221,7 +221,7 @@ async def test_each_waiter_raises_its_own_copy_of_an_error(error: ServiceError) 
     assert max(depths) <= len(traceback.extract_tb(raised[0].__traceback__)) <= 5
 
 
-async def test_defect_is_an_internal_error_for_those_who_joined() -> None:
+async def test_defect_is_an_internal_error_for_all_waiters() -> None:
     defect = RuntimeError("with a secret")
     endpoint, coalescing = held_call(defect)
     first, *others = await failures(coalescing, endpoint, 3)
@@ -241,7 +241,7 @@ async def test_closing_cancels_calls_in_flight() -> None:
     await coalescing.aclose()
 
 
-async def test_closing_cancels_waiters_of_a_call_that_never_began() -> None:
+async def test_closing_cancels_waiters_of_a_call_that_has_not_started() -> None:
     endpoint, coalescing = held_call(GOOD)
     task = asyncio.create_task(coalescing.fetch(REQUEST))
     await asyncio.sleep(0)  # the call's own task is made, and has not run yet

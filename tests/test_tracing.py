@@ -34,8 +34,8 @@ from service.app import create_app
 from service.tracing import OnceAMinute, Tracing
 from tests.conftest import LogLines
 from tests.fakes import HeldSpotify
+from tests.flows import CREDENTIALS, REFRESH, SEALER
 from tests.running import CLIENT_ID, CLIENT_SECRET, environment, running
-from tests.test_routes import CREDENTIALS, REFRESH, SEALER
 from tests.volley import answer, connected, request
 
 PATH = CREDENTIALS
@@ -335,7 +335,7 @@ def test_only_a_trusted_proxy_decides_about_sampling(
 
 
 @pytest.mark.parametrize("sampler", ["traceidratio", "parentbased_traceidratio"])
-def test_stranger_cannot_force_sampling_by_the_trace_id(
+def test_untrusted_client_cannot_force_sampling_by_the_trace_id(
     serve: Serve, exporter: InMemorySpanExporter, sampler: str
 ) -> None:
     """A ratio sampler takes every trace id that ends in zeros; the client span follows."""
@@ -639,7 +639,7 @@ def test_console_exporter_writes_json_lines_between_log_lines(
     assert (service.returncode, err) == (0, "")
 
 
-def test_receiver_that_hangs_delays_no_response(serve: Serve) -> None:
+def test_hanging_receiver_delays_no_response(serve: Serve) -> None:
     with (
         HeldSpotify() as receiver,
         serve(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_BSP_SCHEDULE_DELAY="10") as client,
@@ -650,7 +650,7 @@ def test_receiver_that_hangs_delays_no_response(serve: Serve) -> None:
         receiver.release.set()
 
 
-def test_exporter_that_hangs_does_not_delay_the_stop() -> None:
+def test_hanging_exporter_does_not_delay_the_stop() -> None:
     class Hanging(SpanExporter):
         released, finished = threading.Event(), threading.Event()
 

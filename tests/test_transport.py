@@ -20,8 +20,7 @@ from service.upstream import Transport
 from tests.chaos.certificates import Authority, context_for
 from tests.chaos.proxy import full_queue
 from tests.conftest import LogLines, Start
-from tests.running import CLIENT_SECRET, environment, other_end, wait_until
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     CREDENTIALS,
     LATE,
@@ -30,6 +29,7 @@ from tests.test_routes import (
     recorded,
     well_formed,
 )
+from tests.running import CLIENT_SECRET, environment, other_end, wait_until
 
 BODY = b'{"access_token":"BQ"}'
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

@@ -26,9 +26,7 @@ from service.upstream import Spotify, Transport
 from simulator.faults import AnyFault
 from tests.conftest import LogLines, Start
 from tests.fakes import HeldTransport
-from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, environment
-from tests.simulator.requests import REDIRECT_URI, VERIFIER, minted_refresh_token
-from tests.test_routes import (
+from tests.flows import (
     CODE,
     CREDENTIALS,
     LATE,
@@ -39,15 +37,17 @@ from tests.test_routes import (
     UNREACHABLE,
     Serve,
     assert_refused,
-    good_form,
     on_every_flow,
     on_every_refresh,
-    order,
+    queue_faults,
     recorded,
     sent_form,
     services,
+    valid_form,
     well_formed,
 )
+from tests.running import CLIENT_ID, CLIENT_SECRET, SECRET_KEY, environment
+from tests.simulator.requests import REDIRECT_URI, VERIFIER, minted_refresh_token
 
 NOT_UNDERSTOOD = "Spotify's response could not be understood"
 TOO_LONG = "Spotify's response was too long"
@@ -78,7 +78,7 @@ def respond(
     encoded = base64.b64encode(body).decode()
     headers = [["Content-Type", "application/json"]] if headers is None else headers
     fault = {"kind": "answer", "status": status, "headers": headers, "body_base64": encoded}
-    order(simulator, fault)
+    queue_faults(simulator, fault)
 
 
 def post(client: httpx.Client, path: str = CODE, **changes: str) -> httpx.Response:
@@ -166,7 +166,7 @@ def post_with_extras(client: httpx.Client, path: str, form: dict[str, str]) -> h
 def test_spotify_gets_the_contracts_request_and_nothing_else(
     client: httpx.Client, simulator: httpx.Client, path: str
 ) -> None:
-    form = good_form(simulator, path)
+    form = valid_form(simulator, path)
     assert post_with_extras(client, path, form).status_code == 200
     assert_exact(path, form, simulator)
 
@@ -175,7 +175,7 @@ def test_trace_headers_do_not_reach_spotify(
     start: Start, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
     client = start(OTEL_EXPORTER_OTLP_ENDPOINT=str(simulator.base_url))
-    form = good_form(simulator, CODE)
+    form = valid_form(simulator, CODE)
     assert post_with_extras(client, CODE, form).status_code == 200
     assert_exact(CODE, form, simulator)
     [line] = log_lines.of("token.retrieved")
@@ -183,7 +183,7 @@ def test_trace_headers_do_not_reach_spotify(
 
 
 def test_plain_flow_forwards_a_code_verifier(client: httpx.Client, simulator: httpx.Client) -> None:
-    assert client.post(CODE, data=good_form(simulator, PKCE_CODE)).status_code == 200
+    assert client.post(CODE, data=valid_form(simulator, PKCE_CODE)).status_code == 200
     form = sent_form(simulator)
     assert (form["code_verifier"], form["client_secret"]) == (VERIFIER, CLIENT_SECRET)
 
@@ -216,7 +216,7 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     client = start()
-    form = good_form(simulator, CODE)
+    form = valid_form(simulator, CODE)
     assert client.post(CODE, data=form).status_code == 200
     assert_exact(CODE, form, simulator)
 
@@ -275,7 +275,7 @@ def test_invalid_grant_is_forwarded(
     changes: dict[str, str],
     description: str,
 ) -> None:
-    response = client.post(path, data=good_form(simulator, path) | changes)
+    response = client.post(path, data=valid_form(simulator, path) | changes)
     expected = {"error": "invalid_grant", "error_description": description}
     assert (response.status_code, response.json()) == (400, expected)
 
@@ -284,7 +284,7 @@ def test_invalid_grant_is_forwarded(
 def test_wrong_credentials_of_the_operator_are_forwarded_as_invalid_client(
     serve: Serve, simulator: httpx.Client, setting: str
 ) -> None:
-    response = serve(**{setting: "wrong"}).post(CODE, data=good_form(simulator, CODE))
+    response = serve(**{setting: "wrong"}).post(CODE, data=valid_form(simulator, CODE))
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client")
 
 
@@ -329,7 +329,7 @@ def test_body_that_cannot_be_decoded_is_502(
 
 
 def test_body_of_one_mebibyte_is_accepted(client: httpx.Client, simulator: httpx.Client) -> None:
-    order(simulator, {"kind": "huge", "size": 2**20})
+    queue_faults(simulator, {"kind": "huge", "size": 2**20})
     response = post(client)
     assert (response.status_code, len(response.content)) == (200, 2**20)
 
@@ -431,10 +431,10 @@ def test_fault_is_handled_without_another_call(
     client: httpx.Client, simulator: httpx.Client, kind: str
 ) -> None:
     """On a connection that has been used before: the call may have reached Spotify."""
-    assert client.post(CODE, data=good_form(simulator, CODE)).status_code == 200
+    assert client.post(CODE, data=valid_form(simulator, CODE)).status_code == 200
     settings, status, expected = FAULTS[kind]
-    order(simulator, {"kind": kind, **settings})
-    response = client.post(CODE, data=good_form(simulator, CODE))
+    queue_faults(simulator, {"kind": kind, **settings})
+    response = client.post(CODE, data=valid_form(simulator, CODE))
     assert [entry["fault"] for entry in recorded(simulator)] == [None, kind]
     if status == 502:
         assert_refused(response, 502, expected)
@@ -447,13 +447,13 @@ def test_fault_is_handled_without_another_call(
 def test_fault_on_a_new_connection_is_handled_without_another_call(
     start: Start, simulator: httpx.Client, kind: str
 ) -> None:
-    order(simulator, {"kind": kind})
+    queue_faults(simulator, {"kind": kind})
     assert_refused(post(start()), 502, UNREACHABLE)
     assert len(recorded(simulator)) == 1
 
 
 def test_429_is_forwarded(start: Start, simulator: httpx.Client) -> None:
-    order(simulator, {"kind": "ratelimit"})
+    queue_faults(simulator, {"kind": "ratelimit"})
     response = post(start())
     assert response.status_code == 429
     assert response.json() == {"error": {"status": 429, "message": "API rate limit exceeded"}}
@@ -469,8 +469,8 @@ def test_upstream_timeout_bounds_the_whole_call(
     serve: Serve, simulator: httpx.Client, fault: dict[str, Any]
 ) -> None:
     client = serve(UPSTREAM_TIMEOUT="0.2")
-    form = good_form(simulator, CODE)
-    order(simulator, fault)
+    form = valid_form(simulator, CODE)
+    queue_faults(simulator, fault)
     assert_refused(client.post(CODE, data=form), 504, LATE)
 
 
@@ -536,7 +536,7 @@ def test_failed_call_no_longer_counts_towards_the_limit(
     serve: Serve, simulator: httpx.Client, kind: str
 ) -> None:
     client = serve(UPSTREAM_MAX_IN_FLIGHT="1", UPSTREAM_TIMEOUT="0.2")
-    order(simulator, {"kind": kind})
+    queue_faults(simulator, {"kind": kind})
     assert post(client, CREDENTIALS).status_code in {502, 504}
     assert post(client, CREDENTIALS).status_code != 503
 

@@ -67,7 +67,7 @@ def _p99_ms(service: Service) -> float:
     return statistics.median(tally.percentile_ms(99) for tally in windows)
 
 
-def test_a_thousand_slow_clients(
+def test_slow_clients_are_closed_at_their_deadline(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
     """1,000 slow clients end by their deadline, and the others keep their p99."""
@@ -109,7 +109,7 @@ def _round(service: Service, kinds: dict[str, int]) -> Round:
     return Round(alone, beside, held, max(end["last"] for end in ends.values()))
 
 
-def test_deaf_clients(
+def test_clients_that_never_read_are_closed(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
     """50 clients that ask for 1 MB and read nothing hold no more than that, and not for long."""
@@ -150,7 +150,7 @@ async def _hang_up(service: Service, flow: str, *, rudely: bool) -> None:
 
 
 @pytest.mark.parametrize("rudely", [False, True], ids=["closed", "reset"])
-def test_hang_ups(
+def test_calls_finish_after_clients_disconnect(
     rudely: bool, simulator: Simulator, start_service: StartService, figure: Figure
 ) -> None:
     """Clients that hang up during a call: it goes on to its end, and nothing is left."""
@@ -176,7 +176,7 @@ def test_hang_ups(
     service.assert_no_defect()
 
 
-def test_connections_that_come_and_go(
+def test_reset_connections_leak_nothing(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
     """Connections that are made and reset at once, thousands of them, leave nothing."""

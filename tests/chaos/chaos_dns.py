@@ -53,7 +53,9 @@ def _asks_well(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("code", [NAME_ERROR, SERVER_FAILURE], ids=["NXDOMAIN", "SERVFAIL"])
-def test_an_error(code: int, resolver: Resolver, service: Service, figure: Figure) -> None:
+def test_resolver_error_is_502(
+    code: int, resolver: Resolver, service: Service, figure: Figure
+) -> None:
     """The resolver answers an error: 502 in time, and well again with the next answer."""
     resolver.code = code
     tally = run(load(service.address, all_flows(), 2, workers=8, pause=0.02))
@@ -65,7 +67,9 @@ def test_an_error(code: int, resolver: Resolver, service: Service, figure: Figur
     service.assert_no_defect()
 
 
-def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Figure) -> None:
+def test_resolver_timeout_is_504(
+    resolver: Resolver, service: Service, short: bool, figure: Figure
+) -> None:
     """The resolver is mute: 504 in time, liveness goes on, and well again after it is."""
     resolver.mute = True
     before = service.footprint()
@@ -102,7 +106,9 @@ def test_no_answer(resolver: Resolver, service: Service, short: bool, figure: Fi
     service.assert_no_defect()
 
 
-def test_no_answer_at_the_end(resolver: Resolver, service: Service, figure: Figure) -> None:
+def test_hanging_lookup_does_not_delay_the_stop(
+    resolver: Resolver, service: Service, figure: Figure
+) -> None:
     """A lookup that hangs doesn't hold up the end: stopped by SIGTERM within the request's time."""
     resolver.mute = True
     assert run(once(service.address, request("refresh"))).status == 504
@@ -118,7 +124,7 @@ KUBERNETES = (
 
 
 @pytest.mark.parametrize("options", [(), KUBERNETES], ids=["plain", "search list and ndots:5"])
-def test_a_dead_first_address(
+def test_unreachable_first_address_is_skipped(
     options: tuple[str, ...],
     resolver: Resolver,
     start_service: StartService,
@@ -142,7 +148,7 @@ def test_a_dead_first_address(
     assert max(answer.seconds for answer in answers) < 1
 
 
-def test_an_ipv6_black_hole(tmp_path: Path, short: bool, figure: Figure) -> None:
+def test_unreachable_ipv6_address_is_skipped(tmp_path: Path, short: bool, figure: Figure) -> None:
     """The IPv6 address drops packets: every first call of a service gets its response in 1 s."""
     command = (*blackhole.world(tmp_path), sys.executable, "-m", "tests.chaos.blackhole")
     arguments = (str(tmp_path), "2" if short else "5")
@@ -156,7 +162,7 @@ def test_an_ipv6_black_hole(tmp_path: Path, short: bool, figure: Figure) -> None
     assert 0.2 < slowest < 1  # it was tried first
 
 
-def test_an_ipv6_address_alone(
+def test_ipv6_only_name_resolves(
     resolver: Resolver, start_service: StartService, tmp_path: Path
 ) -> None:
     """A name with IPv6 addresses only resolves too."""

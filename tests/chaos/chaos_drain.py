@@ -110,7 +110,9 @@ async def _restarts(
     return stops
 
 
-def test_restarts(simulator: Simulator, short: bool, tmp_path: Path, figure: Figure) -> None:
+def test_rolling_restarts_lose_no_request(
+    simulator: Simulator, short: bool, tmp_path: Path, figure: Figure
+) -> None:
     """SIGTERM at random moments under load: every request is answered 200."""
     seed = time.time_ns() % 1_000_000
     chance, tally = random.Random(seed), Tally()  # noqa: S311 - moments, no secrets

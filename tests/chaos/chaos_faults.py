@@ -16,8 +16,8 @@ from simulator.faults import Fault
 from tests.chaos.conftest import Figure
 from tests.chaos.flows import FLOWS, REDIRECT_URI, VERIFIER, Flow
 from tests.chaos.processes import Service, Simulator
+from tests.evidence import Evidence
 from tests.running import CLIENT_SECRET, SECRET_KEY
-from tests.test_secrecy import Evidence
 
 UPSTREAM_TIMEOUT = 1.0
 SLACK = 1.5
@@ -104,13 +104,13 @@ def service(
         started.assert_no_defect()
 
 
-def test_no_fault_without_an_expectation() -> None:
+def test_every_fault_has_an_expectation() -> None:
     """Every fault that the simulator knows is in the table, and no other."""
     assert set(EXPECTED) == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fault_in_every_flow(
+def test_fault_is_handled_in_every_flow(
     kind: str, service: Service, simulator: Simulator, evidence: Evidence, figure: Figure
 ) -> None:
     """Status and form are the expected ones, in time, and the next call is answered 200."""

@@ -96,7 +96,7 @@ class Watched:
         return slope * TWO_HOURS
 
 
-def test_two_hours(
+def test_memory_stays_flat_for_two_hours(
     simulator: Simulator, start_service: StartService, short: bool, tmp_path: Path, figure: Figure
 ) -> None:
     """All flows and all kinds of errors: memory, files, threads and tasks stay flat."""

@@ -49,7 +49,7 @@ def receivers() -> Iterator[tuple[Receiver, Receiver]]:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_trouble(
+def test_failing_receiver_does_not_affect_requests(
     trouble: str,
     receivers: tuple[Receiver, Receiver],
     simulator: Simulator,
@@ -97,7 +97,7 @@ def test_trouble(
     assert troubled.errors() == beside.errors() == ""
 
 
-def test_well_again(
+def test_spans_resume_after_recovery(
     receivers: tuple[Receiver, Receiver],
     simulator: Simulator,
     start_service: StartService,

@@ -12,8 +12,8 @@ from tests.chaos.certificates import Authority, Keeper, context_for, outdated
 from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import FLOWS
 from tests.chaos.processes import Service
+from tests.evidence import shapes
 from tests.running import CLIENT_SECRET
-from tests.test_secrecy import shapes
 
 CODE = "AQcode-that-nobody-may-see-before-it-is-Spotify"
 
@@ -56,7 +56,7 @@ def _ask(service: Service) -> httpx.Response:
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_refused(
+def test_wrong_certificate_is_refused(
     wrong: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
     """502, nothing decrypted, no secret among the bytes."""
@@ -75,7 +75,7 @@ def test_refused(
     service.assert_no_defect()
 
 
-def test_mute(start_service: StartService, figure: Figure) -> None:
+def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -> None:
     """A handshake that nobody answers ends in time: 504."""
     with Keeper(None) as keeper:
         service = start_service(
@@ -93,7 +93,7 @@ def test_mute(start_service: StartService, figure: Figure) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_trusted(
+def test_custom_authority_is_trusted(
     variable: str, host: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
     """An authority of one's own is trusted by, and no key is written to SSLKEYLOGFILE."""

@@ -79,7 +79,7 @@ def _assert_in_time(tally: Tally, *allowed: int) -> None:
     assert max(tally.seconds) < UPSTREAM_TIMEOUT + SLACK
 
 
-def test_killed(
+def test_killed_upstream_recovers(
     upstream: Upstream, start_service: StartService, short: bool, figure: Figure
 ) -> None:
     """Killed under load three times, its port closed for a second each time."""
@@ -104,7 +104,9 @@ def test_killed(
     service.assert_no_defect()
 
 
-def test_restarted_unseen(upstream: Upstream, start_service: StartService, figure: Figure) -> None:
+def test_idle_restart_loses_no_request(
+    upstream: Upstream, start_service: StartService, figure: Figure
+) -> None:
     """Restarted while nobody asks: no request is lost to a connection that was kept."""
     service = start_service(upstream.token_url)
     assert set(run(load(service.address, all_flows(), 1, workers=16)).outcomes) == {"200"}
@@ -115,7 +117,9 @@ def test_restarted_unseen(upstream: Upstream, start_service: StartService, figur
     assert set(tally.outcomes) == {"200"}
 
 
-def test_frozen(upstream: Upstream, start_service: StartService, figure: Figure) -> None:
+def test_frozen_upstream_is_504(
+    upstream: Upstream, start_service: StartService, figure: Figure
+) -> None:
     """Stopped (SIGSTOP): connections are made and nothing answers: 504 in time."""
     service = start_service(upstream.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
 
@@ -132,7 +136,9 @@ def test_frozen(upstream: Upstream, start_service: StartService, figure: Figure)
     service.assert_no_defect()
 
 
-def test_unreachable(start_service: StartService, tmp_path: Path, figure: Figure) -> None:
+def test_unreachable_upstream_is_504(
+    start_service: StartService, tmp_path: Path, figure: Figure
+) -> None:
     """No connection comes about, as if packets got lost (a full accept queue): 504 in time."""
     with full_queue() as listening:
         port = listening.getsockname()[1]
@@ -150,7 +156,9 @@ def test_unreachable(start_service: StartService, tmp_path: Path, figure: Figure
     service.assert_no_defect()
 
 
-def test_resets(start_service: StartService, tmp_path: Path, figure: Figure) -> None:
+def test_reset_connections_are_502(
+    start_service: StartService, tmp_path: Path, figure: Figure
+) -> None:
     """Every connection reset as soon as it is made: 502."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
         port = listening.getsockname()[1]
@@ -172,7 +180,7 @@ def test_resets(start_service: StartService, tmp_path: Path, figure: Figure) -> 
     service.assert_no_defect()
 
 
-def test_kept_connections_that_lead_nowhere(
+def test_stale_pooled_connections_cost_one_504(
     simulator: Simulator, start_service: StartService, figure: Figure
 ) -> None:
     """Kept connections whose packets get lost, while new ones work, cost one 504 and no more."""

@@ -33,7 +33,7 @@ def render(umbrella: Path, major: int, values: Values) -> list[Manifest]:
 
 
 @pytest.mark.parametrize("major", HELMS)
-def test_a_dependency_can_be_off(umbrella: Path, major: int) -> None:
+def test_dependency_can_be_disabled(umbrella: Path, major: int) -> None:
     assert render(umbrella, major, {"swap": {"enabled": False}}) == []
 
 

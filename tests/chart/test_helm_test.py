@@ -30,18 +30,18 @@ def test_a_token_is_requested_unless_the_values_say_otherwise() -> None:
     assert "UPSTREAM" not in environment({"config": {"clientCredentialsEnabled": False}})
 
 
-def test_the_simulator_is_used_where_there_is_one() -> None:
+def test_simulator_is_used_if_it_is_enabled() -> None:
     assert environment(SIMULATOR)["SIMULATOR_URL"] == "http://simulator:7001"
     assert "SIMULATOR_URL" not in environment({})
 
 
 @pytest.mark.parametrize("values", [{}, SIMULATOR])
-def test_all_can_be_left_out(values: dict[str, Any]) -> None:
+def test_helm_tests_can_be_disabled(values: dict[str, Any]) -> None:
     tests = values.get("tests", {}) | {"enabled": False}
     assert not [found for found in render("minimal", {"tests": tests}) if is_hook(found)]
 
 
-def test_its_policy_selects_its_pod_and_leads_to_the_servers_and_the_simulator() -> None:
+def test_network_policy_allows_the_servers_and_the_simulator() -> None:
     manifests = render("minimal", SIMULATOR)
     policy = policy_of_the_test()["spec"]
     pod = only(manifests, "Pod")["metadata"]["labels"]
@@ -55,6 +55,6 @@ def test_its_policy_selects_its_pod_and_leads_to_the_servers_and_the_simulator()
     assert simulator == {"ports": [{"port": 7001}]}
 
 
-def test_no_policy_without_policies() -> None:
+def test_no_network_policy_when_policies_are_disabled() -> None:
     manifests = render("minimal", {"networkPolicy": {"enabled": False}})
     assert "NetworkPolicy" not in {manifest["kind"] for manifest in manifests}

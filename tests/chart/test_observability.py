@@ -100,7 +100,7 @@ def test_an_alert_fires_only_when_it_should(alert: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda path: path.stem)
-def test_an_alert_that_never_fires_is_found(alert: Path, tmp_path: Path) -> None:
+def test_alert_that_never_fires_fails_the_check(alert: Path, tmp_path: Path) -> None:
     write_rules(tmp_path, [{**rule, "expr": "vector(0) > 1"} for rule in RULES.values()])
     shutil.copy(alert, tmp_path)
     with pytest.raises(AssertionError, match="FAILED"):
@@ -146,7 +146,7 @@ def test_alerts_name_their_runbook() -> None:
         assert rule["annotations"]["runbook_url"] == f"{page}#{name.lower()}"
 
 
-def test_alerts_can_be_left_out_labelled_and_added() -> None:
+def test_alerts_can_be_removed_labelled_and_added() -> None:
     disabled = ["SpotifyAPIServerUpstreamSlow", "SpotifyAPIServerFailing"]
     extra = {"alert": "Mine", "expr": "vector(1)"}
     labels = {"team": "apps", "severity": "none"}
@@ -225,7 +225,7 @@ def test_alerts_and_dashboard_use_existing_series(scrape: Samples) -> None:
         ('up{job="swap"}', "up"),
     ],
 )
-def test_a_missing_series_is_found(
+def test_missing_series_fails_the_check(
     scrape: Samples, expression: str, missing: str | Matcher
 ) -> None:
     assert missing in lacking(scrape, expression)
@@ -258,7 +258,7 @@ def test_legends_use_remaining_labels() -> None:
             assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= left
 
 
-def test_panels_have_a_place_a_title_and_a_unit() -> None:
+def test_panels_have_a_position_a_title_and_a_unit() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]

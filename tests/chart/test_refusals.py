@@ -609,7 +609,9 @@ SCHEMA: list[tuple[Values, str, str]] = [
 
 
 @pytest.mark.parametrize(("example", "values", "sentence"), SENTENCES)
-def test_a_sentence_says_what_is_wrong(example: str | None, values: Values, sentence: str) -> None:
+def test_invalid_values_are_refused_with_a_reason(
+    example: str | None, values: Values, sentence: str
+) -> None:
     with pytest.raises(RefusedError) as refused:
         template(example, values)
     said = str(refused.value)
@@ -617,13 +619,13 @@ def test_a_sentence_says_what_is_wrong(example: str | None, values: Values, sent
     assert "hunter2" not in said
 
 
-def test_the_name_of_a_release_must_suit_a_service() -> None:
+def test_release_name_must_be_a_valid_service_name() -> None:
     with pytest.raises(RefusedError, match=r"The name my\.swap-spotify-api-server, from the rel"):
         run(4, "template", "my.swap", str(CHART), "--values", str(example_file("minimal")))
 
 
 @pytest.mark.parametrize(("values", "place", "complaint"), SCHEMA)
-def test_the_schema_says_what_is_wrong(values: Values, place: str, complaint: str) -> None:
+def test_schema_violations_are_reported(values: Values, place: str, complaint: str) -> None:
     with pytest.raises(RefusedError) as refused:
         template("minimal", values)
     [line] = [

@@ -181,7 +181,7 @@ def test_every_value_is_used(path: Path) -> None:
     assert changes_something(path, LEAVES[path])
 
 
-def test_a_dead_value_is_found() -> None:
+def test_unused_value_fails_the_check() -> None:
     assert not changes_something(("global", "other"), "")
 
 

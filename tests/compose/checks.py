@@ -112,14 +112,14 @@ def test_playground_can_call_the_service(ports: dict[str, str]) -> None:
     assert response.headers["access-control-allow-origin"] == origin
 
 
-def test_each_line_prints_what_the_document_says(ports: dict[str, str]) -> None:
+def test_documented_commands_print_the_documented_output(ports: dict[str, str]) -> None:
     printed = printed_by((command for command, _ in LINES), ports)
     for (command, text), answer in zip(LINES, printed, strict=True):
         assert text is not None, command
         assert is_printed(text, answer), answer
 
 
-def test_both_run_without_any_right(containers: list[dict[str, Any]]) -> None:
+def test_containers_have_no_capabilities(containers: list[dict[str, Any]]) -> None:
     [user] = [hardening()[at + 1] for at, word in enumerate(hardening()) if word == "--user"]
     assert len(containers) == 2
     for container in containers:
@@ -136,7 +136,7 @@ def test_both_run_without_any_right(containers: list[dict[str, Any]]) -> None:
         assert {int(lines[f"Cap{kind}"], 16) for kind in ("Eff", "Prm", "Bnd")} == {0}
 
 
-def test_only_this_machine_reaches_them(
+def test_ports_are_published_on_loopback_only(
     containers: list[dict[str, Any]], ports: dict[str, str]
 ) -> None:
     bound = [
@@ -181,7 +181,7 @@ def options(name: str, service: dict[str, Any], ports: dict[str, str], network: 
     ]
 
 
-def test_the_job_waits_until_its_services_are_there(job: dict[str, str]) -> None:
+def test_job_waits_until_its_services_are_healthy(job: dict[str, str]) -> None:
     [wait] = [step["run"] for step in JOB["steps"] if step["name"].startswith("Wait")]
     for written, real in job.items():
         wait = wait.replace(f"127.0.0.1:{written}", f"127.0.0.1:{real}")

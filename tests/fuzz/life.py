@@ -26,11 +26,11 @@ from hypothesis.stateful import (
 
 from service.sealing import Sealer
 from simulator import pkce
+from tests.evidence import Evidence
+from tests.flows import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH, UNDECRYPTABLE
 from tests.fuzz.running import LogTap, Service, defects
 from tests.running import CLIENT_ID, CLIENT_SECRET
 from tests.simulator.requests import REDIRECT_URI
-from tests.test_routes import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH, UNDECRYPTABLE
-from tests.test_secrecy import Evidence
 
 FAULTS: dict[str, int] = {
     "status": 503,

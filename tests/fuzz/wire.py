@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sealing import Sealer
+from tests.flows import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH
 from tests.fuzz.running import LogTap, Service, defects
 from tests.running import SECRET_KEY
-from tests.test_routes import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH
 
 REQUEST_TIMEOUT = 0.4
 STATUSES = frozenset([100, 200, 204, 400, 404, 405, 408, 413, 415])

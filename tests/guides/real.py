@@ -78,7 +78,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Done, str
         yield run(terminal, checkout(there / "checkout"), there / "tools"), name
 
 
-def test_docker_s_commands_take_the_old_server_s_place_and_give_it_back(
+def test_docker_commands_replace_the_old_server_and_restore_it(
     docker: tuple[Done, str],
 ) -> None:
     done, old = docker
@@ -154,7 +154,7 @@ def aws(
     return done, sorted_out
 
 
-def test_the_aws_cli_takes_what_the_guides_give_it(
+def test_aws_cli_accepts_the_documented_commands(
     aws: tuple[Done, dict[str, list[dict[str, Any]]]],
 ) -> None:
     done, calls = aws
@@ -163,7 +163,7 @@ def test_the_aws_cli_takes_what_the_guides_give_it(
     assert [len(calls[operation]) for operation in once] == [1, 1, 1]
 
 
-def test_aws_keeps_the_secrets_as_they_are(
+def test_aws_stores_secrets_unchanged(
     aws: tuple[Done, dict[str, list[dict[str, Any]]]],
 ) -> None:
     kept = {call["Name"].partition("/")[2]: call["SecretString"] for call in aws[1]["CreateSecret"]}
@@ -171,7 +171,7 @@ def test_aws_keeps_the_secrets_as_they_are(
     assert len(kept.pop("SECRET_KEY")) == 64
 
 
-def test_aws_gives_each_secret_to_the_service_by_its_name(
+def test_aws_passes_each_secret_by_its_name(
     aws: tuple[Done, dict[str, list[dict[str, Any]]]],
 ) -> None:
     arns = {

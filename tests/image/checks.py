@@ -182,7 +182,7 @@ def own_token(app: httpx.Client) -> httpx.Response:
     return app.post("/client-credentials-flow/retrieve-tokens", data=form)
 
 
-def test_labels_tell_what_is_in_it(config: dict[str, Any], tell: Tell) -> None:
+def test_labels_describe_the_image(config: dict[str, Any], tell: Tell) -> None:
     labels = {name.rpartition("image.")[2]: value for name, value in config["Labels"].items()}
     tell({name: labels[name] for name in ("version", "revision", "base.name")})
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()  # noqa: S607
@@ -194,7 +194,7 @@ def test_labels_tell_what_is_in_it(config: dict[str, Any], tell: Tell) -> None:
     assert labels["created"]
 
 
-def test_it_starts_python_itself_as_user_10001(config: dict[str, Any]) -> None:
+def test_entrypoint_is_python_as_user_10001(config: dict[str, Any]) -> None:
     assert config["Entrypoint"] == entry_point() == [PYTHON, "-m", "service"]
     assert config["Cmd"] == entry_point("CMD") == ["serve"]
     assert config["User"] == "10001:10001"
@@ -230,12 +230,12 @@ print(*filter(importlib.util.find_spec, ["pip", "setuptools", "simulator"]))
 
 
 @pytest.mark.parametrize("python", ["python3", PYTHON])
-def test_no_compiler(python: str) -> None:
+def test_image_has_no_compiler(python: str) -> None:
     look = "import shutil; print(*filter(shutil.which, ['cc', 'gcc', 'ld', 'make']))"
     assert once(python, "-c", look) == ""
 
 
-def test_every_import_has_bytecode_that_is_not_compared_with_its_source(tell: Tell) -> None:
+def test_every_import_has_unchecked_bytecode(tell: Tell) -> None:
     look = """
 import importlib, os, pkgutil, sys
 import service
@@ -272,12 +272,12 @@ def diff_ids(image: str) -> list[str]:
     return found
 
 
-def test_the_start_ends_with_78_without_settings() -> None:
+def test_start_without_settings_exits_with_78() -> None:
     command = [ENGINE, "run", "--rm", "--network=none", IMAGE]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 78
 
 
-def test_process_1_is_python_without_a_right(service: Container, tell: Tell) -> None:
+def test_process_1_is_unprivileged_python(service: Container, tell: Tell) -> None:
     status = dict(
         re.findall(r"^(\w+):\s+(\S+)", service.run("cat", "/proc/1/status"), re.MULTILINE)
     )
@@ -297,7 +297,7 @@ def test_only_tmp_can_be_written(service: Container) -> None:
     assert all(line.endswith("Read-only file system") for line in refused), refused
 
 
-def test_it_runs_as_any_user_on_any_port(network: str) -> None:
+def test_image_runs_as_any_user_on_any_port(network: str) -> None:
     """As Heroku runs it: see heroku.yml."""
     settings = {"CLIENT_ID": ID, "CLIENT_SECRET": SECRET, "SECRET_KEY": SECRET, "PORT": "5123"}
     environment = [f"--env={name}={value}" for name, value in settings.items()]
@@ -309,7 +309,7 @@ def test_it_runs_as_any_user_on_any_port(network: str) -> None:
         wait_for(client)
 
 
-def test_tokens_come_sealed(tokens: dict[str, Any]) -> None:
+def test_refresh_token_is_sealed(tokens: dict[str, Any]) -> None:
     assert tokens["access_token"]
     assert tokens["expiration_date"]
     assert re.fullmatch(r"[\w-]{40,}", tokens["refresh_token"])
@@ -329,13 +329,13 @@ def test_a_tampered_token_is_refused(app: httpx.Client, tokens: dict[str, Any]) 
     assert answer.json() == {"error": True, "reason": "could not decrypt refresh token"}
 
 
-def test_the_app_gets_its_own_token(app: httpx.Client) -> None:
+def test_app_access_token_is_returned(app: httpx.Client) -> None:
     answer = own_token(app)
     assert answer.status_code == 200, answer.text
     assert answer.json()["access_token"]
 
 
-def test_metrics_count_it_on_their_own_port(service: Container, app: httpx.Client) -> None:
+def test_metrics_are_served_on_their_own_port(service: Container, app: httpx.Client) -> None:
     counted = 'spotify_api_server_requests_total{flow="client_credentials",outcome="success"}'
     assert own_token(app).is_success
     with service.client(9464) as metrics:
@@ -357,9 +357,7 @@ def cgroup(container: Container, *files: str) -> int:
     return int(container.run("sh", "-c", script, "sh", *files))
 
 
-def test_sigterm_drains_it_and_ends_it_with_0(
-    service: Container, app: httpx.Client, tell: Tell
-) -> None:
+def test_sigterm_drains_and_exits_with_0(service: Container, app: httpx.Client, tell: Tell) -> None:
     started = time.monotonic()
     engine("kill", "--signal=TERM", service.name)
     while app.get("/readyz").status_code == 200:

@@ -34,7 +34,7 @@ def test_code_lives_for_ten_minutes() -> None:
         accounts.exchange_code(CLIENT, late, REDIRECT_URI, None)
 
 
-def test_refused_code_can_be_tried_again() -> None:
+def test_code_survives_a_refused_exchange() -> None:
     accounts = Accounts()
     code = accounts.issue_code(REDIRECT_URI, challenge=CHALLENGE)
     with pytest.raises(AccountsError, match="code_verifier was incorrect"):
@@ -42,7 +42,7 @@ def test_refused_code_can_be_tried_again() -> None:
     assert accounts.exchange_code(CLIENT, code, REDIRECT_URI, VERIFIER).token_type == "Bearer"
 
 
-def test_app_and_the_settings_can_be_given() -> None:
+def test_app_and_settings_are_configurable() -> None:
     app = RegisteredApp("id", "secret", ("https://app.example/",))
     accounts = Accounts(app, Settings(expires_in=7))
     assert accounts.grant_client_credentials(Client("id", "secret")).expires_in == 7
@@ -50,14 +50,14 @@ def test_app_and_the_settings_can_be_given() -> None:
     assert not accounts.allows("https://other.example/")
 
 
-def test_reset_goes_back_to_the_settings_given() -> None:
+def test_reset_restores_the_configured_settings() -> None:
     accounts = Accounts(settings=Settings(rotation="same"))
     accounts.settings = Settings(rotation="on")
     accounts.reset()
     assert accounts.settings == Settings(rotation="same")
 
 
-def test_refresh_token_lives_for_half_a_year_from_consent_whatever_is_refreshed() -> None:
+def test_refresh_token_expires_half_a_year_after_consent() -> None:
     clock = Clock()
     accounts = Accounts(settings=Settings(rotation="on"), clock=clock)
     code = accounts.issue_code(REDIRECT_URI)
@@ -70,7 +70,7 @@ def test_refresh_token_lives_for_half_a_year_from_consent_whatever_is_refreshed(
         accounts.refresh(CLIENT, str(token))
 
 
-def test_access_tokens_are_forgotten_before_they_fill_the_memory() -> None:
+def test_number_of_stored_access_tokens_is_bounded() -> None:
     accounts = Accounts()
     first = accounts.grant_client_credentials(CLIENT).access_token
     assert accounts.access(first)

@@ -25,7 +25,7 @@ def test_healthz_is_ok(client: httpx.Client) -> None:
     assert client.get("/healthz").status_code == 200
 
 
-def test_request_is_recorded_as_it_came(client: httpx.Client) -> None:
+def test_request_is_recorded_unchanged(client: httpx.Client) -> None:
     client.post(
         "/api/token?a=1&b",
         content="grant_type=client_credentials&empty=&twice=1&twice=%C3%A9",
@@ -64,7 +64,7 @@ def test_connection_reuse_shows_as_the_same_client_port(
     assert second != third
 
 
-def test_forwarding_headers_do_not_change_who_is_recorded(client: httpx.Client) -> None:
+def test_forwarding_headers_do_not_change_the_recorded_client(client: httpx.Client) -> None:
     ask(client, GOOD)
     ask(client, GOOD, {"X-Forwarded-For": "192.0.2.1"})
     first, second = client.get("/admin/requests").json()
@@ -85,7 +85,7 @@ def test_wrong_methods_and_bodies_are_recorded_too(client: httpx.Client) -> None
     assert entries[1]["form"] == []
 
 
-def test_record_keeps_the_last_thousand() -> None:
+def test_record_keeps_the_last_thousand_requests() -> None:
     record = Record()
     for number in range(1003):
         record.add(Entry("GET", "/trap", str(number), "1.1", [], "", [], None))
@@ -107,7 +107,7 @@ def test_settings_can_be_read_and_changed_one_by_one(client: httpx.Client) -> No
     assert answer.json() == AT_THE_START | {"rotation": "on", "expires_in": 60}
 
 
-def test_bad_orders_are_refused_with_a_sentence(client: httpx.Client) -> None:
+def test_invalid_admin_requests_are_refused_with_a_reason(client: httpx.Client) -> None:
     for path, content in [
         ("/admin/settings", {"rotation": "sometimes"}),
         ("/admin/settings", {"rotation": None}),
@@ -131,7 +131,7 @@ def test_bad_orders_are_refused_with_a_sentence(client: httpx.Client) -> None:
         assert " " in answer.json()["detail"]
 
 
-def test_reset_brings_everything_back_to_the_start(client: httpx.Client) -> None:
+def test_reset_restores_the_initial_state(client: httpx.Client) -> None:
     code, token = minted_code(client), minted_refresh_token(client, pkce=False)
     client.patch("/admin/settings", json={"rotation": "same", "expires_in": 1})
     client.post("/admin/faults", json={"kind": "close", "times": 0})
@@ -150,7 +150,7 @@ def test_reset_brings_everything_back_to_the_start(client: httpx.Client) -> None
 DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"kind":"status"}'
 
 
-def test_what_cannot_be_read_is_told_in_a_sentence(client: httpx.Client) -> None:
+def test_unreadable_body_is_refused_with_a_reason(client: httpx.Client) -> None:
     for method, path, body, problem in [
         ("PATCH", "settings", b'{"rotation":"\xff"}', "The body is not UTF-8 text"),
         ("POST", "codes", b'{"redirect_uri":"\xff"}', "The body is not UTF-8 text"),

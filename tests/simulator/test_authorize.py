@@ -59,7 +59,7 @@ def test_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) ->
     assert "See your email address" in page.text
 
 
-def test_page_asks_who_it_is_and_takes_the_first_for_granted(client: httpx.Client) -> None:
+def test_page_lists_users_with_the_first_selected(client: httpx.Client) -> None:
     page = Elements(client.get("/authorize", params=PLAIN).text)
     radio = {"type": "radio", "name": "user"}
     assert [attributes for tag, attributes in page.found if tag == "input"] == [
@@ -97,7 +97,7 @@ def test_page_escapes_the_apps_id() -> None:
     assert '<b>"&' in page.text
 
 
-def test_agreeing_brings_a_code_and_the_state(client: httpx.Client) -> None:
+def test_agreeing_returns_a_code_and_the_state(client: httpx.Client) -> None:
     brought = arrival(decide(client, PLAIN | {"state": "a b&c", "scope": "streaming"}))
     assert set(brought) == {"code", "state"}
     assert brought["code"].startswith("AQ")
@@ -116,18 +116,18 @@ def test_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
     assert answer.headers["location"].startswith(REDIRECT_URI + "?tenant=%2F1&code=AQ")
 
 
-def test_cancelling_brings_access_denied_and_the_state(client: httpx.Client) -> None:
+def test_cancelling_returns_access_denied_and_the_state(client: httpx.Client) -> None:
     answer = decide(client, PLAIN | {"state": "s"}, {"decision": "deny"})
     assert arrival(answer) == {"error": "access_denied", "state": "s"}
 
 
-def test_less_can_be_allowed_than_is_asked_for(client: httpx.Client) -> None:
+def test_fewer_scopes_can_be_granted(client: httpx.Client) -> None:
     query = PLAIN | {"scope": "streaming user-read-email"}
     code = arrival(decide(client, query, ALLOW | {"scope": "user-read-email"}))["code"]
     assert swap(client, code).json()["scope"] == "user-read-email"
 
 
-def test_decision_that_cannot_be_is_refused(client: httpx.Client) -> None:
+def test_invalid_decision_is_refused(client: httpx.Client) -> None:
     for form, words in [
         ({"user": "dave"}, "There is no user dave; there are alice, bob, carol"),
         (
@@ -140,7 +140,7 @@ def test_decision_that_cannot_be_is_refused(client: httpx.Client) -> None:
         assert words in answer.text
 
 
-def test_who_decides_must_not_be_said_twice(client: httpx.Client) -> None:
+def test_repeated_user_is_refused(client: httpx.Client) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     form = "decision=allow&user=alice&user=bob"
     answer = client.post("/authorize", params=PLAIN, content=form, headers=headers)
@@ -148,7 +148,7 @@ def test_who_decides_must_not_be_said_twice(client: httpx.Client) -> None:
     assert "user must not be repeated" in answer.text
 
 
-def test_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.Client) -> None:
+def test_unknown_scope_is_shown_on_the_page(client: httpx.Client) -> None:
     query = PLAIN | {"scope": "streaming user-read-birthdate <i>"}
     for answer in (client.get("/authorize", params=query), decide(client, query)):
         assert answer.status_code == 400
@@ -156,14 +156,14 @@ def test_scope_that_spotify_does_not_know_is_told_to_the_person(client: httpx.Cl
         assert "INVALID_SCOPE: Illegal scope: user-read-birthdate &lt;i&gt;" in answer.text
 
 
-def test_another_decision_is_refused(client: httpx.Client) -> None:
+def test_unknown_decision_is_refused(client: httpx.Client) -> None:
     for form in [{}, {"decision": "perhaps"}]:
         answer = decide(client, PLAIN, form)
         assert answer.status_code == 400
         assert "decision must be allow or deny" in answer.text
 
 
-def test_app_that_is_not_known_to_be_there_is_not_redirected_to(client: httpx.Client) -> None:
+def test_unknown_app_is_not_redirected_to(client: httpx.Client) -> None:
     for change, words in [
         ({"client_id": "other"}, "INVALID_CLIENT: Invalid client"),
         ({"client_id": ""}, "INVALID_CLIENT: Invalid client"),
@@ -187,7 +187,7 @@ def test_repeated_parameter_is_refused(client: httpx.Client) -> None:
     assert "client_id must not be repeated" in answer.text
 
 
-def test_known_app_hears_of_its_mistakes(client: httpx.Client) -> None:
+def test_errors_are_redirected_to_a_known_app(client: httpx.Client) -> None:
     for change, error in [
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"response_type": ""}, "unsupported_response_type"),

@@ -37,7 +37,7 @@ def command(*flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen[st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_says_where_it_listens_and_ends_well_when_told_to(number: signal.Signals) -> None:
+def test_prints_its_address_and_exits_with_0_on_a_signal(number: signal.Signals) -> None:
     with command() as (process, url):
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
         process.send_signal(number)
@@ -45,7 +45,7 @@ def test_says_where_it_listens_and_ends_well_when_told_to(number: signal.Signals
         assert (process.returncode, rest, errors) == (0, "", "")
 
 
-def test_ends_at_once_though_a_client_is_kept_waiting() -> None:
+def test_signal_stops_it_despite_a_waiting_client() -> None:
     with command() as (process, url):
         httpx.post(f"{url}/admin/faults", json={"kind": "silence"}, trust_env=False)
         where = httpx.URL(url)
@@ -58,7 +58,7 @@ def test_ends_at_once_though_a_client_is_kept_waiting() -> None:
         assert process.returncode == 0
 
 
-def test_flags_go_before_variables() -> None:
+def test_flags_override_variables() -> None:
     variables = {
         "SIMULATOR_CLIENT_ID": "from-variable",
         "SIMULATOR_CLIENT_SECRET": "from-variable",
@@ -80,7 +80,7 @@ def test_flags_go_before_variables() -> None:
     assert '"POST /api/token HTTP/1.1" 200' in log
 
 
-def test_users_and_the_life_of_refresh_tokens_can_be_given() -> None:
+def test_users_and_refresh_token_lifetime_are_configurable() -> None:
     eve = {"id": "eve", "display_name": "Eve", "email": "eve@example.com"}
     flags = ("--users", json.dumps([eve]), "--refresh-token-lifetime", "9")
     with command(*flags, SIMULATOR_USERS="[]") as (_, url):
@@ -90,7 +90,7 @@ def test_users_and_the_life_of_refresh_tokens_can_be_given() -> None:
     assert settings["refresh_token_lifetime"] == 9
 
 
-def test_nonsense_is_refused_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     for flags, words in [
         (["--port", "65536"], "'65536' is not a port from 0 to 65535"),
         (["--port", "http"], "'http' is not a port from 0 to 65535"),
@@ -120,7 +120,7 @@ def test_nonsense_is_refused_with_exit_code_2(capsys: pytest.CaptureFixture[str]
     ("name", "value"),
     [("PORT", "x"), ("REDIRECT_URI", "https://a.b x")],
 )
-def test_nonsense_in_a_variable_is_refused_too(
+def test_invalid_variable_exits_with_2(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(f"SIMULATOR_{name}", value)
@@ -130,7 +130,7 @@ def test_nonsense_in_a_variable_is_refused_too(
     assert "'x' is not" in capsys.readouterr().err
 
 
-def test_port_in_use_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit) as exit_:
@@ -140,7 +140,7 @@ def test_port_in_use_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -
     assert expected in capsys.readouterr().err
 
 
-def test_imports_nothing_of_the_service() -> None:
+def test_simulator_does_not_import_the_service() -> None:
     for path in ROOM.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -81,7 +81,7 @@ def test_taken_port_is_reported_with_a_hint() -> None:
     assert "PORT=7010 METRICS_PORT=0 make run" in ran.stderr
 
 
-def test_credentials_that_are_not_complete_are_told_instead_of_replaced() -> None:
+def test_incomplete_credentials_are_reported() -> None:
     ran = subprocess.run(
         COMMAND, env=environment(CLIENT_ID="x"), capture_output=True, text=True, check=False
     )
@@ -147,7 +147,7 @@ def test_client_id_of_a_file_and_other_origins_are_kept(tmp_path: Path) -> None:
 # Which port the simulator has ----------------------------------------------------------------
 
 
-def test_the_simulator_is_where_its_document_says() -> None:
+def test_simulator_listens_at_its_documented_address() -> None:
     assert f"http://127.0.0.1:{simulator_demo.SIMULATOR_PORT}/admin/codes" in DOCUMENT.read_text()
 
 
@@ -164,7 +164,7 @@ def test_taken_playground_port_is_replaced() -> None:
             assert f"http://127.0.0.1:{port}/admin/codes" not in login
 
 
-def test_port_of_the_service_is_left_to_it() -> None:
+def test_playground_does_not_take_the_port_of_the_service() -> None:
     port = str(free_port())
     with printed_commands(PORT=port, PLAYGROUND_PORT=port) as (login, _, _):
         assert f"http://127.0.0.1:{port}/admin/codes" not in login

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.flows import queue_faults
 from tests.running import wait_until
 from tests.simulator.requests import (
     CLIENT,
@@ -44,10 +45,6 @@ KINDS = {
 }
 
 
-def order(client: httpx.Client, *faults: dict[str, Any]) -> None:
-    client.post("/admin/faults", json=list(faults)).raise_for_status()
-
-
 def recorded(client: httpx.Client) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = client.get("/admin/requests").json()
     return entries
@@ -73,8 +70,8 @@ def read_to_the_end(line: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def test_status_answers_as_a_proxy_would(client: httpx.Client) -> None:
-    order(client, {"kind": "status"}, {"kind": "status", "status": 418, "body": "tea"})
+def test_status_responds_as_a_proxy_would(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "status"}, {"kind": "status", "status": 418, "body": "tea"})
     first, second = ask(client, GOOD), ask(client, GOOD)
     assert (first.status_code, first.headers["content-type"]) == (503, "text/plain")
     assert first.text.startswith("upstream connect error")
@@ -82,21 +79,23 @@ def test_status_answers_as_a_proxy_would(client: httpx.Client) -> None:
 
 
 def test_status_without_a_body_has_none(client: httpx.Client) -> None:
-    order(client, {"kind": "status", "status": 204})
+    queue_faults(client, {"kind": "status", "status": 204})
     answer = ask(client, GOOD)
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_delay_answers_normally_after_a_while(client: httpx.Client) -> None:
-    order(client, {"kind": "delay", "seconds": 0.2})
+def test_delay_responds_normally_after_a_while(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "delay", "seconds": 0.2})
     begin = time.monotonic()
     assert ask(client, GOOD).status_code == 200
     assert time.monotonic() - begin >= 0.2
 
 
-def test_nothing_is_issued_for_a_client_that_leaves_during_a_delay(client: httpx.Client) -> None:
+def test_no_token_is_issued_to_a_client_that_disconnects_during_a_delay(
+    client: httpx.Client,
+) -> None:
     code = minted_code(client)
-    order(client, {"kind": "delay", "seconds": 3600})
+    queue_faults(client, {"kind": "delay", "seconds": 3600})
     form = CLIENT | {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
     with pytest.raises(httpx.ReadTimeout):
         client.post("/api/token", data=form, timeout=0.1)
@@ -105,20 +104,20 @@ def test_nothing_is_issued_for_a_client_that_leaves_during_a_delay(client: httpx
     assert swap(client, code).status_code == 200
 
 
-def test_reset_tears_the_connection_down_without_a_byte(client: httpx.Client) -> None:
-    order(client, {"kind": "reset"})
+def test_reset_resets_the_connection_without_a_byte(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "reset"})
     with connect(client) as line, pytest.raises(ConnectionResetError):
         line.recv(1)
 
 
-def test_close_ends_the_connection_in_order_without_a_byte(client: httpx.Client) -> None:
-    order(client, {"kind": "close"})
+def test_close_closes_the_connection_without_a_byte(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "close"})
     with connect(client) as line:
         assert read_to_the_end(line) == b""
 
 
-def test_silence_lasts_until_the_client_goes(client: httpx.Client) -> None:
-    order(client, {"kind": "silence"})
+def test_silence_lasts_until_the_client_disconnects(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "silence"})
     with connect(client) as line:
         line.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -128,7 +127,7 @@ def test_silence_lasts_until_the_client_goes(client: httpx.Client) -> None:
 
 
 def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
-    order(client, {"kind": "truncated"})
+    queue_faults(client, {"kind": "truncated"})
     with connect(client) as line:
         head, _, body = read_to_the_end(line).partition(b"\r\n\r\n")
     promised = next(part for part in head.lower().split(b"\r\n") if b"content-length" in part)
@@ -136,8 +135,8 @@ def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
     assert 0 < len(body) < int(promised.partition(b":")[2])
 
 
-def test_garbage_is_json_by_name_only(client: httpx.Client) -> None:
-    order(client, {"kind": "garbage"})
+def test_garbage_is_not_json_despite_its_content_type(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "garbage"})
     answer = ask(client, GOOD)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     with pytest.raises(json.JSONDecodeError):
@@ -145,22 +144,22 @@ def test_garbage_is_json_by_name_only(client: httpx.Client) -> None:
 
 
 def test_notobject_is_an_array(client: httpx.Client) -> None:
-    order(client, {"kind": "notobject"})
+    queue_faults(client, {"kind": "notobject"})
     answer = ask(client, GOOD)
     assert answer.status_code == 200
     assert isinstance(answer.json(), list)
 
 
-def test_gzip_compresses_the_normal_answer(client: httpx.Client) -> None:
-    order(client, {"kind": "gzip"})
+def test_gzip_compresses_the_normal_response(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "gzip"})
     with client.stream("POST", "/api/token", data=GOOD) as answer:
         raw = b"".join(answer.iter_raw())
     assert answer.headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(raw))["token_type"] == "Bearer"
 
 
-def test_bomb_is_small_on_the_wire_and_large_unpacked(client: httpx.Client) -> None:
-    order(client, {"kind": "bomb"})
+def test_bomb_is_small_on_the_wire_and_large_decompressed(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "bomb"})
     with client.stream("POST", "/api/token", data=GOOD) as answer:
         raw = b"".join(answer.iter_raw())
     assert len(raw) < 2**18
@@ -172,7 +171,7 @@ def test_bomb_is_small_on_the_wire_and_large_unpacked(client: httpx.Client) -> N
 
 
 def test_html_is_a_page(client: httpx.Client) -> None:
-    order(client, {"kind": "html"})
+    queue_faults(client, {"kind": "html"})
     answer = ask(client, GOOD)
     assert answer.status_code == 503
     assert answer.headers["content-type"].startswith("text/html")
@@ -180,20 +179,20 @@ def test_html_is_a_page(client: httpx.Client) -> None:
 
 def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client) -> None:
     for size in [16, 100_000, 2**21]:
-        order(client, {"kind": "huge", "size": size})
+        queue_faults(client, {"kind": "huge", "size": size})
         answer = ask(client, GOOD)
         assert len(answer.content) == size
         assert set(answer.json()) == {"padding"}
 
 
-def test_ratelimit_says_when_to_come_back(client: httpx.Client) -> None:
-    order(client, {"kind": "ratelimit"}, {"kind": "ratelimit", "retry_after": 30})
+def test_ratelimit_has_retry_after(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "ratelimit"}, {"kind": "ratelimit", "retry_after": 30})
     first, second = ask(client, GOOD), ask(client, GOOD)
     assert (first.status_code, first.headers["retry-after"]) == (429, "7")
     assert second.headers["retry-after"] == "30"
 
 
-def test_spotify_refuses_in_its_own_words(client: httpx.Client) -> None:
+def test_spotify_refusals_have_spotifys_form(client: httpx.Client) -> None:
     for name, status, error, description in [
         ("invalid_grant", 400, "invalid_grant", "Invalid refresh token"),
         ("revoked", 400, "invalid_grant", "Refresh token revoked"),
@@ -205,13 +204,13 @@ def test_spotify_refuses_in_its_own_words(client: httpx.Client) -> None:
         ("invalid_client", 400, "invalid_client", "Invalid client"),
         ("wrong_secret", 400, "invalid_client", "Invalid client secret"),
     ]:
-        order(client, {"kind": "spotify", "error": name})
+        queue_faults(client, {"kind": "spotify", "error": name})
         assert refused(ask(client, GOOD)) == (status, error, description)
         assert refused(refresh(client, f"fault-spotify-{name}")) == (status, error, description)
         assert ask(client, GOOD).status_code == 200
 
 
-def test_spotify_fails_in_its_own_words(client: httpx.Client) -> None:
+def test_spotify_failures_have_spotifys_form(client: httpx.Client) -> None:
     limited = refresh(client, "fault-spotify-rate_limited")
     assert (limited.status_code, limited.headers["retry-after"]) == (429, "7")
     assert limited.json()["error"] == {"status": 429, "message": "API rate limit exceeded"}
@@ -222,14 +221,14 @@ def test_spotify_fails_in_its_own_words(client: httpx.Client) -> None:
     assert away.text.startswith("upstream connect error or disconnect/reset before headers.")
 
 
-def test_spotifys_errors_are_named_to_whoever_asks_for_another(client: httpx.Client) -> None:
+def test_unknown_spotify_error_is_refused_with_the_list(client: httpx.Client) -> None:
     status, error, description = refused(refresh(client, "fault-spotify-teapot"))
     assert (status, error) == (400, "invalid_request")
     assert "the errors are invalid_grant, revoked, expired," in description
 
 
 def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:
-    order(client, {"kind": "redirect"})
+    queue_faults(client, {"kind": "redirect"})
     answer = client.post("/api/token", data=GOOD, follow_redirects=True)
     assert answer.json() == {"trapped": True}
     first, second = recorded(client)
@@ -239,12 +238,12 @@ def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:
 
 
 def test_redirect_leads_anywhere(client: httpx.Client) -> None:
-    order(client, {"kind": "redirect", "url": "https://elsewhere.example/"})
+    queue_faults(client, {"kind": "redirect", "url": "https://elsewhere.example/"})
     assert ask(client, GOOD).headers["location"] == "https://elsewhere.example/"
 
 
 def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
-    order(client, {"kind": "slow", "interval": 0.001})
+    queue_faults(client, {"kind": "slow", "interval": 0.001})
     with client.stream("POST", "/api/token", data=GOOD) as answer:
         pieces = list(answer.iter_raw())
     assert len(pieces) > 20
@@ -252,41 +251,43 @@ def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
 
 
 def test_badheader_is_refused_by_a_strict_reader(client: httpx.Client) -> None:
-    order(client, {"kind": "badheader"})
+    queue_faults(client, {"kind": "badheader"})
     with pytest.raises(httpx.RemoteProtocolError):
         ask(client, GOOD)
 
 
-def test_answer_is_sent_word_for_word(client: httpx.Client) -> None:
+def test_answer_is_sent_byte_for_byte(client: httpx.Client) -> None:
     headers = [["Content-Type", "text/x-odd"], ["X-Twice", "a"], ["X-Twice", "é"]]
-    order(client, {"kind": "answer", "status": 599, "headers": headers, "body_base64": "AP8="})
+    queue_faults(
+        client, {"kind": "answer", "status": 599, "headers": headers, "body_base64": "AP8="}
+    )
     answer = ask(client, GOOD)
     assert (answer.status_code, answer.content) == (599, b"\x00\xff")
     assert answer.headers.get_list("x-twice") == ["a", "é"]
     assert set(answer.headers) == {"date", "content-type", "x-twice", "content-length"}
 
 
-def test_normal_answer_is_not_given_out_by_a_fault_that_hides_it(client: httpx.Client) -> None:
+def test_faults_do_not_leak_the_normal_response(client: httpx.Client) -> None:
     code = minted_code(client)
-    order(client, {"kind": "status"})
+    queue_faults(client, {"kind": "status"})
     assert swap(client, code).status_code == 503
     assert swap(client, code).status_code == 200
 
 
-def test_faults_come_in_order_and_as_often_as_asked(client: httpx.Client) -> None:
-    order(client, {"kind": "status", "status": 500, "times": 2}, {"kind": "html"})
+def test_faults_are_applied_in_order_and_count(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "status", "status": 500, "times": 2}, {"kind": "html"})
     assert [ask(client, GOOD).status_code for _ in range(4)] == [500, 500, 503, 200]
 
 
-def test_zero_times_means_until_cleared(client: httpx.Client) -> None:
-    order(client, {"kind": "status", "times": 0})
+def test_fault_with_zero_times_lasts_until_cleared(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "status", "times": 0})
     assert [ask(client, GOOD).status_code for _ in range(3)] == [503, 503, 503]
     assert client.delete("/admin/faults").status_code == 204
     assert ask(client, GOOD).status_code == 200
 
 
-def test_what_waits_can_be_read(client: httpx.Client) -> None:
-    order(client, {"kind": "ratelimit", "times": 3})
+def test_queued_faults_can_be_read(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "ratelimit", "times": 3})
     ask(client, GOOD)
     waiting = client.get("/admin/faults").json()
     assert waiting == [{"kind": "ratelimit", "retry_after": 7, "times": 2}]
@@ -297,12 +298,12 @@ def test_single_fault_needs_no_list(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()) == (201, [{"kind": "close", "times": 1}])
 
 
-def test_every_kind_can_be_ordered_by_name(client: httpx.Client) -> None:
-    order(client, *[{"kind": kind} for kind in sorted(KINDS)])
+def test_every_kind_can_be_queued_by_name(client: httpx.Client) -> None:
+    queue_faults(client, *[{"kind": kind} for kind in sorted(KINDS)])
     assert [fault["kind"] for fault in client.get("/admin/faults").json()] == sorted(KINDS)
 
 
-def test_bad_fault_is_refused_with_a_sentence(client: httpx.Client) -> None:
+def test_invalid_fault_is_refused_with_a_reason(client: httpx.Client) -> None:
     for spec, words in [
         ("{", "The body is not JSON"),
         ("", "The body is not JSON"),
@@ -329,7 +330,7 @@ def test_bad_fault_is_refused_with_a_sentence(client: httpx.Client) -> None:
         assert client.get("/admin/faults").json() == []
 
 
-def test_code_or_refresh_token_can_ask_for_a_fault(client: httpx.Client) -> None:
+def test_code_or_refresh_token_can_name_a_fault(client: httpx.Client) -> None:
     for value, status in [
         ("fault-status", 503),
         ("fault-status-502", 502),
@@ -343,12 +344,12 @@ def test_code_or_refresh_token_can_ask_for_a_fault(client: httpx.Client) -> None
         assert [entry["fault"] for entry in recorded(client)[-2:]] == [value.split("-")[1]] * 2
 
 
-def test_value_can_ask_for_a_reset(client: httpx.Client) -> None:
+def test_value_can_name_a_reset(client: httpx.Client) -> None:
     with pytest.raises(httpx.ReadError):
         swap(client, "fault-reset")
 
 
-def test_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Client) -> None:
+def test_value_that_names_a_fault_is_otherwise_valid(client: httpx.Client) -> None:
     by_code = swap(client, "fault-delay-0.01")
     by_pkce = swap(client, "fault-gzip", **PUBLIC, code_verifier=VERIFIER)
     by_token = refresh(client, "fault-slow-0", **PUBLIC)
@@ -357,23 +358,23 @@ def test_value_that_asks_for_a_fault_passes_for_a_good_one(client: httpx.Client)
         assert "refresh_token" in answer.json()
 
 
-def test_value_that_asks_for_a_fault_does_not_pass_for_a_client(client: httpx.Client) -> None:
+def test_value_that_names_a_fault_does_not_authenticate_a_client(client: httpx.Client) -> None:
     answer = swap(client, "fault-delay-0", **PUBLIC)
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-def test_value_that_asks_for_a_fault_makes_no_redirect_uri_legal(client: httpx.Client) -> None:
+def test_value_that_names_a_fault_does_not_allow_a_redirect_uri(client: httpx.Client) -> None:
     answer = swap(client, "fault-delay-0", redirect_uri="http://localhost/x")
     assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
 
 
-def test_value_goes_before_the_queue_and_leaves_it_alone(client: httpx.Client) -> None:
-    order(client, {"kind": "status", "status": 500})
+def test_value_takes_precedence_over_the_queue(client: httpx.Client) -> None:
+    queue_faults(client, {"kind": "status", "status": 500})
     assert swap(client, "fault-status-502").status_code == 502
     assert ask(client, GOOD).status_code == 500
 
 
-def test_value_that_asks_for_no_fault_there_is_gets_a_sentence(client: httpx.Client) -> None:
+def test_value_that_names_an_unknown_fault_is_refused_with_a_reason(client: httpx.Client) -> None:
     for value, words in [
         ("fault-", "'' is not a kind of fault; the kinds are answer, badheader"),
         ("fault-flood", "'flood' is not a kind of fault"),

@@ -52,7 +52,7 @@ def test_nothing_outside_the_folder_is_served(client: httpx.Client) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_simulator_tells_the_page_where_everything_is(client: httpx.Client) -> None:
+def test_page_gets_the_urls_from_the_simulator(client: httpx.Client) -> None:
     assert client.get("/playground.json").json() == {
         "service_url": "http://127.0.0.1:7000",
         "client_id": "simulator-client-id",
@@ -63,7 +63,7 @@ def test_simulator_tells_the_page_where_everything_is(client: httpx.Client) -> N
     }
 
 
-def test_simulator_takes_another_app_and_service() -> None:
+def test_app_and_service_of_the_page_are_configurable() -> None:
     app = create_app(Accounts(RegisteredApp(client_id="mine")), "http://[::1]:7010")
     with running(app) as url:
         page = httpx.get(f"{url}/playground.json", trust_env=False).json()

@@ -58,7 +58,7 @@ def test_basic_header_that_is_wrong_or_broken_is_refused(client: httpx.Client) -
         assert refused(answer) == (400, "invalid_client", description)
 
 
-def test_every_answer_carries_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
+def test_every_response_has_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
     good = ask(client, CREDENTIALS | CLIENT)
     bad = ask(client, {})
     for answer in (good, bad):
@@ -85,7 +85,7 @@ def test_other_grant_types_are_refused(client: httpx.Client) -> None:
         )
 
 
-def test_what_a_grant_needs_must_be_supplied(client: httpx.Client) -> None:
+def test_fields_of_a_grant_are_required(client: httpx.Client) -> None:
     for form, missing in [
         ({"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}, "code"),
         ({"grant_type": "authorization_code", "code": "", "redirect_uri": REDIRECT_URI}, "code"),
@@ -99,7 +99,7 @@ def test_what_a_grant_needs_must_be_supplied(client: httpx.Client) -> None:
         )
 
 
-def test_parameter_must_not_come_twice(client: httpx.Client) -> None:
+def test_repeated_parameter_is_refused_by_the_token_endpoint(client: httpx.Client) -> None:
     answer = client.post(
         "/api/token",
         content="grant_type=refresh_token&grant_type=client_credentials",
@@ -108,20 +108,20 @@ def test_parameter_must_not_come_twice(client: httpx.Client) -> None:
     assert refused(answer) == (400, "invalid_request", "grant_type must not be repeated")
 
 
-def test_only_urlencoded_forms_are_taken(client: httpx.Client) -> None:
+def test_only_urlencoded_forms_are_accepted(client: httpx.Client) -> None:
     answer = client.post("/api/token", json=CREDENTIALS | CLIENT)
     status, error, description = refused(answer)
     assert (status, error) == (415, "invalid_request")
     assert description == "Content-Type must be application/x-www-form-urlencoded"
 
 
-def test_only_post_is_taken(client: httpx.Client) -> None:
+def test_only_post_is_accepted(client: httpx.Client) -> None:
     answer = client.get("/api/token")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
 
 
-def test_bytes_that_are_no_text_are_refused_like_any_wrong_value(client: httpx.Client) -> None:
+def test_invalid_utf_8_is_refused_as_a_wrong_value(client: httpx.Client) -> None:
     answer = client.post(
         "/api/token",
         content=b"grant_type=\xff\xfe%ff%zz&\x00",
@@ -139,19 +139,17 @@ def test_bytes_that_are_no_text_are_refused_like_any_wrong_value(client: httpx.C
         min_size=1,  # httpx gives an empty form no Content-Type
     )
 )
-def test_no_form_brings_anything_but_an_error_in_the_usual_form(
-    shared_client: httpx.Client, form: dict[str, str]
-) -> None:
+def test_any_form_gets_a_valid_error(shared_client: httpx.Client, form: dict[str, str]) -> None:
     status, _, description = refused(ask(shared_client, form))
     assert status == 400
     assert description
 
 
-def test_body_beyond_all_measure_is_refused(client: httpx.Client) -> None:
+def test_oversized_body_is_refused(client: httpx.Client) -> None:
     assert client.post("/api/token", content=b"x" * (2**20 + 1)).status_code == 413
 
 
-def test_plain_code_gives_tokens_once(client: httpx.Client) -> None:
+def test_plain_code_can_be_used_once(client: httpx.Client) -> None:
     code = minted_code(client, scope="user-read-email streaming")
     first = swap(client, code)
     assert first.status_code == 200
@@ -201,7 +199,7 @@ def test_pkce_code_needs_no_secret_but_its_verifier(client: httpx.Client) -> Non
         assert swap(client, code, **who, code_verifier=VERIFIER).status_code == 200
 
 
-def test_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> None:
+def test_pkce_code_requires_the_right_client(client: httpx.Client) -> None:
     code = minted_code(client, code_challenge=CHALLENGE)
     answer = swap(client, code, client_id="other", code_verifier=VERIFIER)
     assert refused(answer) == (400, "invalid_client", "Invalid client")
@@ -209,14 +207,14 @@ def test_pkce_code_does_not_excuse_a_wrong_client(client: httpx.Client) -> None:
     assert refused(answer) == (400, "invalid_client", "Invalid client secret")
 
 
-def test_another_verifier_is_incorrect(client: httpx.Client) -> None:
+def test_wrong_verifier_is_refused(client: httpx.Client) -> None:
     for verifier in ["a" * 43, "short", VERIFIER + "!", "a" * 129, VERIFIER + "\n"]:
         code = minted_code(client, code_challenge=CHALLENGE)
         answer = swap(client, code, **PUBLIC, code_verifier=verifier)
         assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
 
 
-def test_plain_refresh_token_stays_and_is_left_out_of_the_answer(client: httpx.Client) -> None:
+def test_plain_refresh_token_stays_valid_and_is_not_returned(client: httpx.Client) -> None:
     token = minted_refresh_token(client, pkce=False, scope="streaming")
     for _ in range(2):
         tokens = refresh(client, token).json()

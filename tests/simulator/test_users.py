@@ -22,7 +22,7 @@ def me(client: httpx.Client, tokens: dict[str, Any]) -> str:
     return str(client.get("/v1/me", headers=headers).raise_for_status().json()["id"])
 
 
-def test_whoever_agreed_is_whose_tokens_they_are_also_after_refreshes(
+def test_tokens_belong_to_the_consenting_user_after_refreshes(
     client: httpx.Client,
 ) -> None:
     client.patch("/admin/settings", json={"rotation": "on"})
@@ -34,7 +34,7 @@ def test_whoever_agreed_is_whose_tokens_they_are_also_after_refreshes(
             assert (me(client, tokens), tokens["scope"]) == (user, "user-read-email")
 
 
-def test_codes_and_refresh_tokens_can_be_ordered_for_a_user(client: httpx.Client) -> None:
+def test_admin_can_issue_codes_and_refresh_tokens_for_a_user(client: httpx.Client) -> None:
     for order in [{}, {"user": "bob"}]:
         tokens = swap(client, minted_code(client, **order)).json()
         assert me(client, tokens) == order.get("user", "alice")
@@ -43,7 +43,7 @@ def test_codes_and_refresh_tokens_can_be_ordered_for_a_user(client: httpx.Client
         assert me(client, tokens) == order.get("user", "alice")
 
 
-def test_other_users_can_take_the_place_of_all(client: httpx.Client) -> None:
+def test_users_can_be_replaced(client: httpx.Client) -> None:
     alice = logged_in(client)
     eve = {"id": "eve", "display_name": "Eve", "email": "eve@example.com"}
     assert client.put("/admin/users", json=[eve]).status_code == 200
@@ -52,7 +52,7 @@ def test_other_users_can_take_the_place_of_all(client: httpx.Client) -> None:
     assert decide(client, PLAIN, ALLOW | {"user": "alice"}).status_code == 400
 
 
-def test_users_that_cannot_be_are_refused_and_the_old_ones_stay(client: httpx.Client) -> None:
+def test_invalid_users_are_refused_and_change_nothing(client: httpx.Client) -> None:
     for content, words in [
         ("[]", "length >= 1"),
         ("eve", "The users are not JSON"),
@@ -75,7 +75,7 @@ def test_users_that_cannot_be_are_refused_and_the_old_ones_stay(client: httpx.Cl
         ]
 
 
-def test_access_taken_away_kills_what_could_bring_tokens_and_can_be_given_again(
+def test_revoked_access_invalidates_codes_and_tokens_until_a_new_login(
     client: httpx.Client,
 ) -> None:
     alice, bob, code = logged_in(client), logged_in(client, user="bob"), minted_code(client)
@@ -92,13 +92,13 @@ def test_access_taken_away_kills_what_could_bring_tokens_and_can_be_given_again(
     assert refresh(client, logged_in(client)["refresh_token"]).status_code == 200
 
 
-def test_access_of_somebody_who_is_not_there_cannot_be_taken_away(client: httpx.Client) -> None:
+def test_access_of_an_unknown_user_cannot_be_revoked(client: httpx.Client) -> None:
     answer = client.delete("/admin/users/dave/access")
     assert answer.status_code == 404
     assert answer.json()["detail"] == "There is no user dave"
 
 
-def test_time_can_pass_until_tokens_and_codes_are_dead(client: httpx.Client) -> None:
+def test_clock_can_advance_until_tokens_and_codes_expire(client: httpx.Client) -> None:
     tokens, code = logged_in(client), minted_code(client)
     assert client.post("/admin/clock", json={"seconds": HALF_A_YEAR - 60}).status_code == 200
     assert refused(swap(client, code))[2] == "Authorization code expired"
@@ -111,13 +111,13 @@ def test_time_can_pass_until_tokens_and_codes_are_dead(client: httpx.Client) -> 
     )
 
 
-def test_life_of_refresh_tokens_can_be_set(client: httpx.Client) -> None:
+def test_lifetime_of_refresh_tokens_can_be_set(client: httpx.Client) -> None:
     tokens = logged_in(client)
     client.patch("/admin/settings", json={"refresh_token_lifetime": 0})
     assert refused(refresh(client, tokens["refresh_token"]))[2] == "Refresh token expired"
 
 
-def test_redirect_uri_and_a_client_are_all_that_a_code_for_the_default_user_needs(
+def test_code_for_the_default_user_needs_only_client_and_redirect_uri(
     client: httpx.Client,
 ) -> None:
     code = client.post("/admin/codes", json={"redirect_uri": REDIRECT_URI}).json()["code"]

@@ -40,7 +40,7 @@ def test_me_is_the_user_of_the_token(client: httpx.Client) -> None:
     }
 
 
-def test_what_is_told_of_a_user_follows_the_scope(client: httpx.Client) -> None:
+def test_profile_fields_follow_the_scope(client: httpx.Client) -> None:
     for scope, seen in [
         ("", set()),
         ("user-read-email", {"email"}),
@@ -58,7 +58,7 @@ def test_saved_tracks_need_their_scope(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["items"], answer.json()["total"]) == (200, [], 0)
 
 
-def test_user_whom_development_mode_does_not_know_gets_tokens_that_open_nothing(
+def test_unregistered_user_gets_tokens_but_403_from_the_web_api(
     client: httpx.Client,
 ) -> None:
     answer = client.get("/v1/me", headers=granted(client, user="carol"))
@@ -78,13 +78,13 @@ def test_access_token_expires(client: httpx.Client) -> None:
     assert error(client.get("/v1/me", headers=headers)) == (401, "The access token expired")
 
 
-def test_apps_own_token_is_nobodys(client: httpx.Client) -> None:
+def test_app_access_token_has_no_user(client: httpx.Client) -> None:
     token = ask(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
     answer = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert error(answer) == (401, "Unauthorized.")
 
 
-def test_without_a_token_of_ours_there_is_nothing(client: httpx.Client) -> None:
+def test_web_api_requires_a_valid_token(client: httpx.Client) -> None:
     for headers, expected in [
         ({}, (401, "No token provided")),
         ({"Authorization": "Bearer"}, (400, "Only valid bearer authentication supported")),
@@ -94,13 +94,13 @@ def test_without_a_token_of_ours_there_is_nothing(client: httpx.Client) -> None:
         assert error(client.get("/v1/me", headers=headers)) == expected
 
 
-def test_rest_of_the_web_api_is_not_there(client: httpx.Client) -> None:
+def test_other_web_api_paths_are_404(client: httpx.Client) -> None:
     headers = granted(client)
     assert error(client.get("/v1/tracks/1", headers=headers)) == (404, "Service not found")
     assert error(client.post("/v1/me", headers=headers)) == (405, "Method not allowed")
 
 
-def test_page_of_another_origin_may_ask(client: httpx.Client) -> None:
+def test_other_origins_may_call_the_web_api(client: httpx.Client) -> None:
     """Browsers send a preflight first, as the request has an Authorization header."""
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
     preflight = client.options("/v1/me", headers=asked)

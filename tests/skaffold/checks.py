@@ -92,14 +92,14 @@ def test_the_schema_is_current() -> None:
 
 
 @pytest.mark.parametrize("profile", CONTEXTS)
-def test_a_profile_names_its_cluster_whatever_the_current_context_is(profile: str) -> None:
+def test_profile_names_its_cluster_regardless_of_the_current_context(profile: str) -> None:
     for variables in ({}, APP):
         parts = effective(profile, **variables)
         assert {part["deploy"]["kubeContext"] for part in parts.values()} == {CONTEXTS[profile]}
 
 
 @pytest.mark.parametrize(("variables", "simulator"), [({}, {7001}), (APP, set())])
-def test_what_a_browser_opens_is_forwarded_to_ports_of_their_own(
+def test_browser_services_are_forwarded_to_separate_ports(
     variables: dict[str, str], simulator: set[int]
 ) -> None:
     parts = effective("kind", **variables).values()
@@ -117,7 +117,7 @@ def test_what_a_browser_opens_is_forwarded_to_ports_of_their_own(
 
 
 @pytest.mark.parametrize("profile", CONTEXTS)
-def test_the_simulator_is_spotify_unless_there_are_credentials(profile: str) -> None:
+def test_simulator_is_used_unless_credentials_are_set(profile: str) -> None:
     manifests = render(profile)
     assert names(manifests, "Deployment") == {"jaeger", "simulator", "spotify-api-server"}
     assert names(manifests, "Service") >= {"jaeger", "simulator", "spotify-api-server"}
@@ -130,7 +130,7 @@ def test_the_simulator_is_spotify_unless_there_are_credentials(profile: str) -> 
 
 
 @pytest.mark.parametrize("profile", CONTEXTS)
-def test_client_id_in_the_environment_is_enough_to_get_spotify(profile: str) -> None:
+def test_client_id_in_the_environment_selects_spotify(profile: str) -> None:
     text = rendered(profile, **APP)
     assert text == rendered(f"{profile},spotify", **APP)
     manifests = parse(text)
@@ -145,12 +145,12 @@ def test_client_id_in_the_environment_is_enough_to_get_spotify(profile: str) -> 
     assert kubectl["hooks"]["before"] == [{"host": {"command": ["k8s/secret"]}}]
 
 
-def test_without_client_id_nothing_makes_a_secret_of_an_app() -> None:
+def test_no_app_secret_is_created_without_client_id() -> None:
     assert "hooks" not in effective("kind")["surroundings"]["deploy"]["kubectl"]
 
 
 @pytest.mark.parametrize("variables", [{}, APP], ids=["simulator", "spotify"])
-def test_one_image_is_built_and_everything_of_ours_runs_it(variables: dict[str, str]) -> None:
+def test_one_image_is_built_for_all_our_workloads(variables: dict[str, str]) -> None:
     [artifact] = [
         one
         for part in effective("kind", **variables).values()
@@ -198,7 +198,7 @@ def test_kubernetes_knows_every_field(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_secret_for_the_simulator_is_what_the_chart_and_the_simulator_read() -> None:
+def test_simulator_secret_has_the_keys_that_chart_and_simulator_read() -> None:
     manifests = render("kind")
     keys = set(only(manifests, "Secret")["stringData"])
     containers = [container for pod in pods(manifests) for container in pod["containers"]]
@@ -214,13 +214,13 @@ def test_the_secret_for_the_simulator_is_what_the_chart_and_the_simulator_read()
     assert keys <= {reference["key"] for reference in references}
 
 
-def test_kind_makes_the_cluster_that_the_profile_names() -> None:
+def test_kind_creates_the_cluster_of_the_profile() -> None:
     cluster = msgspec.yaml.decode(Path("k8s/kind.yaml").read_bytes())
     assert cluster["apiVersion"] == "kind.x-k8s.io/v1alpha4"
     assert f"kind-{cluster['name']}" == CONTEXTS["kind"]
 
 
-def test_documented_profiles_exist_and_the_example_of_credentials_has_all_that_are_read() -> None:
+def test_documented_profiles_exist_and_example_credentials_are_complete() -> None:
     commands = "".join(code("docs/development.md", "sh"))
     assert set(re.findall(r"skaffold dev --profile (\S+)", commands)) == set(CONTEXTS)
     example = Path("k8s/skaffold.env.example").read_text()
@@ -253,7 +253,7 @@ def make_secret(kubectl: Path, variables: dict[str, str]) -> subprocess.Complete
     )
 
 
-def test_secrets_go_into_the_cluster_by_no_command_line(kubectl: Path) -> None:
+def test_secrets_are_never_passed_on_a_command_line(kubectl: Path) -> None:
     done = make_secret(kubectl, APP)
     assert done.returncode == 0, done.stderr
     told = kubectl.with_suffix(".told").read_text().splitlines()
@@ -272,7 +272,7 @@ def test_secrets_go_into_the_cluster_by_no_command_line(kubectl: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", APP)
-def test_no_secret_is_made_of_half_the_settings(kubectl: Path, missing: str) -> None:
+def test_no_secret_is_created_from_incomplete_settings(kubectl: Path, missing: str) -> None:
     done = make_secret(kubectl, {name: APP[name] for name in APP if name != missing})
     assert done.returncode != 0
     assert missing in done.stderr

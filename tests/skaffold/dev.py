@@ -173,9 +173,7 @@ def test_the_forwarded_jaeger_has_its_trace(dev: Development) -> None:
             time.sleep(0.5)
 
 
-def test_a_change_of_code_is_served_within_a_minute(
-    dev: Development, tree: Path, tell: Tell
-) -> None:
+def test_code_change_is_served_within_a_minute(dev: Development, tree: Path, tell: Tell) -> None:
     routes = tree / "service/routes.py"
     before = routes.read_text()
     assert before.count('Response("success"') == 1
@@ -189,14 +187,14 @@ def test_a_change_of_code_is_served_within_a_minute(
     assert seconds < 60
 
 
-def test_an_end_takes_everything_away(dev: Development) -> None:
+def test_stop_removes_everything(dev: Development) -> None:
     dev.stop()
     assert "Cleaning up" in dev.said()
     kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=2m")
     assert kubectl("get", "namespace", NAMESPACE, "--ignore-not-found") == ""
 
 
-def test_with_credentials_it_is_spotify_and_nothing_shows_them(tree: Path, tmp_path: Path) -> None:
+def test_credentials_select_spotify_and_are_never_shown(tree: Path, tmp_path: Path) -> None:
     lines = (f"{name}={value}\n" for name, value in APP.items())
     (tree / "skaffold.env").write_text("".join(lines))
     with developing(tree, tmp_path / "log") as development:
