@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import signal
 import sys
 import threading
 import time
@@ -92,6 +93,11 @@ class LogLines:
                 break
             time.sleep(0.005)
         return found
+
+
+def pytest_configure() -> None:
+    """Let processes of tests be interrupted: what runs in a shell's background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

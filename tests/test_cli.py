@@ -262,10 +262,13 @@ def test_command_that_waits_at_a_terminal_names_its_input() -> None:
         [*COMMAND, "keys"], env=minimal_environ(KEYS), stdin=theirs, stdout=theirs, stderr=theirs
     ) as waiting:
         os.close(theirs)
-        assert b"one a line, then Ctrl-D" in os.read(ours, 4096)
-        waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(20) == 130
-        os.close(ours)
+        try:
+            assert b"one a line, then Ctrl-D" in os.read(ours, 4096)
+            waiting.send_signal(signal.SIGINT)
+            assert waiting.wait(20) == 130
+        finally:
+            waiting.kill()
+            os.close(ours)
 
 
 # keys
