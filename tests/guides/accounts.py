@@ -108,7 +108,7 @@ ELSEWHERE: Final = {
     "docs/operations.md#rotate/3": "tests/guides/cluster",
     "docs/operations.md#rotate/4": "tests/guides/cluster",
     "docs/operations.md#rotate/5": "tests/guides/cluster",
-    "docs/operations.md#when-an-old-key-can-go": "tests/guides/cluster",
+    "docs/operations.md#when-to-remove-an-old-key": "tests/guides/cluster",
     "docs/operations.md#upgrade": "tests/guides/cluster",
     "docs/operations.md#upgrade/2": "tests/guides/cluster",
     "docs/deploy.md#kubernetes": "tests/guides/cluster",
@@ -134,7 +134,7 @@ RUN_BY: Final = {
 
 STAGES: Final = {
     "docs/development.md#where-there-is-no-docker",
-    "docs/operations.md#updates-lose-nothing",
+    "docs/operations.md#rolling-updates",
     "docs/performance.md#performance",
     "docs/reliability.md#tests",
     "docs/security.md#fuzzing",
