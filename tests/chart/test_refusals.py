@@ -338,6 +338,11 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
     ),
     (
         "minimal",
+        {"podDisruptionBudget": {"maxUnavailable": None}},
+        "podDisruptionBudget needs maxUnavailable or minAvailable.",
+    ),
+    (
+        "minimal",
         {"service": {"port": 9464}},
         "service.port and service.metricsPort must be different.",
     ),
@@ -403,6 +408,12 @@ SCHEMA: list[tuple[Values, str, str]] = [
     ({"config": {"publicUrl": None}}, "/config", "missing property 'publicUrl'"),
     ({"service": {"port": None}}, "/service", "missing property 'port'"),
     ({"ingress": None}, "", "missing property 'ingress'"),
+    ({"probes": {"startup": None}}, "/probes", "missing property 'startup'"),
+    (
+        {"metrics": {"prometheusRule": {"inFlightRatio": None}}},
+        "/metrics/prometheusRule",
+        "missing property 'inFlightRatio'",
+    ),
     ({"replicas": 3}, "", "additional properties 'replicas' not allowed"),
     ({"config": {"loglevel": "info"}}, "/config", "additional properties 'loglevel' not allowed"),
     ({"spotify": {"keys": {"id": "x"}}}, "/spotify/keys", "additional properties 'id' not allowed"),

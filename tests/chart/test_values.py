@@ -268,6 +268,18 @@ def test_config_is_in_the_order_of_the_environment() -> None:
     assert list(DEFAULTS["config"]) == sorted(DEFAULTS["config"])
 
 
+BLOCKS = sorted({path[:length] for path in LEAVES for length in range(1, len(path))})
+
+
+@pytest.mark.parametrize("path", BLOCKS, ids=".".join)
+def test_null_for_a_block_renders_or_is_refused_by_the_schema(path: Path) -> None:
+    try:
+        result = template("everything", nested(path, None))
+    except RefusedError as refused:
+        result = str(refused)
+    assert re.search(r"^kind: |meet the specifications|/deployment.yaml:1:4\): [a-z]", result, re.M)
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
@@ -283,6 +295,17 @@ def test_config_is_in_the_order_of_the_environment() -> None:
         ({"rateLimit": {"limit": "5/second;1000/day"}}, 'value: "5/second;1000/day"'),
         ({"rateLimit": {"limit": "100 per 5 minutes"}}, 'value: "100 per 5 minutes"'),
         ({"podSecurityContext": None, "securityContext": None}, "securityContext:\n"),
+        (
+            {
+                "probes": {
+                    "readiness": {
+                        "periodSeconds": None,
+                        **dict.fromkeys(("timeoutSeconds", "failureThreshold")),
+                    }
+                }
+            },
+            "port: http}\n",
+        ),
         ({"podDisruptionBudget": {"maxUnavailable": "50%"}}, "maxUnavailable: 50%\n"),
         ({"x-anything": {"a": 1}, "enabled": True}, "kind: Deployment"),
     ],

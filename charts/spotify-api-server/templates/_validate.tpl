@@ -177,12 +177,14 @@ secret. */}}
 {{- fail "autoscaling.enabled needs autoscaling.targetCPU, autoscaling.targetMemory or autoscaling.metrics." }}
 {{- end }}
 {{- end }}
-{{- include "spotify-api-server.validateTarget" (list .Values.resources "cpu" "targetCPU" .Values.autoscaling.targetCPU) }}
-{{- include "spotify-api-server.validateTarget" (list .Values.resources "memory" "targetMemory" .Values.autoscaling.targetMemory) }}
+{{- include "spotify-api-server.validateTarget" (list (default dict .Values.resources) "cpu" "targetCPU" .Values.autoscaling.targetCPU) }}
+{{- include "spotify-api-server.validateTarget" (list (default dict .Values.resources) "memory" "targetMemory" .Values.autoscaling.targetMemory) }}
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- if and .enabled (gt $max 1) }}
-{{- if and (kindIs "string" .minAvailable | not) .minAvailable (ge (int .minAvailable) $min) }}
+{{- if not (or .minAvailable .maxUnavailable) }}
+{{- fail "podDisruptionBudget needs maxUnavailable or minAvailable." }}
+{{- else if and (kindIs "string" .minAvailable | not) .minAvailable (ge (int .minAvailable) $min) }}
 {{- fail "podDisruptionBudget.minAvailable must be smaller than the smallest number of pods, or nodes cannot be drained." }}
 {{- else if and (not .minAvailable) (kindIs "string" .maxUnavailable | not) (ge (int .maxUnavailable) $max) }}
 {{- fail "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, or it protects none." }}
@@ -255,8 +257,9 @@ secret. */}}
 {{- end }}
 
 {{- define "spotify-api-server.validatePod" -}}
-{{- range $name, $request := default dict .Values.resources.requests }}
-{{- $limit := dig "limits" $name "" $.Values.resources }}
+{{- $resources := default dict .Values.resources }}
+{{- range $name, $request := default dict $resources.requests }}
+{{- $limit := dig "limits" $name "" $resources }}
 {{- if and $limit (gt (include "spotify-api-server.milli" $request | int64) (include "spotify-api-server.milli" $limit | int64)) }}
 {{- fail (printf "resources.requests.%s must not be larger than resources.limits.%s." $name $name) }}
 {{- end }}
