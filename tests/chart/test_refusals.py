@@ -150,6 +150,10 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
             "redis://a/b",
             "rediss://a?x=y",
             "redis://:p@a:port",
+            "redis://:hunter2@a:65536",
+            "redis://:hunter 2@a",
+            "redis://a/123456",
+            "redis://a..b",
         )
     ],
     (
@@ -171,6 +175,9 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
             "http://proxy:0",
             "http://proxy:3128/path",
             "http://me:hunter2@proxy:3128?x",
+            "http://me:hunter2@proxy:65536",
+            "http://me:hunter 2@proxy:1",
+            "http://[:::1]:3128",
         )
     ],
     (
@@ -218,6 +225,47 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         {"spotify": {"clientSecret": "hunter2\n"}},
         "spotify.clientSecret must not begin or end with white space.",
     ),
+    (
+        "minimal",
+        {"spotify": {"clientSecret": "hunter2\tand"}},
+        "spotify.clientSecret must not contain control characters.",
+    ),
+    *[
+        (
+            "minimal",
+            {"rateLimit": {"limit": "1/day", "trustedProxies": [network]}},
+            (
+                f"rateLimit.trustedProxies has {network}: the bits after the prefix must be zero, "
+                "as in 10.0.0.0/8."
+            ),
+        )
+        for network in ("10.0.0.1/8", "172.17.0.0/12", "fd00::1/64")
+    ],
+    *[
+        (
+            "minimal",
+            {name: {key: url}},
+            (
+                f"{name}.{key} must be a URL with a host name or an address, and at most a port "
+                "from 1 to 65535."
+            ),
+        )
+        for name, key, url in (
+            ("config", "publicUrl", "https://swap.example.com:65536"),
+            ("config", "spotifyTokenUrl", "https://swap.example.com:port/"),
+            ("config", "spotifyAuthorizeUrl", "https://swap..example.com"),
+            ("otel", "endpoint", "http://$(NODE_IP):4318"),
+            ("tests", "simulatorUrl", "http://simulator:0"),
+        )
+    ],
+    *[
+        (
+            "minimal",
+            {"config": {"host": host}},
+            "config.host must not be a loopback address: neither probes nor clients reach it.",
+        )
+        for host in ("127.0.0.1", "localhost", "::1")
+    ],
     (
         "minimal",
         {"spotify": {"secretKeysPrevious": ["hunter2\nhunter3"]}},
@@ -532,7 +580,10 @@ SCHEMA: list[tuple[Values, str, str]] = [
         ({"rateLimit": {"trustedProxies": [network]}}, "/rateLimit/trustedProxies/0", "not match")
         for network in ("999.1.1.1/99", "10.0.0.0/33", "proxy", "fd00::/129")
     ],
-    ({"config": {"host": "not an ip"}}, "/config/host", "'not an ip' does not match pattern"),
+    *[
+        ({"config": {"host": host}}, "/config/host", "does not match pattern")
+        for host in ("not an ip", "...", "0.0.0.0:8080")
+    ],
     (
         {"config": {"spotifyTokenUrl": "https://a b/"}},
         "/config/spotifyTokenUrl",

@@ -277,7 +277,9 @@ def test_null_for_a_block_renders_or_is_refused_by_the_schema(path: Path) -> Non
         result = template("everything", nested(path, None))
     except RefusedError as refused:
         result = str(refused)
-    assert re.search(r"^kind: |meet the specifications|/deployment.yaml:1:4\): [a-z]", result, re.M)
+    assert re.search(
+        r"^kind: |meet the specifications|/deployment.yaml:1:4\): [a-z]", result, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,6 +294,20 @@ def test_null_for_a_block_renders_or_is_refused_by_the_schema(path: Path) -> Non
         ({"podAnnotations": None, "podLabels": None, "commonLabels": None}, "kind: Deployment"),
         ({"autoscaling": {"enabled": True, "targetCPU": "70%"}}, "averageUtilization: 70\n"),
         ({"tmpSizeLimit": "16M"}, "sizeLimit: 16M\n"),
+        ({"config": {"host": "::"}}, 'value: "::"'),
+        (
+            {
+                "rateLimit": {
+                    "limit": "1/day",
+                    "trustedProxies": ["192.0.2.1", "172.16.0.0/12", "fd00::/8", "::1"],
+                }
+            },
+            'value: "192.0.2.1,172.16.0.0/12,fd00::/8,::1"',
+        ),
+        (
+            {"otel": {"enabled": True, "endpoint": "http://[$(HOST_IP)]:4318"}},
+            'value: "http://[$(HOST_IP)]:4318"',
+        ),
         ({"rateLimit": {"limit": "5/second;1000/day"}}, 'value: "5/second;1000/day"'),
         ({"rateLimit": {"limit": "100 per 5 minutes"}}, 'value: "100 per 5 minutes"'),
         ({"podSecurityContext": None, "securityContext": None}, "securityContext:\n"),

@@ -75,6 +75,8 @@ secret. */}}
 {{- range $name := list "clientId" "clientSecret" }}
 {{- if ne (get $ $name) (get $ $name | trim) }}
 {{- fail (printf "spotify.%s must not begin or end with white space." $name) }}
+{{- else if regexMatch "[\\pC\\pZ]" (get $ $name | replace " " "") }}
+{{- fail (printf "spotify.%s must not contain control characters." $name) }}
 {{- end }}
 {{- end }}
 {{- range .secretKeysPrevious }}
@@ -99,6 +101,19 @@ secret. */}}
 {{- end }}
 {{- end }}
 
+{{/* Regular expressions for parts of URLs that the service accepts. */}}
+{{- define "spotify-api-server.userPattern" -}}
+([!-"$-.0->A-~]*@)?
+{{- end }}
+
+{{- define "spotify-api-server.hostPattern" -}}
+([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[(:{0,2}[0-9a-fA-F.]+)+:{0,2}\])
+{{- end }}
+
+{{- define "spotify-api-server.portPattern" -}}
+:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])
+{{- end }}
+
 {{- define "spotify-api-server.validateConfig" -}}
 {{- $config := .Values.config }}
 {{- range $name, $reason := dict "spotifyTokenUrl" "it receives the client secret" "spotifyAuthorizeUrl" "users log in there" }}
@@ -106,10 +121,16 @@ secret. */}}
 {{- fail (printf "config.%s must be https: %s. config.allowInsecureUpstream allows http for a simulator." $name $reason) }}
 {{- end }}
 {{- end }}
+{{- $pattern := printf "^https?://%s(%s)?(/[!-~]*)?$" (include "spotify-api-server.hostPattern" .) (include "spotify-api-server.portPattern" .) }}
 {{- range $name, $url := dict "config.spotifyTokenUrl" $config.spotifyTokenUrl "config.spotifyAuthorizeUrl" $config.spotifyAuthorizeUrl "config.publicUrl" $config.publicUrl "otel.endpoint" .Values.otel.endpoint "tests.simulatorUrl" .Values.tests.simulatorUrl }}
 {{- if contains "@" $url }}
 {{- fail (printf "%s must not contain a user name or a password." $name) }}
+{{- else if and $url (not (regexMatch $pattern ($url | replace "$(HOST_IP)" "192.0.2.1"))) }}
+{{- fail (printf "%s must be a URL with a host name or an address, and at most a port from 1 to 65535." $name) }}
 {{- end }}
+{{- end }}
+{{- if regexMatch "^(127\\.|::1$|localhost$)" $config.host }}
+{{- fail "config.host must not be a loopback address: neither probes nor clients reach it." }}
 {{- end }}
 {{- if has $config.basePath (list "/healthz" "/readyz" "/.well-known/oauth-authorization-server") }}
 {{- fail "config.basePath must not be the path of an endpoint outside it." }}
@@ -122,23 +143,50 @@ secret. */}}
 {{- end }}
 
 {{- define "spotify-api-server.validateRateLimit" -}}
+{{- $pattern := printf "^(redis|valkey)s?://%s%s(%s)?(/[0-9]{0,5})?$" (include "spotify-api-server.userPattern" .) (include "spotify-api-server.hostPattern" .) (include "spotify-api-server.portPattern" .) }}
 {{- with .Values.rateLimit }}
 {{- $sources := list .storage.url .storage.existingSecret .storage.file | compact }}
+{{- range .trustedProxies }}
+{{- include "spotify-api-server.validateNetwork" . }}
+{{- end }}
 {{- if and (not .limit) (or .trustedProxies $sources) }}
 {{- fail "rateLimit.trustedProxies and rateLimit.storage need rateLimit.limit, such as 60/minute." }}
 {{- else if gt (len $sources) 1 }}
 {{- fail "rateLimit.storage has more than one source: set one of url, existingSecret and file." }}
-{{- else if and .storage.url (not (regexMatch "^(redis|valkey)s?://([^/?#@]*@)?(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[0-9]*)?$" .storage.url)) }}
+{{- else if and .storage.url (not (regexMatch $pattern .storage.url)) }}
 {{- fail "rateLimit.storage.url must be redis://, rediss://, valkey:// or valkeys:// with a host, and at most a port and the number of a database." }}
 {{- end }}
 {{- end }}
 {{- end }}
 
+{{/* The bits after the prefix must be zero. Of an IPv6 network, only the last group is checked. */}}
+{{- define "spotify-api-server.validateNetwork" -}}
+{{- $address := splitList "/" . | first }}
+{{- $prefix := trimPrefix $address . | trimPrefix "/" | default "128" | int }}
+{{- $hasHostBits := false }}
+{{- if contains ":" $address }}
+{{- $hasHostBits = and (le $prefix 112) (not (regexMatch ":0{0,4}$" $address)) }}
+{{- else }}
+{{- $number := 0 }}
+{{- range splitList "." $address }}
+{{- $number = add (mul $number 256) (int .) }}
+{{- end }}
+{{- range until (max 0 (sub 32 $prefix) | int) }}
+{{- $hasHostBits = or $hasHostBits (eq (mod $number 2) 1) }}
+{{- $number = div $number 2 }}
+{{- end }}
+{{- end }}
+{{- if $hasHostBits }}
+{{- fail (printf "rateLimit.trustedProxies has %s: the bits after the prefix must be zero, as in 10.0.0.0/8." .) }}
+{{- end }}
+{{- end }}
+
 {{- define "spotify-api-server.validateUpstreamProxy" -}}
+{{- $pattern := printf "^https?://%s%s%s/?$" (include "spotify-api-server.userPattern" .) (include "spotify-api-server.hostPattern" .) (include "spotify-api-server.portPattern" .) }}
 {{- with .Values.upstreamProxy }}
 {{- if gt (list .url .existingSecret .file | compact | len) 1 }}
 {{- fail "upstreamProxy has more than one source: set one of url, existingSecret and file." }}
-{{- else if and .url (not (regexMatch "^https?://([^/?#@]*@)?(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+):[1-9][0-9]{0,4}/?$" .url)) }}
+{{- else if and .url (not (regexMatch $pattern .url)) }}
 {{- fail "upstreamProxy.url must be http:// or https:// with a host and a port, such as http://proxy.example.com:3128." }}
 {{- end }}
 {{- end }}
