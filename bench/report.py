@@ -105,7 +105,7 @@ def latency_table(found: Sequence[Latency]) -> Iterator[str]:
     yield _line(["---", *["--:"] * 5])
     for server in dict.fromkeys(latency.server for latency in found):
         mine = [latency for latency in found if latency.server == server]
-        parts = [median(each.percentile(part) for each in mine) for part in _PARTS]
+        parts = [median(run.percentile(part) for run in mine) for part in _PARTS]
         yield _line([server, f"{mine[0].rate:.0f}", *(_number(part, 2) for part in parts)])
 
 

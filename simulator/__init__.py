@@ -15,7 +15,7 @@ The modules, from the rules to the server:
 - ``users``      the users who can log in
 - ``accounts``   the registered app, codes, tokens, rotation: state and rules, no HTTP
 - ``forms``      decodes urlencoded forms and query strings
-- ``answers``    responses: status, headers, body
+- ``responses``  responses: status, headers, body
 - ``record``     the requests received, for tests to read
 - ``exchange``   one request with its response, down to the TCP connection
 - ``faults``     the faults, and the queue of those to apply

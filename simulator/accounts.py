@@ -204,30 +204,30 @@ class Accounts:
         A code is used up by success only.
         """
         self._identify(client)
-        found = self._codes.get(code)
-        if found is None:
+        entry = self._codes.get(code)
+        if entry is None:
             raise AccountsError("invalid_grant", "Invalid authorization code")
-        if self.now() - found.consent.given_at >= self.settings.code_lifetime:
+        if self.now() - entry.consent.given_at >= self.settings.code_lifetime:
             raise AccountsError("invalid_grant", "Authorization code expired")
-        if redirect_uri != found.redirect_uri:
+        if redirect_uri != entry.redirect_uri:
             raise AccountsError("invalid_grant", "Invalid redirect URI")
-        self._prove(client, found.challenge, verifier)
+        self._prove(client, entry.challenge, verifier)
         del self._codes[code]
-        return self._tokens(found.consent, self._refresh_token(found.consent))
+        return self._tokens(entry.consent, self._refresh_token(entry.consent))
 
     def refresh(self, client: Client, token: str) -> Tokens:
         """Return a new access token, and a refresh token as the rotation setting says."""
         self._identify(client)
-        found = self._refresh_tokens.get(token)
-        if found is None:
+        entry = self._refresh_tokens.get(token)
+        if entry is None:
             raise AccountsError("invalid_grant", "Invalid refresh token")
-        if not found.consent.pkce:
+        if not entry.consent.pkce:
             self._authenticate(client)
-        if found.revoked:
+        if entry.revoked:
             raise AccountsError("invalid_grant", "Refresh token revoked")
-        if self.now() - found.consent.given_at >= self.settings.refresh_token_lifetime:
+        if self.now() - entry.consent.given_at >= self.settings.refresh_token_lifetime:
             raise AccountsError("invalid_grant", "Refresh token expired")
-        return self._tokens(found.consent, self._rotated(token, found))
+        return self._tokens(entry.consent, self._rotated(token, entry))
 
     def _consent(self, user: User | None, scope: str, *, pkce: bool) -> Consent:
         return Consent(user or self.users[0], scope, pkce, self.now())
@@ -237,15 +237,15 @@ class Accounts:
         _remember(self._refresh_tokens, token, _RefreshToken(consent))
         return token
 
-    def _rotated(self, token: str, found: _RefreshToken) -> str | UnsetType:
+    def _rotated(self, token: str, entry: _RefreshToken) -> str | UnsetType:
         """Apply the rotation setting; return the refresh token for the response, if any."""
         rotation = self.settings.rotation
         if rotation == "spotify":
-            rotation = "on" if found.consent.pkce else "off"
+            rotation = "on" if entry.consent.pkce else "off"
         match rotation:
             case "on":
-                found.revoked = True
-                return self._refresh_token(found.consent)
+                entry.revoked = True
+                return self._refresh_token(entry.consent)
             case "same":
                 return token
             case _:

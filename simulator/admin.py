@@ -143,8 +143,8 @@ async def waiting_faults(faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
 @post("/admin/faults")
 async def add_faults(request: _AnyRequest, faults: NamedDependency[FaultQueue]) -> list[AnyFault]:
     """Queue one fault or a list of faults; return all queued faults."""
-    wanted = await _read(request, _FAULTS)
-    faults.add(wanted if isinstance(wanted, list) else [wanted])
+    body = await _read(request, _FAULTS)
+    faults.add(body if isinstance(body, list) else [body])
     return faults.waiting()
 
 

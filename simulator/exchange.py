@@ -11,8 +11,8 @@ from litestar.exceptions import HTTPException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from simulator import forms
-from simulator.answers import Answer, Headers
 from simulator.record import Entry
+from simulator.responses import Headers, RawResponse
 
 EXTENSION = "simulator"
 """The ASGI extension under which ``simulator.server`` passes a request's transport and headers."""
@@ -37,25 +37,25 @@ class Exchange:
         self._receive = receive
         self._send = send
 
-    async def answer(self, answer: Answer) -> None:
+    async def respond(self, response: RawResponse) -> None:
         """Send a response."""
-        body = b"" if answer.status in _BODILESS else answer.body
-        await self._begin(answer.status, answer.headers, len(body))
+        body = b"" if response.status in _BODILESS else response.body
+        await self._begin(response.status, response.headers, len(body))
         await self._continue(body, more=False)
 
-    async def dribble(self, answer: Answer, interval: float) -> None:
+    async def dribble(self, response: RawResponse, interval: float) -> None:
         """Send a response with a pause before each byte of its body, until the client leaves."""
-        await self._begin(answer.status, answer.headers, len(answer.body))
-        for position in range(len(answer.body)):
+        await self._begin(response.status, response.headers, len(response.body))
+        for position in range(len(response.body)):
             if await self.client_left(within=interval):
                 return
-            more = position + 1 < len(answer.body)
-            await self._continue(answer.body[position : position + 1], more=more)
+            more = position + 1 < len(response.body)
+            await self._continue(response.body[position : position + 1], more=more)
 
-    async def truncate(self, answer: Answer, missing: int) -> None:
+    async def truncate(self, response: RawResponse, missing: int) -> None:
         """Send a response with a Content-Length that is too large, and close the connection."""
-        await self._begin(answer.status, answer.headers, len(answer.body) + missing)
-        await self._continue(answer.body, more=True)
+        await self._begin(response.status, response.headers, len(response.body) + missing)
+        await self._continue(response.body, more=True)
         await self.close()
 
     async def shout(self, text: bytes) -> None:

@@ -20,13 +20,13 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from simulator.answers import Answer, Headers, as_json, edged, refusal
 from simulator.exchange import Exchange
+from simulator.responses import Headers, RawResponse, as_json, edged, refusal
 
 MARK = "fault-"
 """The prefix of form values that request a fault."""
 
-Normal = Callable[[], Answer]
+Normal = Callable[[], RawResponse]
 """Returns the response without the fault. Unless called, nothing is issued or used up."""
 
 _MIB = 2**20
@@ -44,7 +44,7 @@ Printable = Annotated[str, Meta(pattern=r"^[ -~]*\Z")]
 class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
     """The base of all kinds: ``times`` is the number of requests; 0 means until it is cleared.
 
-    A kind implements ``_answer``, or ``_act`` if it does more than send a fixed response.
+    A kind implements ``_response``, or ``_act`` if it does more than send a fixed response.
     """
 
     times: Annotated[int, Meta(ge=0)] = 1
@@ -60,9 +60,9 @@ class Fault(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind", 
         await self._act(exchange, normal)
 
     async def _act(self, exchange: Exchange, _: Normal, /) -> None:
-        await exchange.answer(self._answer())
+        await exchange.respond(self._response())
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         raise NotImplementedError
 
 
@@ -73,7 +73,7 @@ class Status(Fault):
     body: str = "upstream connect error or disconnect/reset before headers"
     content_type: Printable = "text/plain"
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return edged(self.status, self.content_type, self.body.encode())
 
 
@@ -114,7 +114,7 @@ class Spotify(Fault):
 
     error: SpotifyError = "invalid_grant"
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         match self.error:
             case "rate_limited":
                 return _rate_limited()
@@ -133,7 +133,7 @@ class Delay(Fault):
 
     async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
         if not await exchange.client_left(within=self.seconds):
-            await exchange.answer(normal())
+            await exchange.respond(normal())
 
 
 class Reset(Fault):
@@ -167,14 +167,14 @@ class Truncated(Fault):
 class Garbage(Fault):
     """Status 200 and a JSON Content-Type, but a body that is not JSON."""
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return edged(200, _JSON, b'{"access_token": BQ, oh no')
 
 
 class NotObject(Fault):
     """Status 200 and JSON, but an array."""
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return as_json(200, ["access_token", "token_type"])
 
 
@@ -184,7 +184,7 @@ class Gzip(Fault):
     async def _act(self, exchange: Exchange, normal: Normal, /) -> None:
         plain = normal()
         headers = (*plain.headers, ("Content-Encoding", "gzip"))
-        await exchange.answer(Answer(plain.status, headers, gzip.compress(plain.body)))
+        await exchange.respond(RawResponse(plain.status, headers, gzip.compress(plain.body)))
 
 
 class Bomb(Fault):
@@ -192,7 +192,7 @@ class Bomb(Fault):
 
     size: Size = 64 * _MIB
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return edged(200, _JSON, _bomb(self.size), (("Content-Encoding", "gzip"),))
 
 
@@ -201,7 +201,7 @@ class Html(Fault):
 
     status: HttpStatus = 503
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         page = "<!doctype html><title>Error</title><h1>Something went wrong</h1>"
         return edged(self.status, "text/html; charset=utf-8", page.encode())
 
@@ -211,7 +211,7 @@ class Huge(Fault):
 
     size: Size = 2 * _MIB
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return edged(200, _JSON, b"".join(_padded_object(self.size)))
 
 
@@ -220,7 +220,7 @@ class RateLimit(Fault):
 
     retry_after: Annotated[int, Meta(ge=0)] = 7
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return _rate_limited(self.retry_after)
 
 
@@ -229,7 +229,7 @@ class Redirect(Fault):
 
     url: Annotated[str, Meta(pattern=r"^[!-~]+\Z")] = "/trap"
 
-    def _answer(self) -> Answer:
+    def _response(self) -> RawResponse:
         return edged(307, "text/plain", b"", (("Location", self.url),))
 
 
@@ -265,8 +265,8 @@ class Verbatim(Fault, tag="answer"):
         for name, value in self.headers:
             _check_header(name, value)
 
-    def _answer(self) -> Answer:
-        return Answer(self.status, self.headers, self.body_base64 or self.body.encode())
+    def _response(self) -> RawResponse:
+        return RawResponse(self.status, self.headers, self.body_base64 or self.body.encode())
 
 
 AnyFault = (
@@ -348,7 +348,7 @@ def spelled(text: str) -> AnyFault:
     return fault
 
 
-def _rate_limited(retry_after: int = 7) -> Answer:
+def _rate_limited(retry_after: int = 7) -> RawResponse:
     error = {"status": 429, "message": "API rate limit exceeded"}
     return as_json(429, {"error": error}, (("Retry-After", str(retry_after)),))
 

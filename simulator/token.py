@@ -14,10 +14,10 @@ from litestar.types import Receive, Scope, Send
 
 from simulator import faults, forms, pkce
 from simulator.accounts import Accounts, AccountsError, Client, Tokens
-from simulator.answers import Answer, as_json, refusal
 from simulator.exchange import Exchange, received
 from simulator.faults import FaultQueue
 from simulator.record import Entry, Record
+from simulator.responses import RawResponse, as_json, refusal
 
 _GRANT_TYPES = "grant_type must be client_credentials, authorization_code or refresh_token"
 
@@ -30,7 +30,7 @@ def token_route(accounts: Accounts, queue: FaultQueue, record: Record) -> ASGIRo
         exchange = await received(scope, receive, send)
         if exchange is not None:
             record.add(exchange.entry)
-            await _answer_or_fault(exchange, accounts, queue)
+            await _respond_or_fault(exchange, accounts, queue)
 
     return token
 
@@ -43,23 +43,23 @@ def trap_route(record: Record) -> ASGIRouteHandler:
         exchange = await received(scope, receive, send)
         if exchange is not None:
             record.add(exchange.entry)
-            await exchange.answer(as_json(200, {"trapped": True}))
+            await exchange.respond(as_json(200, {"trapped": True}))
 
     return trap
 
 
-async def _answer_or_fault(exchange: Exchange, accounts: Accounts, queue: FaultQueue) -> None:
-    def normal() -> Answer:
-        return _answer(accounts, exchange.entry)
+async def _respond_or_fault(exchange: Exchange, accounts: Accounts, queue: FaultQueue) -> None:
+    def normal() -> RawResponse:
+        return _response(accounts, exchange.entry)
 
     requested = _fault_value(exchange.entry)
     try:
         fault = faults.spelled(requested) if requested else queue.take()
     except ValueError as error:
-        await exchange.answer(refusal(400, "invalid_request", str(error)))
+        await exchange.respond(refusal(400, "invalid_request", str(error)))
         return
     if fault is None:
-        await exchange.answer(normal())
+        await exchange.respond(normal())
     else:
         await fault.apply(exchange, normal)
 
@@ -72,7 +72,7 @@ def _fault_value(entry: Entry) -> str | None:
     return None
 
 
-def _answer(accounts: Accounts, entry: Entry) -> Answer:
+def _response(accounts: Accounts, entry: Entry) -> RawResponse:
     """Return the response to a token request (RFC 6749, section 5)."""
     if entry.method != "POST":
         return refusal(405, "invalid_request", "method must be POST", (("Allow", "POST"),))

@@ -9,11 +9,11 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from simulator import answers, scopes
+from simulator import responses, scopes
 from simulator.accounts import Access, Accounts, Consent
-from simulator.answers import Answer, Headers
 from simulator.exchange import received
 from simulator.record import Entry
+from simulator.responses import Headers, RawResponse
 
 ADDRESS = "https://api.spotify.com/v1"
 
@@ -46,22 +46,22 @@ def web_api_route(accounts: Accounts) -> ASGIRouteHandler:
     async def web_api(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = await received(scope, receive, send)
         if exchange is not None:
-            await exchange.answer(_answer(accounts, exchange.entry))
+            await exchange.respond(_response(accounts, exchange.entry))
 
     return web_api
 
 
-def _answer(accounts: Accounts, entry: Entry) -> Answer:
+def _response(accounts: Accounts, entry: Entry) -> RawResponse:
     if entry.method == "OPTIONS":
-        return answers.edged(204, "text/plain", b"", _CORS)
+        return responses.edged(204, "text/plain", b"", _CORS)
     try:
         consent = _consent(_access(accounts, entry.header("authorization")))
         if not consent.user.registered:
-            return answers.edged(403, "text/plain", _NOT_REGISTERED.encode(), _CORS)
-        return answers.as_json(200, _found(entry, consent), _CORS)
+            return responses.edged(403, "text/plain", _NOT_REGISTERED.encode(), _CORS)
+        return responses.as_json(200, _found(entry, consent), _CORS)
     except WebApiError as error:
         fields = {"status": error.status, "message": error.message}
-        return answers.as_json(error.status, {"error": fields}, _CORS)
+        return responses.as_json(error.status, {"error": fields}, _CORS)
 
 
 def _access(accounts: Accounts, authorization: str) -> Access:

@@ -31,7 +31,7 @@ SESSION_THREADS: set[threading.Thread] = set()
 LASTING = ("_run_safe_shutdown_loop", "AnyIO worker")
 """Threads of libraries: pycares has one for the whole process, AnyIO some for each event loop."""
 collect_ignore = ["chaos"]  # it has a target, and a conftest, of its own
-Tell = Callable[[object], None]
+Report = Callable[[object], None]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -88,11 +88,11 @@ class LogLines:
         Captured output cannot be waited for, so this polls, for 20 s at most.
         """
         deadline = time.monotonic() + 20
-        while len(found := [line for line in self.lines if wanted(line)]) < count:
+        while len(matches := [line for line in self.lines if wanted(line)]) < count:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.005)
-        return found
+        return matches
 
 
 def pytest_configure() -> None:
@@ -207,11 +207,11 @@ def client(start: Start) -> httpx.Client:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+def report(capsys: pytest.CaptureFixture[str]) -> Report:
     """Print to the terminal, although the test passes."""
 
-    def tell(figure: object) -> None:
+    def report(figure: object) -> None:
         with capsys.disabled():
             print(f" {figure} ", end="")  # noqa: T201 - the purpose
 
-    return tell
+    return report

@@ -9,15 +9,15 @@ from urllib.parse import quote, quote_plus
 def shapes(secret: str) -> set[str]:
     """Return the strings that reveal `secret`: as it is, a part of it, and encoded."""
     raw = secret.encode()
-    found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
-    found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), raw.hex()}
+    forms |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     if len(secret) >= 24:
-        found |= {secret[:12], secret[-12:]}
+        forms |= {secret[:12], secret[-12:]}
     for shift in range(3):  # base64 looks different with what stands before it
         first, end = -(-8 * shift // 6), 8 * (shift + len(raw)) // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            found.add(encode(bytes(shift) + raw).decode()[first:end])
-    return found
+            forms.add(encode(bytes(shift) + raw).decode()[first:end])
+    return forms
 
 
 @dataclass

@@ -16,20 +16,20 @@ class Service(NamedTuple):
     url: str
 
     def scrape(self) -> dict[str, float]:
-        answer = httpx.get(f"{self.url}/metrics", trust_env=False).raise_for_status()
-        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        response = httpx.get(f"{self.url}/metrics", trust_env=False).raise_for_status()
+        lines = [line for line in response.text.splitlines() if not line.startswith("#")]
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
     def requests(self) -> dict[str, float]:
         """Return the counts of requests that aren't zero, by `flow outcome`."""
-        found = {}
+        counts = {}
         for name, value in self.scrape().items():
             labels = re.fullmatch(
                 r'spotify_api_server_requests_total\{flow="(.*)",outcome="(.*)"\}', name
             )
             if labels and value:
-                found[" ".join(labels.groups())] = value
-        return found
+                counts[" ".join(labels.groups())] = value
+        return counts
 
 
 def measured(start: Start, **changes: str) -> Service:

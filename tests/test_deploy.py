@@ -87,14 +87,14 @@ def test_image_command_starts_the_service() -> None:
     started = [sys.executable, *entry_point()[1:], *entry_point("CMD")]
     with subprocess.Popen(started, env=environ, stdout=subprocess.DEVNULL) as process:
         try:
-            while not answers(f"http://127.0.0.1:{port}/readyz"):
+            while not responds(f"http://127.0.0.1:{port}/readyz"):
                 assert process.poll() is None
                 time.sleep(0.05)
         finally:
             process.kill()
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:

@@ -235,8 +235,8 @@ def test_defect_is_an_error_line_with_types_and_places_only(
             raise RuntimeError(local) from KeyError(f"{request} {local}")
 
     form = {"grant_type": "x"}
-    answer = start(Defect()).post("/client-credentials-flow/retrieve-tokens", data=form)
-    assert answer.json() == {"error": True, "reason": "Internal Server Error"}
+    response = start(Defect()).post("/client-credentials-flow/retrieve-tokens", data=form)
+    assert response.json() == {"error": True, "reason": "Internal Server Error"}
     [line] = log_lines.requests()
     assert list(line) == [*LINE, "error_type", "caused_by", "stack", "reason", "request_id"]
     assert (line["level"], line["event"]) == ("error", "request.failed")
@@ -323,9 +323,9 @@ def test_static_secrets_are_redacted_in_library_lines(
     configure: Callable[..., None], log_lines: LogLines
 ) -> None:
     configure(SECRET_KEYS_PREVIOUS=PREVIOUS_KEY)
-    said = f"{CLIENT_SECRET} {SECRET_KEY}, {PREVIOUS_KEY}; {CLIENT_SECRET}"
-    logging.getLogger("library").error("told %s", said)
-    logging.getLogger("library").error(f"told {said}")  # noqa: G004 - as libraries do
+    text = f"{CLIENT_SECRET} {SECRET_KEY}, {PREVIOUS_KEY}; {CLIENT_SECRET}"
+    logging.getLogger("library").error("told %s", text)
+    logging.getLogger("library").error(f"told {text}")  # noqa: G004 - as libraries do
     redacted = "told [redacted] [redacted], [redacted]; [redacted]"
     assert messages(log_lines) == [redacted] * 2
     assert "which-holds-the-other" not in log_lines.text

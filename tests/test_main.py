@@ -227,7 +227,7 @@ def test_drain_under_load_loses_nothing(simulator_url: str, simulator: httpx.Cli
         for _ in range(40):
             assert warm.acquire(timeout=20)
         process.terminate()
-        assert [each.result() for each in asking] == [{200}] * 4
+        assert [future.result() for future in asking] == [{200}] * 4
         process.communicate(timeout=20)
 
 

@@ -19,7 +19,7 @@ from service.settings import Secret, load
 from tests.conftest import LogLines, Start
 from tests.flows import CREDENTIALS, FLOWS, REFRESH, recorded, valid_form
 from tests.running import environment, free_port
-from tests.volley import answer, connected, request
+from tests.volley import connected, read_response, request
 
 PASSWORD = "pa55-of-the-storage"
 TOO_MANY = {"error": True, "reason": "too many requests; see Retry-After"}
@@ -41,7 +41,7 @@ def crowd(client: httpx.Client, size: int) -> list[int]:
         connections = [stack.enter_context(connected(client)) for _ in range(size)]
         for connection in connections:
             connection.sendall(request(CREDENTIALS, {"grant_type": "x"}))
-        return [answer(connection).status for connection in connections]
+        return [read_response(connection).status for connection in connections]
 
 
 def scrape(port: int) -> str:
@@ -49,9 +49,9 @@ def scrape(port: int) -> str:
 
 
 def counted(port: int, name: str) -> float:
-    found = re.search(rf"^spotify_api_server_{re.escape(name)} (.*)$", scrape(port), re.MULTILINE)
-    assert found, name
-    return float(found[1])
+    match = re.search(rf"^spotify_api_server_{re.escape(name)} (.*)$", scrape(port), re.MULTILINE)
+    assert match, name
+    return float(match[1])
 
 
 def scope(peer: tuple[str, int] | None, *forwarded: str) -> Any:  # noqa: ANN401
@@ -77,7 +77,7 @@ def test_flows_count_together_and_a_refusal_is_no_call(
 ) -> None:
     client = start(RATE_LIMIT="1/month")
     assert client.post(REFRESH, data=valid_form(simulator, REFRESH)).status_code == 200
-    assert [client.post(each).status_code for each in FLOWS] == [429] * 5
+    assert [client.post(path).status_code for path in FLOWS] == [429] * 5
     assert len(recorded(simulator)) == 1
 
 
@@ -151,7 +151,7 @@ def test_request_is_refused_before_its_body_arrives(start: Start) -> None:
     with connected(client) as connection:
         head, _, _ = request(CREDENTIALS, {"grant_type": "x" * 99}).partition(b"\r\n\r\n")
         connection.sendall(head + b"\r\n\r\n")
-        shot = answer(connection)
+        shot = read_response(connection)
     assert (shot.status, shot.json()) == (429, TOO_MANY)
 
 

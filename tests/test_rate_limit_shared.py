@@ -156,9 +156,9 @@ def test_concurrent_requests_do_not_exceed_the_limit(start: Start, storage: Stor
     port = free_port()
     client = start(RATE_LIMIT="20/month", RATE_LIMIT_STORAGE=storage.url(), METRICS_PORT=str(port))
     assert statuses(client, 1) == [200]
-    found = crowd(client, 400)
+    results = crowd(client, 400)
     # On a slow machine, some pass unchecked.
-    assert found.count(200) <= 19 + counted(port, "rate_limit_unchecked_total")
+    assert results.count(200) <= 19 + counted(port, "rate_limit_unchecked_total")
 
 
 def test_wrong_password_is_logged_without_it(

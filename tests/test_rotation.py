@@ -182,11 +182,11 @@ def test_every_client_stays_logged_in_while_three_keys_are_rolled(
 
 
 def wait_for_two_refreshes(clients: list[Client], errors: list[BaseException]) -> None:
-    wanted = {client: client.refreshed + 2 for client in clients}
+    expected = {client: client.refreshed + 2 for client in clients}
 
     def refreshed() -> bool:
         assert errors == []
-        return all(client.refreshed >= number for client, number in wanted.items())
+        return all(client.refreshed >= number for client, number in expected.items())
 
     wait_until(refreshed)
 

@@ -163,9 +163,9 @@ class Run:
         with socket.create_connection(self.address, timeout=5) as connection:
             connection.sendall(text)
             connection.shutdown(socket.SHUT_WR)
-            came = b"".join(iter(lambda: connection.recv(65536), b""))
-        self.evidence.seen.append(("local error", came.decode("latin-1")))
-        return came
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        self.evidence.seen.append(("local error", received.decode("latin-1")))
+        return received
 
     def sealed(self, token: str, what: str) -> str:
         return self.add(self.sealer.seal(self.add(token, what)), f"sealed {what}")

@@ -25,7 +25,7 @@ from tests.flows import (
 )
 from tests.held import Held
 from tests.simulator.requests import minted_refresh_token
-from tests.volley import answer, connected, request
+from tests.volley import connected, read_response, request
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +69,7 @@ def test_flows_do_not_share(held: Held, simulator: httpx.Client) -> None:
         for connection, path in ((one, REFRESH), (other, PKCE_REFRESH)):
             connection.sendall(request(path, {"refresh_token": SEALER.seal(token)}))
         held.release(2)
-        assert [answer(one).status, answer(other).status] == [200, 200]
+        assert [read_response(one).status, read_response(other).status] == [200, 200]
     assert len(recorded(simulator)) == 2
 
 
@@ -131,7 +131,7 @@ def test_first_client_may_disconnect(held: Held, simulator: httpx.Client) -> Non
         leaving.close()
         staying.sendall(request(PKCE_REFRESH, second))
         held.release(2)
-        shot = answer(staying)
+        shot = read_response(staying)
     assert shot.status == 200
     assert SEALER.open(shot.json()["refresh_token"]).token != token
     assert [entry["status"] for entry in recorded(simulator)] == [200]
@@ -212,11 +212,11 @@ async def failures(coalescing: Coalescing, endpoint: FakeEndpoint, number: int) 
 async def test_each_waiter_raises_its_own_copy_of_an_error(error: ServiceError) -> None:
     endpoint, coalescing = held_call(error)
     raised = await failures(coalescing, endpoint, 20)
-    assert len({id(each) for each in raised}) == 20
-    assert {type(each) for each in raised} == {type(error)}
-    described = {(str(each), tuple(vars(each)["headers"].items())) for each in raised}
+    assert len({id(copy) for copy in raised}) == 20
+    assert {type(copy) for copy in raised} == {type(error)}
+    described = {(str(copy), tuple(vars(copy)["headers"].items())) for copy in raised}
     assert described == {(error.reason, tuple(error.headers.items()))}
-    depths = {len(traceback.extract_tb(each.__traceback__)) for each in raised[1:]}
+    depths = {len(traceback.extract_tb(copy.__traceback__)) for copy in raised[1:]}
     assert len(depths) == 1
     assert max(depths) <= len(traceback.extract_tb(raised[0].__traceback__)) <= 5
 

@@ -36,7 +36,7 @@ from tests.conftest import LogLines
 from tests.fakes import HeldSpotify
 from tests.flows import CREDENTIALS, REFRESH, SEALER
 from tests.running import CLIENT_ID, CLIENT_SECRET, environment, running
-from tests.volley import answer, connected, request
+from tests.volley import connected, read_response, request
 
 PATH = CREDENTIALS
 FORM = {"grant_type": "client_credentials"}
@@ -214,7 +214,7 @@ def test_cached_or_coalesced_response_has_an_attribute_and_no_client_span(
         for _ in range(2):  # connections are read in turns, so that all five are under way then
             client.get("/healthz").raise_for_status()
         spotify.release.set()
-        assert [answer(connection).status for connection in shared] == [200] * 5
+        assert [read_response(connection).status for connection in shared] == [200] * 5
         for connection in shared:
             connection.close()
         for _ in range(3):

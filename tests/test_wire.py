@@ -42,4 +42,4 @@ def test_reader_refuses_an_invalid_response() -> None:
         b"x",
     ):
         with pytest.raises(AssertionError):
-            wire.answers(received)
+            wire.responses(received)

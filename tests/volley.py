@@ -1,4 +1,4 @@
-"""Many requests at once: all are sent before the first answer is read."""
+"""Many requests at once: all are sent before the first read_response is read."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import httpx
 
 
 class Shot(NamedTuple):
-    """An answer: status, headers in lower case, body."""
+    """An read_response: status, headers in lower case, body."""
 
     status: int
     headers: dict[str, str]
@@ -34,7 +34,7 @@ def request(path: str, form: dict[str, str], *headers: str) -> bytes:
     return "\r\n".join([*head, "", body]).encode()
 
 
-def answer(connection: socket.socket) -> Shot:
+def read_response(connection: socket.socket) -> Shot:
     response = HTTPResponse(connection)
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
@@ -58,4 +58,4 @@ def volley(
             connection.sendall(request(path, form))
             connections.append(connection)
         meanwhile()
-        return [answer(connection) for connection in connections]
+        return [read_response(connection) for connection in connections]

@@ -39,13 +39,13 @@ def test_page_shows_app_scopes_and_redirect_uri(
     ("button", "answer"), [("Agree", {"code", "state"}), ("Cancel", {"error", "state"})]
 )
 def test_each_button_redirects_to_the_app(
-    page: Page, consent: str, button: str, answer: set[str]
+    page: Page, consent: str, button: str, response: set[str]
 ) -> None:
     page.goto(consent)
     page.get_by_role("button", name=button).click()
     page.wait_for_url("**/docs?*")
     query = parse_qs(urlsplit(page.url).query)
-    assert set(query) == answer
+    assert set(query) == response
     assert query["state"] == ["as-it-was"]
 
 

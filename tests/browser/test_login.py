@@ -193,7 +193,7 @@ def test_copying_without_a_clipboard_is_reported(open_page: Open, accounts: Simu
 def test_short_tokens_are_masked_too(playground: Page, accounts: Simulator, watch: Watch) -> None:
     body = '{"access_token": "a-short-access-token", "id_token": "a-short-id-token"}'
     json_type = "application/json"
-    accounts.befall({"kind": "status", "status": 200, "content_type": json_type, "body": body})
+    accounts.queue_faults({"kind": "status", "status": 200, "content_type": json_type, "body": body})
     watch.announce("Failed to load resource: .* 401 ")  # the Web API does not know this token
     response = log_in(playground)
     expect(session(playground).get_by_text("a-sho…token").first).to_be_visible()
@@ -372,7 +372,7 @@ def test_unusable_expiry_is_not_counted_down(
 ) -> None:
     fault = {"kind": "status", "status": 200, "content_type": "application/json"}
     body = f'{{"access_token": "any", "refresh_token": "one", "expires_in": {expires_in}}}'
-    accounts.befall({**fault, "body": body}, {**fault, "body": body})
+    accounts.queue_faults({**fault, "body": body}, {**fault, "body": body})
     watch.announce("Failed to load resource: .* 401 ")  # the Web API does not know this token
     assert log_in(playground).status == 200
     expect(session(playground).get_by_text("no usable expires_in")).to_be_visible()

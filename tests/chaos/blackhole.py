@@ -47,8 +47,8 @@ def main(directory: Path, services: int) -> None:
         url = f"http://{names.name}:{simulator.port}/api/token"
         for _ in range(services):
             with Service(directory, url, ALLOW_INSECURE_UPSTREAM="true") as service:
-                answers = run(_first_calls(service))
-                print(json.dumps([(answer.status, answer.seconds) for answer in answers]))  # noqa: T201
+                responses = run(_first_calls(service))
+                print(json.dumps([(response.status, response.seconds) for response in responses]))  # noqa: T201
 
 
 if __name__ == "__main__":

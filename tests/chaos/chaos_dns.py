@@ -31,8 +31,8 @@ RECOVERY_SECONDS = 15.0
 
 @pytest.fixture
 def resolver() -> Iterator[Resolver]:
-    with contextlib.closing(Resolver("127.83.53.1")) as made:
-        yield made
+    with contextlib.closing(Resolver("127.83.53.1")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def test_unreachable_first_address_is_skipped(
             prefix=world(tmp_path, resolver.address, *options),
             ALLOW_INSECURE_UPSTREAM="true",
         )
-        answers = [run(once(service.address, request("refresh"))) for _ in range(8)]
-    figure(f"slowest {max(answer.seconds for answer in answers):.2f} s")
-    assert {answer.status for answer in answers} == {200}
-    assert max(answer.seconds for answer in answers) < 1
+        responses = [run(once(service.address, request("refresh"))) for _ in range(8)]
+    figure(f"slowest {max(response.seconds for response in responses):.2f} s")
+    assert {response.status for response in responses} == {200}
+    assert max(response.seconds for response in responses) < 1
 
 
 def test_unreachable_ipv6_address_is_skipped(tmp_path: Path, short: bool, figure: Figure) -> None:

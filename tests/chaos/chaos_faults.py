@@ -80,11 +80,11 @@ KINDS = [str(kind.__struct_config__.tag) for kind in Fault.__subclasses__()]
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
-    found = Evidence()
-    found.add(CLIENT_SECRET, "client secret")
-    found.add(SECRET_KEY, "secret key")
-    found.add(VERIFIER, "verifier")
-    return found
+    secrets = Evidence()
+    secrets.add(CLIENT_SECRET, "client secret")
+    secrets.add(SECRET_KEY, "secret key")
+    secrets.add(VERIFIER, "verifier")
+    return secrets
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_fault_is_handled_in_every_flow(
     """Status and form are the expected ones, in time, and the next call is answered 200."""
     before = service.footprint()
     seconds = [
-        _befallen(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
+        _check_fault(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
         for flow in FLOWS.values()
         for expected in EXPECTED[kind]
     ]
@@ -125,7 +125,7 @@ def test_fault_is_handled_in_every_flow(
     figure(f"{len(seconds)} calls: {statuses}; slowest {max(seconds):.2f} s")
 
 
-def _befallen(
+def _check_fault(
     service: Service,
     simulator: Simulator,
     evidence: Evidence,
@@ -133,16 +133,18 @@ def _befallen(
     fault: dict[str, object],
     expected: Expected,
 ) -> float:
-    """Have a fault befall a call, and none the next; return the seconds of the first."""
-    simulator.befall(fault)
+    """Have a fault queue_faults a call, and none the next; return the seconds of the first."""
+    simulator.queue_faults(fault)
     start = time.monotonic()
-    answer = _call(service, simulator, evidence, flow)
+    response = _call(service, simulator, evidence, flow)
     seconds = time.monotonic() - start
-    assert (answer.status_code, answer.content[: len(expected.begins)]) == expected[:2]
+    assert (response.status_code, response.content[: len(expected.begins)]) == expected[:2]
     assert seconds < UPSTREAM_TIMEOUT + SLACK
-    assert answer.headers["cache-control"] == "no-store"
-    if answer.status_code == 429:
-        assert answer.headers.get("retry-after") == ("0" if fault["kind"] == "ratelimit" else None)
+    assert response.headers["cache-control"] == "no-store"
+    if response.status_code == 429:
+        assert response.headers.get("retry-after") == (
+            "0" if fault["kind"] == "ratelimit" else None
+        )
     assert _call(service, simulator, evidence, flow).status_code == 200
     assert service.status("/readyz") == service.status("/healthz") == 200
     assert not [entry for entry in simulator.requests() if entry["path"] == "/trap"]
@@ -155,13 +157,13 @@ def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow
     for name in ("refresh_token", "code"):
         if name in form:
             evidence.add(form[name], f"{name} of the client's")
-    answer = service.client.post(flow.path, data=form)
-    if answer.status_code == 200:
-        for name in {"access_token", "refresh_token"} & set(tokens := json.loads(answer.content)):
+    response = service.client.post(flow.path, data=form)
+    if response.status_code == 200:
+        for name in {"access_token", "refresh_token"} & set(tokens := json.loads(response.content)):
             evidence.add(tokens[name], f"{name} of the answer")
-    elif answer.content.startswith(OURS):
-        evidence.seen.append(("own error", answer.text))
-    return answer
+    elif response.content.startswith(OURS):
+        evidence.seen.append(("own error", response.text))
+    return response
 
 
 def _credential(simulator: Simulator, flow: Flow) -> str:

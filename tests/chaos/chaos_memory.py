@@ -55,24 +55,24 @@ _turns = itertools.count(1)
 class Watched:
     """The service, and samples of its memory beside the number of requests by then."""
 
-    def __init__(self, service: Service, told: Path) -> None:
+    def __init__(self, service: Service, counts: Path) -> None:
         self.service = service
-        self._told = told
+        self._told = counts
         self.samples: list[tuple[int, float]] = []
 
     def inside(self) -> dict[str, int]:
         self._told.unlink(missing_ok=True)
         self.service.signal(signal.SIGUSR1)
         eventually(self._told.exists, 10, "it tells what it holds")
-        told: dict[str, int] = json.loads(self._told.read_text())
-        return told
+        counts: dict[str, int] = json.loads(self._told.read_text())
+        return counts
 
     def rested(self, tasks: int) -> dict[str, int]:
         """Return what it holds once it has no more than `tasks`, or after 5 s."""
         end = time.monotonic() + 5
-        while (told := self.inside())["tasks"] > tasks and time.monotonic() < end:
+        while (counts := self.inside())["tasks"] > tasks and time.monotonic() < end:
             time.sleep(0.2)  # the last answers' tasks end after their clients have read them
-        return told
+        return counts
 
     async def after(self, count: int) -> Tally:
         """Ask `count` mixed requests, 16 at a time, taking a hundred samples."""
@@ -101,11 +101,11 @@ def test_memory_stays_flat_for_two_hours(
 ) -> None:
     """All flows and all kinds of errors: memory, files, threads and tasks stay flat."""
     count = 8_000 if short else TWO_HOURS
-    told = tmp_path / "told.json"
+    counts = tmp_path / "told.json"
     service = start_service(
-        simulator.token_url, module="tests.chaos.inside", CHAOS_INSIDE=str(told)
+        simulator.token_url, module="tests.chaos.inside", CHAOS_INSIDE=str(counts)
     )
-    watched = Watched(service, told)
+    watched = Watched(service, counts)
     run(watched.after(2_000))
     watched.samples.clear()
     before, inside_before = _rested(service), watched.inside()

@@ -21,7 +21,7 @@ CODE = "AQcode-that-nobody-may-see-before-it-is-Spotify"
 class Authorities(NamedTuple):
     """One that the service is told to trust, one that nobody knows."""
 
-    known: Authority
+    trusted: Authority
     unknown: Authority
     directory: Path
 
@@ -32,20 +32,20 @@ def authorities(tmp_path: Path) -> Authorities:
 
 
 WRONG: dict[str, Callable[[Authorities], Keeper]] = {
-    "another host's": lambda ca: Keeper(context_for(ca.known.issue("accounts.example"))),
-    "another address'": lambda ca: Keeper(context_for(ca.known.issue("127.0.0.2"))),
-    "no host but in its subject": lambda ca: Keeper(context_for(ca.known.issue(None))),
+    "another host's": lambda ca: Keeper(context_for(ca.trusted.issue("accounts.example"))),
+    "another address'": lambda ca: Keeper(context_for(ca.trusted.issue("127.0.0.2"))),
+    "no host but in its subject": lambda ca: Keeper(context_for(ca.trusted.issue(None))),
     "expired": lambda ca: Keeper(
-        context_for(ca.known.issue("localhost", from_days=-9, to_days=-1))
+        context_for(ca.trusted.issue("localhost", from_days=-9, to_days=-1))
     ),
     "not yet valid": lambda ca: Keeper(
-        context_for(ca.known.issue("localhost", from_days=1, to_days=9))
+        context_for(ca.trusted.issue("localhost", from_days=1, to_days=9))
     ),
     "unknown authority": lambda ca: Keeper(context_for(ca.unknown.issue("localhost"))),
     "self-signed": lambda ca: Keeper(
         context_for(Authority(ca.directory, "localhost").issue("localhost"))
     ),
-    "TLS 1.1 at most": lambda ca: Keeper(outdated(context_for(ca.known.issue("localhost")))),
+    "TLS 1.1 at most": lambda ca: Keeper(outdated(context_for(ca.trusted.issue("localhost")))),
     "no TLS at all": lambda _: Keeper(None),
 }
 
@@ -62,11 +62,12 @@ def test_wrong_certificate_is_refused(
     """502, nothing decrypted, no secret among the bytes."""
     with WRONG[wrong](authorities) as keeper:
         service = start_service(
-            f"https://localhost:{keeper.port}/api/token", SSL_CERT_FILE=str(authorities.known.file)
+            f"https://localhost:{keeper.port}/api/token",
+            SSL_CERT_FILE=str(authorities.trusted.file),
         )
-        answer = _ask(service)
-    assert answer.status_code == 502
-    assert answer.json() == {"error": True, "reason": "Spotify could not be reached"}
+        response = _ask(service)
+    assert response.status_code == 502
+    assert response.json() == {"error": True, "reason": "Spotify could not be reached"}
     assert keeper.raw, "a handshake was begun"
     assert keeper.opened == b""
     for secret in (CODE, CLIENT_SECRET):
@@ -83,10 +84,10 @@ def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -
         )
         before = service.footprint()
         start = time.monotonic()
-        answer = _ask(service)
+        response = _ask(service)
         seconds = time.monotonic() - start
         service.assert_settled(before)
-    assert answer.status_code == 504
+    assert response.status_code == 504
     assert seconds < 2
     figure(f"after {seconds:.2f} s")
 
@@ -98,16 +99,16 @@ def test_custom_authority_is_trusted(
 ) -> None:
     """An authority of one's own is trusted by, and no key is written to SSLKEYLOGFILE."""
     keys = authorities.directory / "keys"
-    known = authorities.known
-    trusted = known.file if variable == "SSL_CERT_FILE" else known.hashed_directory()
-    with Keeper(context_for(known.issue(host))) as keeper:
+    trusted = authorities.trusted
+    file = trusted.file if variable == "SSL_CERT_FILE" else trusted.hashed_directory()
+    with Keeper(context_for(trusted.issue(host))) as keeper:
         service = start_service(
             f"https://{host}:{keeper.port}/api/token",
-            **{variable: str(trusted), "SSLKEYLOGFILE": str(keys)},
+            **{variable: str(file), "SSLKEYLOGFILE": str(keys)},
         )
-        answer = _ask(service)
+        response = _ask(service)
         service.kill()
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert CODE.encode() in keeper.opened
     assert CODE.encode() not in keeper.raw
     assert not keys.exists()

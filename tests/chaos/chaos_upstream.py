@@ -50,9 +50,9 @@ class Upstream:
 
 @pytest.fixture
 def upstream(tmp_path: Path) -> Iterator[Upstream]:
-    made = Upstream(tmp_path)
-    yield made
-    made.die()
+    simulated = Upstream(tmp_path)
+    yield simulated
+    simulated.die()
 
 
 def _ask(service: Service, flow: str = "refresh") -> Answer:
@@ -188,11 +188,11 @@ def test_stale_pooled_connections_cost_one_504(
         service = start_service(proxy.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
         tally = run(load(service.address, all_flows(), 1, workers=16))
         assert set(tally.outcomes) == {"200"}
-        kept = proxy.open_connections()
-        assert kept > 4, "nothing to lose"
+        pooled = proxy.open_connections()
+        assert pooled > 4, "nothing to lose"
         proxy.freeze()
-        statuses = [_ask(service).status for _ in range(kept + 2)]
-    figure(f"{kept} kept connections: {statuses.count(504)} × 504, {statuses.count(200)} × 200")
+        statuses = [_ask(service).status for _ in range(pooled + 2)]
+    figure(f"{pooled} kept connections: {statuses.count(504)} × 504, {statuses.count(200)} × 200")
     assert set(statuses) == {200, 504}
     assert statuses.count(504) == 1
     service.assert_no_defect()

@@ -16,16 +16,16 @@ from types import FrameType
 from service.cli import main
 
 
-def tell(_signal: int, _frame: FrameType | None) -> None:
+def dump(_signal: int, _frame: FrameType | None) -> None:
     """Write what there is; the file appears whole."""
     gc.collect()
-    told = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
+    counts = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
     path = Path(os.environ["CHAOS_INSIDE"])
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(told))
+    partial.write_text(json.dumps(counts))
     partial.rename(path)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, dump)
     sys.exit(main([]))

@@ -127,14 +127,14 @@ class Worker:
                 start = time.perf_counter()
                 try:
                     connection = connection or await Connection.made(self.pick())
-                    answer = await connection.send(next(self.requests))
+                    response = await connection.send(next(self.requests))
                 except Lost as lost:
                     self.tally.add(str(lost), time.perf_counter() - start)
                     await _let_go(connection)
                     connection = None
                 else:
-                    self.tally.add(str(answer.status), time.perf_counter() - start)
-                    if answer.closes or not self.keeps:
+                    self.tally.add(str(response.status), time.perf_counter() - start)
+                    if response.closes or not self.keeps:
                         await _let_go(connection)
                         connection = None
                 if self.pause:

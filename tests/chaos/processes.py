@@ -122,7 +122,7 @@ class Simulator(Process):
         self.client.close()
         super().__exit__()
 
-    def befall(self, *faults: dict[str, object]) -> None:
+    def queue_faults(self, *faults: dict[str, object]) -> None:
         """Queue faults for the next requests."""
         self.client.post("/admin/faults", json=list(faults)).raise_for_status()
 

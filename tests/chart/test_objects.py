@@ -98,8 +98,8 @@ def test_a_withdrawn_key_is_removed_from_the_secret() -> None:
     """Kubernetes keeps in `data` what an upgrade takes out of `stringData`."""
     secret = only(render("minimal"), "Secret")
     assert "stringData" not in secret
-    kept = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
-    assert kept == {
+    secrets = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    assert secrets == {
         "client-id": "ci-client-id",
         "client-secret": "ci-client-secret",
         "secret-key": "ci-secret-key-0123456789",

@@ -184,10 +184,10 @@ def lacking(scrape: Samples, expression: str) -> set[str | Matcher]:
     """Return what an expression asks for and no series has."""
     missing: set[str | Matcher] = {name for name in metrics(expression) if name not in scrape}
     missing |= {one for one in matchers(expression) if not is_there(scrape, one)}
-    known = {
+    exported = {
         label for name in metrics(expression) & scrape.keys() for label in labels(scrape, name)
     }
-    return missing | grouped_by(expression) - known
+    return missing | grouped_by(expression) - exported
 
 
 def labels(scrape: Samples, metric: str) -> set[str]:
@@ -199,9 +199,9 @@ def is_there(scrape: Samples, one: Matcher) -> bool:
     if one.label in TARGET:
         return one.value in {NAMESPACE, RELEASE}
     values = {series.get(one.label) for series in scrape.get(one.metric, [])} - {None}
-    wanted = one.value if one.operator == "=~" else re.escape(one.value)
+    pattern = one.value if one.operator == "=~" else re.escape(one.value)
     return all(
-        any(re.fullmatch(part, str(value)) for value in values) for part in wanted.split("|")
+        any(re.fullmatch(part, str(value)) for value in values) for part in pattern.split("|")
     )
 
 
@@ -232,9 +232,9 @@ def test_missing_series_fails_the_check(
 
 
 def test_used_metrics_are_documented() -> None:
-    asked = {name for expression in EXPRESSIONS for name in metrics(expression)}
+    queried = {name for expression in EXPRESSIONS for name in metrics(expression)}
     documented = set(re.findall(r"^\| `(\w+)`", OPERATIONS, re.MULTILINE))
-    ours = {name for name in asked if name.startswith("spotify_api_server_")}
+    ours = {name for name in queried if name.startswith("spotify_api_server_")}
     assert ours
     assert {re.sub("_(bucket|count|sum)$", "", name) for name in ours} - documented == set()
 

@@ -676,9 +676,9 @@ def test_invalid_values_are_refused_with_a_reason(
 ) -> None:
     with pytest.raises(RefusedError) as refused:
         template(example, values)
-    said = str(refused.value)
-    assert re.search(r"^Error: execution error at \([^)]*\): (.*)", said).group(1) == sentence  # type: ignore[union-attr]
-    assert "hunter2" not in said
+    message = str(refused.value)
+    assert re.search(r"^Error: execution error at \([^)]*\): (.*)", message).group(1) == sentence  # type: ignore[union-attr]
+    assert "hunter2" not in message
 
 
 def test_release_name_must_be_a_valid_service_name() -> None:

@@ -84,12 +84,12 @@ def validated(file: Path, version: str) -> str:
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("example", CI)
 def test_kubernetes_knows_every_field(rendered: Path, example: str, version: str) -> None:
-    said = validated(rendered / f"{example}.yaml", version)
+    output = validated(rendered / f"{example}.yaml", version)
     passed = re.findall(
-        rf"passed for resource (\w+)/.* against version {version}$", said, re.MULTILINE
+        rf"passed for resource (\w+)/.* against version {version}$", output, re.MULTILINE
     )
     kinds = [manifest["kind"] for manifest in render(example)]
-    assert sorted(passed) == sorted(kind.lower() for kind in kinds if kind not in CUSTOM), said
+    assert sorted(passed) == sorted(kind.lower() for kind in kinds if kind not in CUSTOM), output
 
 
 def test_an_unknown_field_is_found(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_an_unknown_field_is_found(tmp_path: Path) -> None:
 
 
 def custom_resources() -> list[Manifest]:
-    found = [one for example in CI for one in render(example) if one["kind"] in CUSTOM]
-    assert {one["kind"] for one in found} == CUSTOM.keys()
-    return found
+    objects = [one for example in CI for one in render(example) if one["kind"] in CUSTOM]
+    assert {one["kind"] for one in objects} == CUSTOM.keys()
+    return objects
 
 
 def faults(manifests: list[Manifest]) -> str:
@@ -153,9 +153,11 @@ def test_a_fault_in_a_custom_resource_is_found(good: str, bad: str, fault: str) 
 
 @pytest.mark.parametrize("example", CI)
 def test_every_pod_is_restricted(example: str) -> None:
-    found = pods(render(example))
-    assert {name.partition("/")[0] for name in found} == {"Deployment", "Pod"}
-    assert {name: violations(pod) for name, pod in found.items()} == {name: [] for name in found}
+    objects = pods(render(example))
+    assert {name.partition("/")[0] for name in objects} == {"Deployment", "Pod"}
+    assert {name: violations(pod) for name, pod in objects.items()} == {
+        name: [] for name in objects
+    }
 
 
 @pytest.mark.parametrize(
@@ -207,14 +209,14 @@ def test_checkov_finds_only_known_exceptions(rendered: Path) -> None:
     )
     assert ran.stdout, ran.stderr
     report = json.loads(ran.stdout)
-    found = defaultdict(set)
+    objects = defaultdict(set)
     for check in report["results"]["failed_checks"]:
         kind, _, owner = check["resource"].partition(".")
-        found[check["check_id"], kind].add(
+        objects[check["check_id"], kind].add(
             f"{check['check_name']}: {owner} in {check['file_path']}"
         )
-    assert {key: found[key] for key in found.keys() - SKIPPED.keys()} == {}
-    assert SKIPPED.keys() - found.keys() == set(), "these need no reason any more"
+    assert {key: objects[key] for key in objects.keys() - SKIPPED.keys()} == {}
+    assert SKIPPED.keys() - objects.keys() == set(), "these need no reason any more"
     assert report["summary"]["passed"] > 100 * len(CI)
     assert not report["summary"]["parsing_errors"]
 

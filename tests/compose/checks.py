@@ -105,9 +105,9 @@ def containers(project: str, ports: dict[str, str]) -> list[dict[str, Any]]:
 
 def test_playground_can_call_the_service(ports: dict[str, str]) -> None:
     origin = f"http://127.0.0.1:{ports['7001']}"
-    known = httpx.get(f"{origin}/playground.json", trust_env=False).json()
-    assert known["service_url"] == f"http://127.0.0.1:{ports['7000']}"
-    url = f"{known['service_url']}/healthz"
+    configuration = httpx.get(f"{origin}/playground.json", trust_env=False).json()
+    assert configuration["service_url"] == f"http://127.0.0.1:{ports['7000']}"
+    url = f"{configuration['service_url']}/healthz"
     response = httpx.get(url, headers={"Origin": origin}, trust_env=False)
     assert response.headers["access-control-allow-origin"] == origin
 

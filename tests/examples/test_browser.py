@@ -58,7 +58,7 @@ def test_page_logs_in_refreshes_and_reads_errors(simulator: Simulator, tmp_path:
     results: Queue[str] = Queue()
 
     def limit(_: str) -> str:
-        simulator.befall({"kind": "ratelimit", "retry_after": 9})
+        simulator.queue_faults({"kind": "ratelimit", "retry_after": 9})
         return ""
 
     def result(posted: str) -> str:

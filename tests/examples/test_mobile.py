@@ -123,7 +123,7 @@ def test_lost_key_is_invalid_grant(client: Client, service: Service, lost_token:
 
 def test_outage_is_temporary(client: Client, service: Service, simulator: Simulator) -> None:
     token = login(client, service, simulator).json()["refresh_token"]
-    simulator.befall({"kind": "answer", "status": 503, "body": "no healthy upstream"})
+    simulator.queue_faults({"kind": "answer", "status": 503, "body": "no healthy upstream"})
     response = refresh(client, service, token)
     assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
     assert refresh(client, service, token).status_code == 200

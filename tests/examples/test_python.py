@@ -131,7 +131,7 @@ def test_concurrent_callers_share_one_refresh(
     logged_in: Session, service: Service, simulator: Simulator
 ) -> None:
     rejected = logged_in.access_token()
-    simulator.befall({"kind": "delay", "seconds": 0.5})
+    simulator.queue_faults({"kind": "delay", "seconds": 0.5})
     before = len(service.lines())
     with ThreadPoolExecutor(8) as callers:
         fresh = set(callers.map(logged_in.access_token, [rejected] * 8))
@@ -142,7 +142,7 @@ def test_concurrent_callers_share_one_refresh(
 def test_retry_after_is_respected(session: Session, app: App, simulator: Simulator) -> None:
     set_lifetime(simulator, 0)
     session.log_in(app, decide, 20)
-    simulator.befall({"kind": "ratelimit", "retry_after": 2})
+    simulator.queue_faults({"kind": "ratelimit", "retry_after": 2})
     with pytest.raises(RetryLaterError) as first:
         session.access_token()
     assert first.value.retry_after == 2
@@ -163,7 +163,7 @@ def test_token_that_cannot_be_refreshed_is_used_until_it_expires(
 ) -> None:
     set_lifetime(simulator, 30)
     session.log_in(app, decide, 20)
-    simulator.befall(fault)
+    simulator.queue_faults(fault)
     assert session.access_token() == stored(store).access_token
     time.sleep(1)  # until the service calls Spotify again, for the next test
 
@@ -224,14 +224,14 @@ def test_server_errors_differ_from_spotify_errors(service: Service) -> None:
 def test_spotify_error_can_have_any_body(
     service: Service, simulator: Simulator, status: int, body: str, error: str
 ) -> None:
-    simulator.befall({"kind": "status", "status": status, "body": body})
+    simulator.queue_faults({"kind": "status", "status": status, "body": body})
     with pytest.raises(SpotifyError) as upstream:
         Swap(service.url).retrieve("a-code", "v" * 43, "http://127.0.0.1/callback")
     assert (upstream.value.status, upstream.value.error) == (status, error)
 
 
 def test_code_is_sent_once(session: Session, app: App, simulator: Simulator) -> None:
-    simulator.befall({"kind": "status", "status": 503})
+    simulator.queue_faults({"kind": "status", "status": 503})
     with pytest.raises(RetryLaterError):
         session.log_in(app, decide, 20)
     assert grants(simulator) == ["authorization_code"]

@@ -36,8 +36,8 @@ def guided(name: str, seconds: int) -> Outcome:
         (corpus / f"seed-{number}").write_bytes(seed)
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS[name]))
     limits = ("-timeout=5", "-rss_limit_mb=1024", "-max_len=4096", f"-max_total_time={seconds}")
-    kept = (f"-dict={words}", f"-artifact_prefix={KEPT}/{name}-", str(corpus))
-    ran = _run("-m", "tests.fuzz.guided", name, "-print_final_stats=1", *limits, *kept)
+    options = (f"-dict={words}", f"-artifact_prefix={KEPT}/{name}-", str(corpus))
+    ran = _run("-m", "tests.fuzz.guided", name, "-print_final_stats=1", *limits, *options)
     edges = re.findall(r"cov: (\d+)", ran.stdout)
     return _outcome(ran, r"number_of_executed_units: (\d+)", f"{edges[-1] if edges else 0} edges")
 
@@ -71,9 +71,9 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _outcome(ran: subprocess.CompletedProcess[str], runs: str, seen: str) -> Outcome:
     counted = re.search(runs, ran.stdout, re.MULTILINE)
-    told = "\n".join(ran.stdout.splitlines()[-SHOWN:])
+    output = "\n".join(ran.stdout.splitlines()[-SHOWN:])
     failed = ran.returncode or counted is None
-    return Outcome(counted[1] if counted else "?", seen, told if failed else None)
+    return Outcome(counted[1] if counted else "?", seen, output if failed else None)
 
 
 FUZZERS: dict[str, Callable[[str, int], Outcome]] = {
@@ -88,9 +88,9 @@ def main(seconds: int, names: list[str]) -> bool:
     for name in names:
         started = time.monotonic()
         runs, seen, finding = FUZZERS[name](name, max(1, seconds // len(names)))
-        found = "FOUND" if finding else "nothing found"
+        verdict = "FOUND" if finding else "nothing found"
         took = time.monotonic() - started
-        sys.stdout.write(f"{name:8} {runs:>10} runs {took:6.0f} s  {seen:>14}  {found}\n")
+        sys.stdout.write(f"{name:8} {runs:>10} runs {took:6.0f} s  {seen:>14}  {verdict}\n")
         sys.stdout.flush()
         findings += [f"\n=== {name}\n{finding}\n"] if finding else []
     sys.stdout.write("".join(findings))

@@ -21,10 +21,10 @@ def main(seconds: str) -> int:
         service.client.get(DOCUMENT).raise_for_status()
         command = ["schemathesis", "run", url, f"--max-time={seconds}", *CHECKS]
         status = subprocess.run(command, check=False).returncode
-        found = defects(tap.new_lines())
-    for line in found:
+        log_defects = defects(tap.new_lines())
+    for line in log_defects:
         sys.stdout.write(f"{line}\n")
-    return status or bool(found)
+    return status or bool(log_defects)
 
 
 if __name__ == "__main__":

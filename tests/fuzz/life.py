@@ -122,9 +122,9 @@ class Life(RuleBasedStateMachine):
         code = self._authorized(pkce.challenge_of(verifier) if with_pkce else None)
         form = {"code": code, "redirect_uri": REDIRECT_URI}
         path, more = (PKCE_CODE, {"code_verifier": verifier}) if with_pkce else (CODE, {})
-        answer = self._post(path, form | more, encoding)
-        self._check_success(answer)
-        seal = self._kept(answer, pkce=with_pkce)
+        response = self._post(path, form | more, encoding)
+        self._check_success(response)
+        seal = self._kept(response, pkce=with_pkce)
         assert seal is not None
         self.newest[seal.token] = seal
         return seal
@@ -134,9 +134,9 @@ class Life(RuleBasedStateMachine):
     )
     def refresh(self, seal: Seal, path: str, encoding: str) -> Any:  # noqa: ANN401 - one seal or none
         """Refresh with a sealed token of any age, at its own flow or the other."""
-        answer = self._post(path, {"refresh_token": seal.sealed}, encoding)
-        made = self._check_refresh(answer, seal, path)
-        return multiple(made) if made else multiple()
+        response = self._post(path, {"refresh_token": seal.sealed}, encoding)
+        seal_after = self._check_refresh(response, seal, path)
+        return multiple(seal_after) if seal_after else multiple()
 
     @rule(
         seal=seals,
@@ -144,13 +144,13 @@ class Life(RuleBasedStateMachine):
         fault=st.sampled_from(list(FAULTS)),
     )
     def refresh_while_spotify_fails(self, seal: Seal, path: str, fault: str) -> None:
-        self._befall(fault)
-        answer = self._post(path, {"refresh_token": seal.sealed})
+        self._queue_fault(fault)
+        response = self._post(path, {"refresh_token": seal.sealed})
         self.simulator.delete("/admin/faults").raise_for_status()
         if seal.key not in self.keys:
-            self._check_own_error(answer, 400, UNDECRYPTABLE)
+            self._check_own_error(response, 400, UNDECRYPTABLE)
         else:
-            self._check_fault(answer, fault)
+            self._check_fault(response, fault)
 
     @rule(seal=seals, path=st.sampled_from([REFRESH, PKCE_REFRESH]), data=st.data())
     def tamper(self, seal: Seal, path: str, data: st.DataObject) -> None:
@@ -159,20 +159,20 @@ class Life(RuleBasedStateMachine):
             st.characters(codec="utf-8").filter(lambda c: c not in _same(seal, position))
         )
         broken = seal.sealed[:position] + other + seal.sealed[position + 1 :]
-        answer = self._post(path, {"refresh_token": broken})
-        self._check_own_error(answer, 400, UNDECRYPTABLE)
+        response = self._post(path, {"refresh_token": broken})
+        self._check_own_error(response, 400, UNDECRYPTABLE)
 
     @rule(fault=st.sampled_from([None, *FAULTS]))
     def ask_for_the_apps_own_token(self, fault: str | None) -> None:
         if fault:
-            self._befall(fault)
-        answer = self._post(CREDENTIALS, {"grant_type": "client_credentials"})
+            self._queue_fault(fault)
+        response = self._post(CREDENTIALS, {"grant_type": "client_credentials"})
         self.simulator.delete("/admin/faults").raise_for_status()
-        if fault and answer.status_code != 200:  # one that was kept needs no Spotify
-            self._check_fault(answer, fault)
+        if fault and response.status_code != 200:  # one that was kept needs no Spotify
+            self._check_fault(response, fault)
         else:
-            self._check_success(answer)
-            assert "refresh_token" not in answer.json()
+            self._check_success(response)
+            assert "refresh_token" not in response.json()
 
     @rule()
     def scrape(self) -> None:
@@ -182,8 +182,8 @@ class Life(RuleBasedStateMachine):
         """Refresh once more for everybody, stop, and search what was left behind."""
         try:
             for seal in list(self.newest.values()):
-                answer = self._post(PKCE_REFRESH, {"refresh_token": seal.sealed})
-                self._check_refresh(answer, seal, PKCE_REFRESH)
+                response = self._post(PKCE_REFRESH, {"refresh_token": seal.sealed})
+                self._check_refresh(response, seal, PKCE_REFRESH)
             if self.keys:
                 self.scrape()
         finally:
@@ -209,11 +209,11 @@ class Life(RuleBasedStateMachine):
         query = {"client_id": CLIENT_ID, "redirect_uri": REDIRECT_URI, "response_type": "code"}
         if challenge:
             query |= {"code_challenge": challenge, "code_challenge_method": "S256"}
-        answer = self.simulator.post("/authorize", params=query, data={"decision": "allow"})
-        [code] = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+        response = self.simulator.post("/authorize", params=query, data={"decision": "allow"})
+        [code] = parse_qs(urlsplit(response.headers["location"]).query)["code"]
         return self.evidence.add(code, "code")
 
-    def _befall(self, fault: str) -> None:
+    def _queue_fault(self, fault: str) -> None:
         self.simulator.post("/admin/faults", json={"kind": fault}).raise_for_status()
 
     def _post(self, path: str, form: dict[str, str], encoding: str = "data") -> httpx.Response:
@@ -223,61 +223,61 @@ class Life(RuleBasedStateMachine):
         more: dict[str, Any] = {encoding: form}
         return self.service.client.post(path, **more)
 
-    def _kept(self, answer: httpx.Response, *, pkce: bool) -> Seal | None:
+    def _kept(self, response: httpx.Response, *, pkce: bool) -> Seal | None:
         """Return the sealed token of a success as its client keeps it."""
-        if (sealed := answer.json().get("refresh_token")) is None:
+        if (sealed := response.json().get("refresh_token")) is None:
             return None
         token = Sealer(self.keys[0]).open(sealed).token
         self.evidence.add(sealed, "sealed refresh token")
         self.evidence.add(token, "refresh token")
-        assert token not in answer.text
+        assert token not in response.text
         return Seal(sealed, self.keys[0], token, pkce)
 
-    def _check_refresh(self, answer: httpx.Response, seal: Seal, path: str) -> Seal | None:
+    def _check_refresh(self, response: httpx.Response, seal: Seal, path: str) -> Seal | None:
         if seal.key not in self.keys:
-            self._check_own_error(answer, 400, UNDECRYPTABLE)
+            self._check_own_error(response, 400, UNDECRYPTABLE)
             self.newest.pop(seal.token, None)  # its key is gone: that client has to log in again
             return None
         if seal.token in self.revoked:
-            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+            assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
             return None
-        self._check_success(answer)
-        made = self._kept(answer, pkce=seal.pkce)
+        self._check_success(response)
+        seal_after = self._kept(response, pkce=seal.pkce)
         rotation = self.rotation
         if rotation == "spotify":
             rotation = "on" if seal.pkce else "off"
         stale = seal.key != self.keys[0]
-        assert (made is not None) == (rotation != "off" or path == PKCE_REFRESH or stale)
-        if made:
-            assert (made.token == seal.token) == (rotation != "on")
+        assert (seal_after is not None) == (rotation != "off" or path == PKCE_REFRESH or stale)
+        if seal_after:
+            assert (seal_after.token == seal.token) == (rotation != "on")
             if rotation == "on":
                 self.revoked.add(seal.token)
                 self.newest.pop(seal.token, None)
-            self.newest[made.token] = made
-        return made
+            self.newest[seal_after.token] = seal_after
+        return seal_after
 
-    def _check_success(self, answer: httpx.Response) -> None:
-        assert answer.status_code == 200, answer.text
-        tokens = answer.json()
+    def _check_success(self, response: httpx.Response) -> None:
+        assert response.status_code == 200, response.text
+        tokens = response.json()
         self.evidence.add(tokens["access_token"], "access token")
         assert ("expiration_date" in tokens) == ("refresh_token" in tokens)
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["pragma"] == "no-cache"
+        assert response.headers["content-type"] == "application/json"
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["pragma"] == "no-cache"
 
-    def _check_own_error(self, answer: httpx.Response, status: int, reason: str | None) -> None:
-        assert answer.status_code == status, answer.text
-        error = answer.json()
+    def _check_own_error(self, response: httpx.Response, status: int, reason: str | None) -> None:
+        assert response.status_code == status, response.text
+        error = response.json()
         assert error.keys() == {"error", "reason"}
         assert error["error"] is True
         assert reason in {None, error["reason"]}
-        self.evidence.seen.append(("own error", answer.text + repr(answer.headers)))
+        self.evidence.seen.append(("own error", response.text + repr(response.headers)))
 
-    def _check_fault(self, answer: httpx.Response, fault: str) -> None:
-        assert answer.status_code == FAULTS[fault], answer.text
-        if answer.status_code in OWN:
-            self._check_own_error(answer, FAULTS[fault], None)
-        assert answer.headers["cache-control"] == "no-store"
+    def _check_fault(self, response: httpx.Response, fault: str) -> None:
+        assert response.status_code == FAULTS[fault], response.text
+        if response.status_code in OWN:
+            self._check_own_error(response, FAULTS[fault], None)
+        assert response.headers["cache-control"] == "no-store"
 
 
 def _same(seal: Seal, position: int) -> str:

@@ -164,23 +164,23 @@ def response(data: bytes) -> None:
     assert error.error_code in {*responses.ERROR_CODES, "other", None}
     for fallback in (None, OWN):
         try:
-            made = responses.seal(TokenResponse(200, headers, body), fallback, SEALER)
+            encoded = responses.seal(TokenResponse(200, headers, body), fallback, SEALER)
         except UpstreamFailed:
             continue
-        check_success(body, made.body, fallback)
+        check_success(body, encoded.body, fallback)
 
 
 def _check_forwarded(upstream: TokenResponse) -> None:
-    made = responses.forward(upstream)
-    assert (made.status, made.body) == (upstream.status, upstream.body)
-    _check_headers(upstream, made)
-    made = responses.forward_as_oauth(upstream)
-    assert made.status == upstream.status
-    assert isinstance(msgspec.json.decode(made.body)["error"], str)
-    _check_headers(upstream, made)
+    encoded = responses.forward(upstream)
+    assert (encoded.status, encoded.body) == (upstream.status, upstream.body)
+    _check_headers(upstream, encoded)
+    encoded = responses.forward_as_oauth(upstream)
+    assert encoded.status == upstream.status
+    assert isinstance(msgspec.json.decode(encoded.body)["error"], str)
+    _check_headers(upstream, encoded)
 
 
-def _check_headers(upstream: TokenResponse, made: EncodedResponse) -> None:
+def _check_headers(upstream: TokenResponse, encoded: EncodedResponse) -> None:
     received = {(name.lower(), value) for name, value in upstream.headers}
     nominated = {
         option.strip().decode("latin-1")
@@ -188,7 +188,7 @@ def _check_headers(upstream: TokenResponse, made: EncodedResponse) -> None:
         if name == b"connection"
         for option in value.lower().split(b",")
     }
-    sent = made.headers
+    sent = encoded.headers
     ours = [(name.encode(), value.encode()) for name, value in NO_STORE]
     assert set(sent) >= set(ours)
     names = [name for name, _ in sent]
@@ -213,13 +213,13 @@ def check_success(received: bytes, sent: bytes, fallback: Opened | None) -> None
     assert {n: v for n, v in after.items() if n not in ours} == {
         n: v for n, v in before.items() if n not in ours
     }
-    wanted = before.get("refresh_token") or (fallback and fallback.token)
-    if not wanted:
+    expected = before.get("refresh_token") or (fallback and fallback.token)
+    if not expected:
         assert not after.get("refresh_token")
         return
     sealed = after["refresh_token"]
-    assert SEALER.open(sealed).token == wanted
-    assert sealed != wanted
+    assert SEALER.open(sealed).token == expected
+    assert sealed != expected
 
 
 class _Number(str):
@@ -264,9 +264,9 @@ def setting(data: bytes) -> None:
     try:
         settings = service_settings.load(environ)
     except SettingsError as error:
-        told = "\n".join(error.problems)
+        report = "\n".join(error.problems)
         values = {value for value in environ.values() if len(value) >= CHANCE}
-        assert not [value for value in values if value in told and value not in SENTENCES]
+        assert not [value for value in values if value in report and value not in SENTENCES]
         return
     assert repr(settings) == repr(_with_other_secrets(settings))
     _check_usable(settings)

@@ -142,15 +142,15 @@ halves = st.builds(
 
 def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
     """Return what Hypothesis would try, to be tried together."""
-    found: list[Plan] = []
+    results: list[Plan] = []
 
     @how
     @given(strategy)
     def keep(plan: Plan) -> None:
-        found.append(plan)
+        results.append(plan)
 
     keep()
-    return found
+    return results
 
 
 class Wire:
@@ -167,7 +167,7 @@ class Wire:
 
     def check(self, plan: Plan) -> None:
         """Send, and fail unless what comes back and is logged is as promised."""
-        for status, head, body in answers(self._talk(plan)):
+        for status, head, body in responses(self._talk(plan)):
             assert status in STATUSES, (status, body)
             if status >= 400:
                 assert b"\r\nx-request-id: " in head.lower()
@@ -188,10 +188,10 @@ class Wire:
             raw.settimeout(0)
             received, is_open = _drained(raw)
             raw.settimeout(self.deadline)
-            answers(received)
+            responses(received)
             if is_open:
                 _send(raw, [b"GET / HTTP/1.0\r\n\r\n"])
-                [(status, _, body)] = answers(_received(raw, time.monotonic() + self.deadline))
+                [(status, _, body)] = responses(_received(raw, time.monotonic() + self.deadline))
                 assert (status, body) == (200, b"success"), (plan, body)
 
     def check_spotify(self) -> None:
@@ -256,9 +256,9 @@ def _drained(raw: socket.socket) -> tuple[bytes, bool]:
         received += data
 
 
-def answers(received: bytes) -> list[tuple[int, bytes, bytes]]:
+def responses(received: bytes) -> list[tuple[int, bytes, bytes]]:
     """Split what came into answers: status, head, body. The last body may be cut off by a reset."""
-    found = []
+    results = []
     while received:
         head, end, rest = received.partition(b"\r\n\r\n")
         assert end, received[:200]
@@ -272,6 +272,6 @@ def answers(received: bytes) -> list[tuple[int, bytes, bytes]]:
         assert len(lengths) == (status not in {100, 204}), head
         length = lengths[0] if lengths else 0
         assert len(rest) >= length, received
-        found.append((status, head, rest[:length]))
+        results.append((status, head, rest[:length]))
         received = rest[length:]
-    return found
+    return results

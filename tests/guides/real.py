@@ -98,11 +98,11 @@ class Amazon(BaseHTTPRequestHandler):
         operation = self.headers["X-Amz-Target"].partition(".")[2]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.calls.append((operation, body))
-        answer = json.dumps({"ARN": f"arn:aws:secretsmanager:::{body.get('SecretId')}"}).encode()
+        response = json.dumps({"ARN": f"arn:aws:secretsmanager:::{body.get('SecretId')}"}).encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(response)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(response)
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""

@@ -27,30 +27,30 @@ def main(arguments: Sequence[str]) -> int:
     """Check a call and note it; return the exit status."""
     try:
         name, words = _command(arguments)
-        known = tomllib.loads(COMMANDS.read_text())[name]
-        _check(known, words)
-        if "stdin" in known:
-            _check_words([known["stdin"]], sys.stdin.read().splitlines(), repeated=True)
+        commands = tomllib.loads(COMMANDS.read_text())[name]
+        _check(commands, words)
+        if "stdin" in commands:
+            _check_words([commands["stdin"]], sys.stdin.read().splitlines(), repeated=True)
     except Misuse as misuse:
         sys.stderr.write(f"{arguments[0]}: {misuse}\n")
         return 2
     with Path(os.environ["CALLS"]).open("a") as calls:
         calls.write(json.dumps(list(arguments)) + "\n")
-    sys.stdout.write(known.get("says", ""))
+    sys.stdout.write(commands.get("says", ""))
     return 0
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Return the longest name that is known, and what comes after it."""
-    known = tomllib.loads(COMMANDS.read_text())
+    commands = tomllib.loads(COMMANDS.read_text())
     for length in range(len(arguments), 0, -1):
-        if (name := " ".join(arguments[:length])) in known:
+        if (name := " ".join(arguments[:length])) in commands:
             return name, arguments[length:]
     raise Misuse(f"{' '.join(arguments)!r} is no command that is known")
 
 
-def _check(known: Mapping[str, Any], arguments: Sequence[str]) -> None:
-    options: dict[str, str] = known.get("options", {})
+def _check(commands: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    options: dict[str, str] = commands.get("options", {})
     given, words, waiting = set(), [], list(arguments)
     while waiting:
         argument = waiting.pop(0)
@@ -62,9 +62,9 @@ def _check(known: Mapping[str, Any], arguments: Sequence[str]) -> None:
             raise Misuse(f"{option} is no option that is known")
         given.add(option)
         _check_value(option, options[option], value if equals else None, waiting)
-    if missing := set(known.get("required", ())) - given:
+    if missing := set(commands.get("required", ())) - given:
         raise Misuse(f"{', '.join(sorted(missing))} is missing")
-    _check_words(known.get("words", []), words, repeated=known.get("repeated", False))
+    _check_words(commands.get("words", []), words, repeated=commands.get("repeated", False))
 
 
 def _check_value(

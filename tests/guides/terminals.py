@@ -78,8 +78,8 @@ def run(terminal: Terminal, where: Path, tools: Path, *, seconds: float = 120) -
     calls = tools / "calls"
     calls.touch()
     status, output, errors = _paste(script(terminal), where, _environ(terminal, tools), seconds)
-    made = [json.loads(line) for line in calls.read_text().splitlines()]
-    return Done(status, output, errors, made)
+    calls_made = [json.loads(line) for line in calls.read_text().splitlines()]
+    return Done(status, output, errors, calls_made)
 
 
 def _environ(terminal: Terminal, tools: Path) -> dict[str, str]:

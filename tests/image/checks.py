@@ -20,7 +20,7 @@ import pytest
 
 from service import __version__
 from simulator.pkce import challenge_of
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.documents import entry_point, hardening
 
 ENGINE, IMAGE, DEV_IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE", "DEV_IMAGE"))
@@ -166,9 +166,9 @@ def tokens(app: httpx.Client, simulator: Container) -> dict[str, Any]:
         location = client.post("/authorize", params=query, data={"decision": "allow"})
     [code] = parse_qs(urlsplit(location.headers["location"]).query)["code"]
     form = {"code": code, "code_verifier": VERIFIER, "redirect_uri": CALLBACK}
-    answer = app.post("/authorization-code-flow-pkce/retrieve-tokens", data=form)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
+    response = app.post("/authorization-code-flow-pkce/retrieve-tokens", data=form)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
     return found
 
 
@@ -182,9 +182,9 @@ def own_token(app: httpx.Client) -> httpx.Response:
     return app.post("/client-credentials-flow/retrieve-tokens", data=form)
 
 
-def test_labels_describe_the_image(config: dict[str, Any], tell: Tell) -> None:
+def test_labels_describe_the_image(config: dict[str, Any], report: Report) -> None:
     labels = {name.rpartition("image.")[2]: value for name, value in config["Labels"].items()}
-    tell({name: labels[name] for name in ("version", "revision", "base.name")})
+    report({name: labels[name] for name in ("version", "revision", "base.name")})
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()  # noqa: S607
     assert labels["version"] == __version__
     assert labels["revision"].removesuffix("-dirty") == head
@@ -201,10 +201,10 @@ def test_entrypoint_is_python_as_user_10001(config: dict[str, Any]) -> None:
     assert set(config["ExposedPorts"]) == {"8080/tcp", "9464/tcp"}
 
 
-def test_size_above_the_base_is_bounded(config: dict[str, Any], tell: Tell) -> None:
+def test_size_above_the_base_is_bounded(config: dict[str, Any], report: Report) -> None:
     base = config["Labels"]["org.opencontainers.image.base.name"]
     added = layers(IMAGE)[: -len(layers(base))]
-    tell(
+    report(
         " + ".join(f"{size / 1e6:.1f}" for size in added if size) + f" = {sum(added) / 1e6:.1f} MB"
     )
     assert sum(added) <= LIMIT
@@ -235,7 +235,7 @@ def test_image_has_no_compiler(python: str) -> None:
     assert once(python, "-c", look) == ""
 
 
-def test_every_import_has_unchecked_bytecode(tell: Tell) -> None:
+def test_every_import_has_unchecked_bytecode(report: Report) -> None:
     look = """
 import importlib, os, pkgutil, sys
 import service
@@ -248,12 +248,12 @@ def is_good(file):
 print(sys.version.split()[0], len(files), *(file for file in files if not is_good(file)))
 """
     version, modules, *wrong = once(PYTHON, "-c", look).split()
-    tell(f"Python {version}, {modules} modules")
+    report(f"Python {version}, {modules} modules")
     assert not wrong
 
 
 @pytest.mark.skipif(ENGINE != "podman", reason="docker's own exporter keeps the times of files")
-def test_second_build_has_the_same_layers(tell: Tell) -> None:
+def test_second_build_has_the_same_layers(report: Report) -> None:
     again = f"{IMAGE}-again"
     build = ["tests/image/build", "runtime", "--no-cache"]
     subprocess.run(build, check=True, capture_output=True, env={**os.environ, "IMAGE": again})
@@ -262,7 +262,7 @@ def test_second_build_has_the_same_layers(tell: Tell) -> None:
     finally:
         # buildah may leave a container of its own, which keeps the image.
         subprocess.run([ENGINE, "rmi", again], check=False, capture_output=True)
-    tell(f"{len(first)} layers")
+    report(f"{len(first)} layers")
     assert first == second
 
 
@@ -277,11 +277,11 @@ def test_start_without_settings_exits_with_78() -> None:
     assert subprocess.run(command, check=False, capture_output=True).returncode == 78
 
 
-def test_process_1_is_unprivileged_python(service: Container, tell: Tell) -> None:
+def test_process_1_is_unprivileged_python(service: Container, report: Report) -> None:
     status = dict(
         re.findall(r"^(\w+):\s+(\S+)", service.run("cat", "/proc/1/status"), re.MULTILINE)
     )
-    tell({name: status[name] for name in ("Name", "Uid", "CapBnd", "NoNewPrivs", "Seccomp")})
+    report({name: status[name] for name in ("Name", "Uid", "CapBnd", "NoNewPrivs", "Seccomp")})
     assert status["Name"] == "python"
     assert status["Uid"] == status["Gid"] == "10001"
     assert {int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
@@ -316,23 +316,23 @@ def test_refresh_token_is_sealed(tokens: dict[str, Any]) -> None:
 
 
 def test_a_sealed_token_refreshes(app: httpx.Client, tokens: dict[str, Any]) -> None:
-    answer = refresh(app, tokens["refresh_token"])
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["access_token"] != tokens["access_token"]
-    assert answer.json()["refresh_token"]
+    response = refresh(app, tokens["refresh_token"])
+    assert response.status_code == 200, response.text
+    assert response.json()["access_token"] != tokens["access_token"]
+    assert response.json()["refresh_token"]
 
 
 def test_a_tampered_token_is_refused(app: httpx.Client, tokens: dict[str, Any]) -> None:
     token = tokens["refresh_token"]
-    answer = refresh(app, ("B" if token[0] == "A" else "A") + token[1:])
-    assert answer.status_code == 400
-    assert answer.json() == {"error": True, "reason": "could not decrypt refresh token"}
+    response = refresh(app, ("B" if token[0] == "A" else "A") + token[1:])
+    assert response.status_code == 400
+    assert response.json() == {"error": True, "reason": "could not decrypt refresh token"}
 
 
 def test_app_access_token_is_returned(app: httpx.Client) -> None:
-    answer = own_token(app)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["access_token"]
+    response = own_token(app)
+    assert response.status_code == 200, response.text
+    assert response.json()["access_token"]
 
 
 def test_metrics_are_served_on_their_own_port(service: Container, app: httpx.Client) -> None:
@@ -343,10 +343,10 @@ def test_metrics_are_served_on_their_own_port(service: Container, app: httpx.Cli
     assert app.get("/metrics").status_code == 404
 
 
-def test_memory_and_processes_are_bounded(service: Container, tell: Tell) -> None:
+def test_memory_and_processes_are_bounded(service: Container, report: Report) -> None:
     memory = cgroup(service, "memory.max", "memory/memory.limit_in_bytes")
     [peak] = re.findall(r"VmHWM:\s+(.*)", service.run("cat", "/proc/1/status"))
-    tell(f"at most {peak} of {memory} bytes")
+    report(f"at most {peak} of {memory} bytes")
     assert memory == 128 * 1024 * 1024
     assert cgroup(service, "pids.max", "pids/pids.max") == 64
 
@@ -357,7 +357,7 @@ def cgroup(container: Container, *files: str) -> int:
     return int(container.run("sh", "-c", script, "sh", *files))
 
 
-def test_sigterm_drains_and_exits_with_0(service: Container, app: httpx.Client, tell: Tell) -> None:
+def test_sigterm_drains_and_exits_with_0(service: Container, app: httpx.Client, report: Report) -> None:
     started = time.monotonic()
     engine("kill", "--signal=TERM", service.name)
     while app.get("/readyz").status_code == 200:
@@ -365,6 +365,6 @@ def test_sigterm_drains_and_exits_with_0(service: Container, app: httpx.Client, 
     assert app.get("/healthz").is_success
     status = engine("wait", service.name)
     seconds = time.monotonic() - started
-    tell(f"after {seconds:.1f} s")
+    report(f"after {seconds:.1f} s")
     assert status == "0", engine("logs", service.name)
     assert DRAIN_SECONDS - 0.5 < seconds < DRAIN_SECONDS + 5

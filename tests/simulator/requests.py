@@ -14,13 +14,13 @@ CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 def minted_code(client: httpx.Client, **order: str) -> str:
-    answer = client.post("/admin/codes", json={"redirect_uri": REDIRECT_URI, **order})
-    return str(answer.raise_for_status().json()["code"])
+    response = client.post("/admin/codes", json={"redirect_uri": REDIRECT_URI, **order})
+    return str(response.raise_for_status().json()["code"])
 
 
 def minted_refresh_token(client: httpx.Client, *, pkce: bool, scope: str = "") -> str:
-    answer = client.post("/admin/refresh-tokens", json={"pkce": pkce, "scope": scope})
-    return str(answer.raise_for_status().json()["refresh_token"])
+    response = client.post("/admin/refresh-tokens", json={"pkce": pkce, "scope": scope})
+    return str(response.raise_for_status().json()["refresh_token"])
 
 
 def basic(text: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ def refresh(client: httpx.Client, token: str, **form: str) -> httpx.Response:
     return ask(client, {"grant_type": "refresh_token", "refresh_token": token} | (form or CLIENT))
 
 
-def refused(answer: httpx.Response) -> tuple[int, str, str]:
-    error = answer.json()
+def refused(response: httpx.Response) -> tuple[int, str, str]:
+    error = response.json()
     assert set(error) == {"error", "error_description"}
-    return answer.status_code, error["error"], error["error_description"]
+    return response.status_code, error["error"], error["error_description"]

@@ -101,10 +101,10 @@ def test_record_can_be_cleared(client: httpx.Client) -> None:
 
 def test_settings_can_be_read_and_changed_one_by_one(client: httpx.Client) -> None:
     assert client.get("/admin/settings").json() == AT_THE_START
-    answer = client.patch("/admin/settings", json={"rotation": "on"})
-    assert answer.json() == AT_THE_START | {"rotation": "on"}
-    answer = client.patch("/admin/settings", json={"expires_in": 60})
-    assert answer.json() == AT_THE_START | {"rotation": "on", "expires_in": 60}
+    response = client.patch("/admin/settings", json={"rotation": "on"})
+    assert response.json() == AT_THE_START | {"rotation": "on"}
+    response = client.patch("/admin/settings", json={"expires_in": 60})
+    assert response.json() == AT_THE_START | {"rotation": "on", "expires_in": 60}
 
 
 def test_invalid_admin_requests_are_refused_with_a_reason(client: httpx.Client) -> None:
@@ -126,9 +126,9 @@ def test_invalid_admin_requests_are_refused_with_a_reason(client: httpx.Client) 
         ("/admin/clock", {}),
     ]:
         method = "PATCH" if path == "/admin/settings" else "POST"
-        answer = client.request(method, path, json=content)
-        assert answer.status_code == 400
-        assert " " in answer.json()["detail"]
+        response = client.request(method, path, json=content)
+        assert response.status_code == 400
+        assert " " in response.json()["detail"]
 
 
 def test_reset_restores_the_initial_state(client: httpx.Client) -> None:
@@ -158,5 +158,5 @@ def test_unreadable_body_is_refused_with_a_reason(client: httpx.Client) -> None:
         ("PUT", "users", b'[{"id":"\xff"}]', "The users are not UTF-8 text"),
         ("PUT", "users", b"[", "The users are not JSON: Input data was truncated"),
     ]:
-        answer = client.request(method, f"/admin/{path}", content=body)
-        assert (answer.status_code, answer.json()["detail"]) == (400, problem)
+        response = client.request(method, f"/admin/{path}", content=body)
+        assert (response.status_code, response.json()["detail"]) == (400, problem)

@@ -35,18 +35,18 @@ def decide(
     return client.post("/authorize", params=query, data=form)
 
 
-def arrival(answer: httpx.Response) -> dict[str, str]:
+def arrival(response: httpx.Response) -> dict[str, str]:
     """Return what the redirect brings to the app."""
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith(REDIRECT_URI)
-    return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+    assert response.status_code == 303
+    assert response.headers["location"].startswith(REDIRECT_URI)
+    return dict(parse_qsl(urlsplit(response.headers["location"]).query))
 
 
 def test_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:
-    answer = client.get("/authorize", params=PLAIN | {"scope": "streaming user-read-email"})
-    page = Elements(answer.text)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    response = client.get("/authorize", params=PLAIN | {"scope": "streaming user-read-email"})
+    page = Elements(response.text)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert ("html", {"lang": "en"}) in page.found
     assert ("form", {"method": "post"}) in page.found
     buttons = [attributes for tag, attributes in page.found if tag == "button"]
@@ -78,11 +78,11 @@ def test_page_lists_users_with_the_first_selected(client: httpx.Client) -> None:
 def test_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> None:
     name = "<script>alert(1)</script> \"'&"
     client.put("/admin/users", json=[{"id": "a", "display_name": name, "email": "<b>"}])
-    answer = client.get("/authorize", params=PLAIN)
-    page = Elements(answer.text)
+    response = client.get("/authorize", params=PLAIN)
+    page = Elements(response.text)
     assert not {"script", "b"} & {tag for tag, _ in page.found}
     assert name in page.text
-    policy = answer.headers["content-security-policy"]
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "form-action 'self' https:" in policy
     assert "unsafe" not in policy
@@ -91,8 +91,8 @@ def test_page_runs_no_script_and_escapes_what_it_shows(client: httpx.Client) -> 
 def test_page_escapes_the_apps_id() -> None:
     accounts = Accounts(RegisteredApp(client_id='<b>"&'))
     with running(create_app(accounts)) as url:
-        answer = httpx.get(f"{url}/authorize", params=PLAIN | {"client_id": '<b>"&'})
-    page = Elements(answer.text)
+        response = httpx.get(f"{url}/authorize", params=PLAIN | {"client_id": '<b>"&'})
+    page = Elements(response.text)
     assert "b" not in {tag for tag, _ in page.found}
     assert '<b>"&' in page.text
 
@@ -112,13 +112,13 @@ def test_challenge_binds_the_code(client: httpx.Client) -> None:
 
 
 def test_redirect_uri_keeps_its_query(client: httpx.Client) -> None:
-    answer = decide(client, PLAIN | {"redirect_uri": REDIRECT_URI + "?tenant=%2F1"})
-    assert answer.headers["location"].startswith(REDIRECT_URI + "?tenant=%2F1&code=AQ")
+    response = decide(client, PLAIN | {"redirect_uri": REDIRECT_URI + "?tenant=%2F1"})
+    assert response.headers["location"].startswith(REDIRECT_URI + "?tenant=%2F1&code=AQ")
 
 
 def test_cancelling_returns_access_denied_and_the_state(client: httpx.Client) -> None:
-    answer = decide(client, PLAIN | {"state": "s"}, {"decision": "deny"})
-    assert arrival(answer) == {"error": "access_denied", "state": "s"}
+    response = decide(client, PLAIN | {"state": "s"}, {"decision": "deny"})
+    assert arrival(response) == {"error": "access_denied", "state": "s"}
 
 
 def test_fewer_scopes_can_be_granted(client: httpx.Client) -> None:
@@ -135,32 +135,32 @@ def test_invalid_decision_is_refused(client: httpx.Client) -> None:
             "scope must not contain more than the app requested",
         ),
     ]:
-        answer = decide(client, PLAIN | {"scope": "streaming"}, ALLOW | form)
-        assert answer.status_code == 400
-        assert words in answer.text
+        response = decide(client, PLAIN | {"scope": "streaming"}, ALLOW | form)
+        assert response.status_code == 400
+        assert words in response.text
 
 
 def test_repeated_user_is_refused(client: httpx.Client) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     form = "decision=allow&user=alice&user=bob"
-    answer = client.post("/authorize", params=PLAIN, content=form, headers=headers)
-    assert answer.status_code == 400
-    assert "user must not be repeated" in answer.text
+    response = client.post("/authorize", params=PLAIN, content=form, headers=headers)
+    assert response.status_code == 400
+    assert "user must not be repeated" in response.text
 
 
 def test_unknown_scope_is_shown_on_the_page(client: httpx.Client) -> None:
     query = PLAIN | {"scope": "streaming user-read-birthdate <i>"}
-    for answer in (client.get("/authorize", params=query), decide(client, query)):
-        assert answer.status_code == 400
-        assert "location" not in answer.headers
-        assert "INVALID_SCOPE: Illegal scope: user-read-birthdate &lt;i&gt;" in answer.text
+    for response in (client.get("/authorize", params=query), decide(client, query)):
+        assert response.status_code == 400
+        assert "location" not in response.headers
+        assert "INVALID_SCOPE: Illegal scope: user-read-birthdate &lt;i&gt;" in response.text
 
 
 def test_unknown_decision_is_refused(client: httpx.Client) -> None:
     for form in [{}, {"decision": "perhaps"}]:
-        answer = decide(client, PLAIN, form)
-        assert answer.status_code == 400
-        assert "decision must be allow or deny" in answer.text
+        response = decide(client, PLAIN, form)
+        assert response.status_code == 400
+        assert "decision must be allow or deny" in response.text
 
 
 def test_unknown_app_is_not_redirected_to(client: httpx.Client) -> None:
@@ -171,20 +171,20 @@ def test_unknown_app_is_not_redirected_to(client: httpx.Client) -> None:
         ({"redirect_uri": "http://localhost/"}, "INVALID_CLIENT: Invalid redirect URI"),
         ({"redirect_uri": "https://a.example/\r\nX: y"}, "INVALID_CLIENT: Invalid redirect URI"),
     ]:
-        for answer in (
+        for response in (
             client.get("/authorize", params=PLAIN | change),
             decide(client, PLAIN | change),
         ):
-            assert answer.status_code == 400
-            assert "location" not in answer.headers
-            assert words in answer.text
-            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert response.status_code == 400
+            assert "location" not in response.headers
+            assert words in response.text
+            assert response.headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_repeated_parameter_is_refused(client: httpx.Client) -> None:
-    answer = client.get("/authorize?client_id=a&client_id=%3Cb%3E")
-    assert answer.status_code == 400
-    assert "client_id must not be repeated" in answer.text
+    response = client.get("/authorize?client_id=a&client_id=%3Cb%3E")
+    assert response.status_code == 400
+    assert "client_id must not be repeated" in response.text
 
 
 def test_errors_are_redirected_to_a_known_app(client: httpx.Client) -> None:
@@ -197,13 +197,13 @@ def test_errors_are_redirected_to_a_known_app(client: httpx.Client) -> None:
         ({"code_challenge_method": "S256", "code_challenge": "short"}, "invalid_request"),
     ]:
         query = PLAIN | {"state": "s"} | change
-        for answer in (client.get("/authorize", params=query), decide(client, query)):
-            assert arrival(answer) == {"error": error, "state": "s"}
+        for response in (client.get("/authorize", params=query), decide(client, query)):
+            assert arrival(response) == {"error": error, "state": "s"}
 
 
 def test_custom_scheme_is_allowed_as_target_of_the_form(client: httpx.Client) -> None:
-    answer = client.get("/authorize", params=PLAIN | {"redirect_uri": "my-app:/callback"})
-    assert "form-action 'self' my-app:;" in answer.headers["content-security-policy"]
+    response = client.get("/authorize", params=PLAIN | {"redirect_uri": "my-app:/callback"})
+    assert "form-action 'self' my-app:;" in response.headers["content-security-policy"]
 
 
 def test_redirect_uris_can_be_limited_to_registered_ones() -> None:

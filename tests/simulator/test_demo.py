@@ -116,14 +116,14 @@ def test_playground_calls_the_service(credentials: dict[str, str]) -> None:
     port = str(free_port())
     with demo(PORT=port, **credentials) as (page, service):
         assert service == f"http://127.0.0.1:{port}"
-        known = httpx.get(f"{page}playground.json", trust_env=False).json()
+        configuration = httpx.get(f"{page}playground.json", trust_env=False).json()
         origin = page.rstrip("/")
         response = httpx.get(f"{service}/healthz", headers={"Origin": origin}, trust_env=False)
         authorize = httpx.get(f"{page}authorize", trust_env=False)
-    assert known["service_url"] == service
+    assert configuration["service_url"] == service
     assert response.headers["access-control-allow-origin"] == origin
-    assert known["client_id"] == credentials.get("CLIENT_ID", "simulator-client-id")
-    assert known["simulated"] == (not credentials)
+    assert configuration["client_id"] == credentials.get("CLIENT_ID", "simulator-client-id")
+    assert configuration["simulated"] == (not credentials)
     assert authorize.status_code == (404 if credentials else 400)  # there are no fake accounts
 
 
@@ -137,10 +137,10 @@ def test_client_id_of_a_file_and_other_origins_are_kept(tmp_path: Path) -> None:
         "CORS_ALLOW_ORIGINS": "https://app.example",
     }
     with demo(PORT=str(free_port()), **settings) as (page, service):
-        known = httpx.get(f"{page}playground.json", trust_env=False).json()
+        configuration = httpx.get(f"{page}playground.json", trust_env=False).json()
         other = {"Origin": "https://app.example"}
         response = httpx.get(f"{service}/healthz", headers=other, trust_env=False)
-    assert known["client_id"] == "from-a-file"
+    assert configuration["client_id"] == "from-a-file"
     assert response.headers["access-control-allow-origin"] == "https://app.example"
 
 

@@ -80,8 +80,8 @@ def test_status_responds_as_a_proxy_would(client: httpx.Client) -> None:
 
 def test_status_without_a_body_has_none(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status", "status": 204})
-    answer = ask(client, GOOD)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = ask(client, GOOD)
+    assert (response.status_code, response.content) == (204, b"")
 
 
 def test_delay_responds_normally_after_a_while(client: httpx.Client) -> None:
@@ -137,31 +137,31 @@ def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
 
 def test_garbage_is_not_json_despite_its_content_type(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "garbage"})
-    answer = ask(client, GOOD)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    response = ask(client, GOOD)
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     with pytest.raises(json.JSONDecodeError):
-        answer.json()
+        response.json()
 
 
 def test_notobject_is_an_array(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "notobject"})
-    answer = ask(client, GOOD)
-    assert answer.status_code == 200
-    assert isinstance(answer.json(), list)
+    response = ask(client, GOOD)
+    assert response.status_code == 200
+    assert isinstance(response.json(), list)
 
 
 def test_gzip_compresses_the_normal_response(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "gzip"})
-    with client.stream("POST", "/api/token", data=GOOD) as answer:
-        raw = b"".join(answer.iter_raw())
-    assert answer.headers["content-encoding"] == "gzip"
+    with client.stream("POST", "/api/token", data=GOOD) as response:
+        raw = b"".join(response.iter_raw())
+    assert response.headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(raw))["token_type"] == "Bearer"
 
 
 def test_bomb_is_small_on_the_wire_and_large_decompressed(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "bomb"})
-    with client.stream("POST", "/api/token", data=GOOD) as answer:
-        raw = b"".join(answer.iter_raw())
+    with client.stream("POST", "/api/token", data=GOOD) as response:
+        raw = b"".join(response.iter_raw())
     assert len(raw) < 2**18
     packed = zlib.decompressobj(wbits=31)
     size = 0
@@ -172,17 +172,17 @@ def test_bomb_is_small_on_the_wire_and_large_decompressed(client: httpx.Client) 
 
 def test_html_is_a_page(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "html"})
-    answer = ask(client, GOOD)
-    assert answer.status_code == 503
-    assert answer.headers["content-type"].startswith("text/html")
+    response = ask(client, GOOD)
+    assert response.status_code == 503
+    assert response.headers["content-type"].startswith("text/html")
 
 
 def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client) -> None:
     for size in [16, 100_000, 2**21]:
         queue_faults(client, {"kind": "huge", "size": size})
-        answer = ask(client, GOOD)
-        assert len(answer.content) == size
-        assert set(answer.json()) == {"padding"}
+        response = ask(client, GOOD)
+        assert len(response.content) == size
+        assert set(response.json()) == {"padding"}
 
 
 def test_ratelimit_has_retry_after(client: httpx.Client) -> None:
@@ -229,8 +229,8 @@ def test_unknown_spotify_error_is_refused_with_the_list(client: httpx.Client) ->
 
 def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "redirect"})
-    answer = client.post("/api/token", data=GOOD, follow_redirects=True)
-    assert answer.json() == {"trapped": True}
+    response = client.post("/api/token", data=GOOD, follow_redirects=True)
+    assert response.json() == {"trapped": True}
     first, second = recorded(client)
     assert (first["status"], first["fault"]) == (307, "redirect")
     assert second["path"] == "/trap"
@@ -244,8 +244,8 @@ def test_redirect_leads_anywhere(client: httpx.Client) -> None:
 
 def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "slow", "interval": 0.001})
-    with client.stream("POST", "/api/token", data=GOOD) as answer:
-        pieces = list(answer.iter_raw())
+    with client.stream("POST", "/api/token", data=GOOD) as response:
+        pieces = list(response.iter_raw())
     assert len(pieces) > 20
     assert json.loads(b"".join(pieces))["token_type"] == "Bearer"
 
@@ -261,10 +261,10 @@ def test_answer_is_sent_byte_for_byte(client: httpx.Client) -> None:
     queue_faults(
         client, {"kind": "answer", "status": 599, "headers": headers, "body_base64": "AP8="}
     )
-    answer = ask(client, GOOD)
-    assert (answer.status_code, answer.content) == (599, b"\x00\xff")
-    assert answer.headers.get_list("x-twice") == ["a", "é"]
-    assert set(answer.headers) == {"date", "content-type", "x-twice", "content-length"}
+    response = ask(client, GOOD)
+    assert (response.status_code, response.content) == (599, b"\x00\xff")
+    assert response.headers.get_list("x-twice") == ["a", "é"]
+    assert set(response.headers) == {"date", "content-type", "x-twice", "content-length"}
 
 
 def test_faults_do_not_leak_the_normal_response(client: httpx.Client) -> None:
@@ -294,8 +294,8 @@ def test_queued_faults_can_be_read(client: httpx.Client) -> None:
 
 
 def test_single_fault_needs_no_list(client: httpx.Client) -> None:
-    answer = client.post("/admin/faults", json={"kind": "close"})
-    assert (answer.status_code, answer.json()) == (201, [{"kind": "close", "times": 1}])
+    response = client.post("/admin/faults", json={"kind": "close"})
+    assert (response.status_code, response.json()) == (201, [{"kind": "close", "times": 1}])
 
 
 def test_every_kind_can_be_queued_by_name(client: httpx.Client) -> None:
@@ -324,9 +324,9 @@ def test_invalid_fault_is_refused_with_a_reason(client: httpx.Client) -> None:
         ('{"kind": "answer", "headers": [["a", "b\\nc"]]}', "characters that are not allowed"),
         ('{"kind": "answer", "headers": [["Content-Length", "9"]]}', "set by the server"),
     ]:
-        answer = client.post("/admin/faults", content=spec)
-        assert answer.status_code == 400
-        assert words in answer.json()["detail"]
+        response = client.post("/admin/faults", content=spec)
+        assert response.status_code == 400
+        assert words in response.json()["detail"]
         assert client.get("/admin/faults").json() == []
 
 
@@ -353,19 +353,19 @@ def test_value_that_names_a_fault_is_otherwise_valid(client: httpx.Client) -> No
     by_code = swap(client, "fault-delay-0.01")
     by_pkce = swap(client, "fault-gzip", **PUBLIC, code_verifier=VERIFIER)
     by_token = refresh(client, "fault-slow-0", **PUBLIC)
-    for answer in (by_code, by_pkce, by_token):
-        assert answer.status_code == 200
-        assert "refresh_token" in answer.json()
+    for response in (by_code, by_pkce, by_token):
+        assert response.status_code == 200
+        assert "refresh_token" in response.json()
 
 
 def test_value_that_names_a_fault_does_not_authenticate_a_client(client: httpx.Client) -> None:
-    answer = swap(client, "fault-delay-0", **PUBLIC)
-    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+    response = swap(client, "fault-delay-0", **PUBLIC)
+    assert refused(response) == (400, "invalid_client", "Invalid client secret")
 
 
 def test_value_that_names_a_fault_does_not_allow_a_redirect_uri(client: httpx.Client) -> None:
-    answer = swap(client, "fault-delay-0", redirect_uri="http://localhost/x")
-    assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
+    response = swap(client, "fault-delay-0", redirect_uri="http://localhost/x")
+    assert refused(response) == (400, "invalid_grant", "Invalid redirect URI")
 
 
 def test_value_takes_precedence_over_the_queue(client: httpx.Client) -> None:

@@ -54,17 +54,17 @@ def test_basic_header_that_is_wrong_or_broken_is_refused(client: httpx.Client) -
         ({"Authorization": "Basic /w=="}, "Invalid client"),
         ({"Authorization": "Bearer BQ"}, "Invalid client"),
     ]:
-        answer = client.post("/api/token", data=CREDENTIALS, headers=header)
-        assert refused(answer) == (400, "invalid_client", description)
+        response = client.post("/api/token", data=CREDENTIALS, headers=header)
+        assert refused(response) == (400, "invalid_client", description)
 
 
 def test_every_response_has_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
     good = ask(client, CREDENTIALS | CLIENT)
     bad = ask(client, {})
-    for answer in (good, bad):
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.headers["set-cookie"].startswith("sp_tr=")
-        assert answer.headers["server"] == "envoy"
+    for response in (good, bad):
+        assert response.headers["content-type"] == "application/json"
+        assert response.headers["set-cookie"].startswith("sp_tr=")
+        assert response.headers["server"] == "envoy"
         for name in (
             "strict-transport-security",
             "via",
@@ -73,7 +73,7 @@ def test_every_response_has_the_headers_of_spotifys_edge(client: httpx.Client) -
             "sp-trace-id",
             "x-envoy-upstream-service-time",
         ):
-            assert name in answer.headers
+            assert name in response.headers
 
 
 def test_other_grant_types_are_refused(client: httpx.Client) -> None:
@@ -100,34 +100,34 @@ def test_fields_of_a_grant_are_required(client: httpx.Client) -> None:
 
 
 def test_repeated_parameter_is_refused_by_the_token_endpoint(client: httpx.Client) -> None:
-    answer = client.post(
+    response = client.post(
         "/api/token",
         content="grant_type=refresh_token&grant_type=client_credentials",
         headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
     )
-    assert refused(answer) == (400, "invalid_request", "grant_type must not be repeated")
+    assert refused(response) == (400, "invalid_request", "grant_type must not be repeated")
 
 
 def test_only_urlencoded_forms_are_accepted(client: httpx.Client) -> None:
-    answer = client.post("/api/token", json=CREDENTIALS | CLIENT)
-    status, error, description = refused(answer)
+    response = client.post("/api/token", json=CREDENTIALS | CLIENT)
+    status, error, description = refused(response)
     assert (status, error) == (415, "invalid_request")
     assert description == "Content-Type must be application/x-www-form-urlencoded"
 
 
 def test_only_post_is_accepted(client: httpx.Client) -> None:
-    answer = client.get("/api/token")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
+    response = client.get("/api/token")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
 
 
 def test_invalid_utf_8_is_refused_as_a_wrong_value(client: httpx.Client) -> None:
-    answer = client.post(
+    response = client.post(
         "/api/token",
         content=b"grant_type=\xff\xfe%ff%zz&\x00",
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
-    assert answer.status_code == 400
+    assert response.status_code == 400
 
 
 @settings(max_examples=100, deadline=None)
@@ -162,20 +162,20 @@ def test_plain_code_can_be_used_once(client: httpx.Client) -> None:
 
 def test_plain_code_needs_an_authenticated_client(client: httpx.Client) -> None:
     code = minted_code(client)
-    answer = swap(client, code, **PUBLIC)
-    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
-    answer = swap(client, code, **PUBLIC, code_verifier=VERIFIER)
-    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+    response = swap(client, code, **PUBLIC)
+    assert refused(response) == (400, "invalid_client", "Invalid client secret")
+    response = swap(client, code, **PUBLIC, code_verifier=VERIFIER)
+    assert refused(response) == (400, "invalid_client", "Invalid client secret")
 
 
 def test_verifier_for_a_code_without_challenge_is_wrong(client: httpx.Client) -> None:
-    answer = swap(client, minted_code(client), **CLIENT, code_verifier=VERIFIER)
-    assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
+    response = swap(client, minted_code(client), **CLIENT, code_verifier=VERIFIER)
+    assert refused(response) == (400, "invalid_grant", "code_verifier was incorrect")
 
 
 def test_code_belongs_to_its_redirect_uri(client: httpx.Client) -> None:
-    answer = swap(client, minted_code(client), **CLIENT, redirect_uri=REDIRECT_URI + "/")
-    assert refused(answer) == (400, "invalid_grant", "Invalid redirect URI")
+    response = swap(client, minted_code(client), **CLIENT, redirect_uri=REDIRECT_URI + "/")
+    assert refused(response) == (400, "invalid_grant", "Invalid redirect URI")
 
 
 def test_unknown_code_is_refused(client: httpx.Client) -> None:
@@ -201,17 +201,17 @@ def test_pkce_code_needs_no_secret_but_its_verifier(client: httpx.Client) -> Non
 
 def test_pkce_code_requires_the_right_client(client: httpx.Client) -> None:
     code = minted_code(client, code_challenge=CHALLENGE)
-    answer = swap(client, code, client_id="other", code_verifier=VERIFIER)
-    assert refused(answer) == (400, "invalid_client", "Invalid client")
-    answer = swap(client, code, **PUBLIC, client_secret="wrong", code_verifier=VERIFIER)
-    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+    response = swap(client, code, client_id="other", code_verifier=VERIFIER)
+    assert refused(response) == (400, "invalid_client", "Invalid client")
+    response = swap(client, code, **PUBLIC, client_secret="wrong", code_verifier=VERIFIER)
+    assert refused(response) == (400, "invalid_client", "Invalid client secret")
 
 
 def test_wrong_verifier_is_refused(client: httpx.Client) -> None:
     for verifier in ["a" * 43, "short", VERIFIER + "!", "a" * 129, VERIFIER + "\n"]:
         code = minted_code(client, code_challenge=CHALLENGE)
-        answer = swap(client, code, **PUBLIC, code_verifier=verifier)
-        assert refused(answer) == (400, "invalid_grant", "code_verifier was incorrect")
+        response = swap(client, code, **PUBLIC, code_verifier=verifier)
+        assert refused(response) == (400, "invalid_grant", "code_verifier was incorrect")
 
 
 def test_plain_refresh_token_stays_valid_and_is_not_returned(client: httpx.Client) -> None:
@@ -224,8 +224,8 @@ def test_plain_refresh_token_stays_valid_and_is_not_returned(client: httpx.Clien
 
 def test_plain_refresh_token_needs_an_authenticated_client(client: httpx.Client) -> None:
     token = minted_refresh_token(client, pkce=False)
-    answer = refresh(client, token, **PUBLIC)
-    assert refused(answer) == (400, "invalid_client", "Invalid client secret")
+    response = refresh(client, token, **PUBLIC)
+    assert refused(response) == (400, "invalid_client", "Invalid client secret")
 
 
 def test_pkce_refresh_token_is_replaced_by_each_refresh(client: httpx.Client) -> None:

@@ -65,9 +65,9 @@ def test_invalid_users_are_refused_and_change_nothing(client: httpx.Client) -> N
             "There is more than one user a",
         ),
     ]:
-        answer = client.put("/admin/users", content=content)
-        assert answer.status_code == 400
-        assert words in answer.json()["detail"]
+        response = client.put("/admin/users", content=content)
+        assert response.status_code == 400
+        assert words in response.json()["detail"]
         assert [user["id"] for user in client.get("/admin/users").json()] == [
             "alice",
             "bob",
@@ -79,8 +79,8 @@ def test_revoked_access_invalidates_codes_and_tokens_until_a_new_login(
     client: httpx.Client,
 ) -> None:
     alice, bob, code = logged_in(client), logged_in(client, user="bob"), minted_code(client)
-    answer = client.delete("/admin/users/alice/access")
-    assert (answer.status_code, answer.json()) == (200, {"revoked": 1})
+    response = client.delete("/admin/users/alice/access")
+    assert (response.status_code, response.json()) == (200, {"revoked": 1})
     assert refused(refresh(client, alice["refresh_token"])) == (
         400,
         "invalid_grant",
@@ -93,9 +93,9 @@ def test_revoked_access_invalidates_codes_and_tokens_until_a_new_login(
 
 
 def test_access_of_an_unknown_user_cannot_be_revoked(client: httpx.Client) -> None:
-    answer = client.delete("/admin/users/dave/access")
-    assert answer.status_code == 404
-    assert answer.json()["detail"] == "There is no user dave"
+    response = client.delete("/admin/users/dave/access")
+    assert response.status_code == 404
+    assert response.json()["detail"] == "There is no user dave"
 
 
 def test_clock_can_advance_until_tokens_and_codes_expire(client: httpx.Client) -> None:

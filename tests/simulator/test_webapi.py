@@ -11,20 +11,20 @@ def granted(client: httpx.Client, **order: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def error(answer: httpx.Response) -> tuple[int, str]:
-    [(name, said)] = answer.json().items()
+def error(response: httpx.Response) -> tuple[int, str]:
+    [(name, message)] = response.json().items()
     assert name == "error"
-    assert set(said) == {"status", "message"}
-    assert said["status"] == answer.status_code
-    return answer.status_code, said["message"]
+    assert set(message) == {"status", "message"}
+    assert message["status"] == response.status_code
+    return response.status_code, message["message"]
 
 
 def test_me_is_the_user_of_the_token(client: httpx.Client) -> None:
     scope = "user-read-email user-read-private"
-    answer = client.get("/v1/me", headers=granted(client, user="bob", scope=scope))
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {
+    response = client.get("/v1/me", headers=granted(client, user="bob", scope=scope))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {
         "country": "DE",
         "display_name": "Bob",
         "email": "bob@example.com",
@@ -46,25 +46,29 @@ def test_profile_fields_follow_the_scope(client: httpx.Client) -> None:
         ("user-read-email", {"email"}),
         ("user-read-private", {"country", "product", "explicit_content"}),
     ]:
-        told = client.get("/v1/me/", headers=granted(client, scope=scope)).json()
-        assert {"email", "country", "product", "explicit_content"} & set(told) == seen
-        assert told["display_name"] == "Alice"
+        profile = client.get("/v1/me/", headers=granted(client, scope=scope)).json()
+        assert {"email", "country", "product", "explicit_content"} & set(profile) == seen
+        assert profile["display_name"] == "Alice"
 
 
 def test_saved_tracks_need_their_scope(client: httpx.Client) -> None:
     refused = client.get("/v1/me/tracks", headers=granted(client, scope="user-read-email"))
     assert error(refused) == (403, "Insufficient client scope")
-    answer = client.get("/v1/me/tracks", headers=granted(client, scope="user-library-read"))
-    assert (answer.status_code, answer.json()["items"], answer.json()["total"]) == (200, [], 0)
+    response = client.get("/v1/me/tracks", headers=granted(client, scope="user-library-read"))
+    assert (response.status_code, response.json()["items"], response.json()["total"]) == (
+        200,
+        [],
+        0,
+    )
 
 
 def test_unregistered_user_gets_tokens_but_403_from_the_web_api(
     client: httpx.Client,
 ) -> None:
-    answer = client.get("/v1/me", headers=granted(client, user="carol"))
-    assert answer.status_code == 403
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert answer.text == (
+    response = client.get("/v1/me", headers=granted(client, user="carol"))
+    assert response.status_code == 403
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.text == (
         "The user is not registered for this application."
         " Please check your settings on https://developer.spotify.com/dashboard."
     )
@@ -80,8 +84,8 @@ def test_access_token_expires(client: httpx.Client) -> None:
 
 def test_app_access_token_has_no_user(client: httpx.Client) -> None:
     token = ask(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
-    answer = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
-    assert error(answer) == (401, "Unauthorized.")
+    response = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert error(response) == (401, "Unauthorized.")
 
 
 def test_web_api_requires_a_valid_token(client: httpx.Client) -> None:
@@ -106,10 +110,10 @@ def test_other_origins_may_call_the_web_api(client: httpx.Client) -> None:
     preflight = client.options("/v1/me", headers=asked)
     assert preflight.status_code == 204
     assert "Authorization" in preflight.headers["access-control-allow-headers"]
-    answers = (
+    responses = (
         client.get("/v1/me"),
         client.get("/v1/me", headers=granted(client)),
         client.get("/v1/me", headers=granted(client, user="carol")),
     )
-    for answer in (preflight, *answers):
-        assert answer.headers["access-control-allow-origin"] == "*"
+    for response in (preflight, *responses):
+        assert response.headers["access-control-allow-origin"] == "*"

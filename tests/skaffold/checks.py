@@ -52,8 +52,8 @@ def skaffold(*arguments: str, **variables: str) -> str:
 
 def effective(profiles: str, **variables: str) -> dict[str, Manifest]:
     """Return skaffold.yaml with `profiles` applied: its parts by name."""
-    found = parse(skaffold("diagnose", "--yaml-only", f"--profile={profiles}", **variables))
-    return {part["metadata"]["name"]: part for part in found}
+    manifest = parse(skaffold("diagnose", "--yaml-only", f"--profile={profiles}", **variables))
+    return {part["metadata"]["name"]: part for part in manifest}
 
 
 def render(profiles: str, **variables: str) -> list[Manifest]:
@@ -66,22 +66,24 @@ def rendered(profiles: str, **variables: str) -> str:
 
 
 def names(manifests: list[Manifest], kind: str) -> set[str]:
-    return {found["metadata"]["name"] for found in manifests if found["kind"] == kind}
+    return {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == kind}
 
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
     """Return the specs of all pods that come of `manifests`."""
-    bare = [found["spec"] for found in manifests if found["kind"] == "Pod"]
+    bare = [manifest["spec"] for manifest in manifests if manifest["kind"] == "Pod"]
     return bare + [
-        found["spec"]["template"]["spec"] for found in manifests if found["kind"] == "Deployment"
+        manifest["spec"]["template"]["spec"]
+        for manifest in manifests
+        if manifest["kind"] == "Deployment"
     ]
 
 
 def service(manifests: list[Manifest]) -> list[Manifest]:
     """Return what the chart made of `manifests`."""
     name = "app.kubernetes.io/name"
-    labelled = [(found["metadata"].get("labels", {}), found) for found in manifests]
-    return [found for labels, found in labelled if labels.get(name) == "spotify-api-server"]
+    labelled = [(manifest["metadata"].get("labels", {}), manifest) for manifest in manifests]
+    return [manifest for labels, manifest in labelled if labels.get(name) == "spotify-api-server"]
 
 
 def test_the_schema_is_current() -> None:
@@ -108,9 +110,9 @@ def test_browser_services_are_forwarded_to_separate_ports(
     assert {one["localPort"] for one in forwards} == {7000, 16686} | simulator
     for one in forwards:
         [target] = [
-            found
-            for found in manifests
-            if found["kind"] == "Service" and found["metadata"]["name"] == one["resourceName"]
+            manifest
+            for manifest in manifests
+            if manifest["kind"] == "Service" and manifest["metadata"]["name"] == one["resourceName"]
         ]
         assert one["namespace"] == target["metadata"]["namespace"]
         assert one["port"] in {port["port"] for port in target["spec"]["ports"]}
@@ -175,8 +177,8 @@ def test_the_namespace_enforces_restricted_and_every_pod_is(variables: dict[str,
     manifests = render("kind", **variables)
     namespace = only(manifests, "Namespace")["metadata"]
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    others = [found for found in manifests if found["kind"] != "Namespace"]
-    assert {found["metadata"]["namespace"] for found in others} == {namespace["name"]}
+    others = [manifest for manifest in manifests if manifest["kind"] != "Namespace"]
+    assert {manifest["metadata"]["namespace"] for manifest in others} == {namespace["name"]}
     assert len(pods(manifests)) >= 3
     for pod in pods(manifests):
         assert violations(pod) == []
@@ -256,8 +258,8 @@ def make_secret(kubectl: Path, variables: dict[str, str]) -> subprocess.Complete
 def test_secrets_are_never_passed_on_a_command_line(kubectl: Path) -> None:
     done = make_secret(kubectl, APP)
     assert done.returncode == 0, done.stderr
-    told = kubectl.with_suffix(".told").read_text().splitlines()
-    assert told == [
+    command_lines = kubectl.with_suffix(".told").read_text().splitlines()
+    assert command_lines == [
         "--context a-context apply --server-side --force-conflicts --filename k8s/namespace.yaml",
         "--context a-context apply --server-side --force-conflicts --filename -",
     ]

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.guides.blocks import block
 
 GUIDES = {
@@ -160,9 +160,9 @@ def test_service_simulator_and_jaeger_run(dev: Development) -> None:
 
 def test_the_forwarded_service_gets_a_token_from_the_simulator(dev: Development) -> None:
     with dev.client("spotify-api-server") as app:
-        answer = own_token(app)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["access_token"]
+        response = own_token(app)
+    assert response.status_code == 200, response.text
+    assert response.json()["access_token"]
 
 
 def test_the_forwarded_jaeger_has_its_trace(dev: Development) -> None:
@@ -173,7 +173,7 @@ def test_the_forwarded_jaeger_has_its_trace(dev: Development) -> None:
             time.sleep(0.5)
 
 
-def test_code_change_is_served_within_a_minute(dev: Development, tree: Path, tell: Tell) -> None:
+def test_code_change_is_served_within_a_minute(dev: Development, tree: Path, report: Report) -> None:
     routes = tree / "service/routes.py"
     before = routes.read_text()
     assert before.count('Response("success"') == 1
@@ -183,7 +183,7 @@ def test_code_change_is_served_within_a_minute(dev: Development, tree: Path, tel
     with dev.client("spotify-api-server") as client:
         assert client.get("/").text == "changed"
     seconds = time.monotonic() - started
-    tell(f"after {seconds:.1f} s")
+    report(f"after {seconds:.1f} s")
     assert seconds < 60
 
 

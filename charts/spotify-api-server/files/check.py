@@ -30,18 +30,18 @@ def main() -> None:
 
 def refuse_a_tampered_token(service: httpx.Client) -> None:
     """Check that a token that doesn't open is refused in the words that apps know."""
-    answer = service.post(REFRESH, data={"refresh_token": "tampered"})
+    response = service.post(REFRESH, data={"refresh_token": "tampered"})
     error = {"error": True, "reason": "could not decrypt refresh token"}
-    refused = answer.status_code == httpx.codes.BAD_REQUEST and answer.json() == error
+    refused = response.status_code == httpx.codes.BAD_REQUEST and response.json() == error
     expect(refused, "a tampered refresh token is refused")
 
 
 def get_an_app_token(service: httpx.Client) -> None:
     """Check that Spotify can be reached and accepts the client id and the client secret."""
     form = {"grant_type": "client_credentials"}
-    answer = service.post("/client-credentials-flow/retrieve-tokens", data=form)
-    good = answer.status_code == httpx.codes.OK
-    why = "" if good else f": {answer.status_code} {answer.text[:500]}"
+    response = service.post("/client-credentials-flow/retrieve-tokens", data=form)
+    good = response.status_code == httpx.codes.OK
+    why = "" if good else f": {response.status_code} {response.text[:500]}"
     expect(good, f"the app gets an access token from Spotify{why}")
 
 

@@ -24,9 +24,9 @@ def main(secrets: set[str]) -> None:
     for tokens in json.loads(TOKENS.read_text()).values():
         secrets |= {tokens[name] for name in ANSWERED}
     text = sys.stdin.read()
-    found = sum(secret in text for secret in secrets)
-    sys.stdout.write(f"{found} of {len(secrets)} secrets in {len(text)} characters\n")
-    sys.exit(found or not text)
+    count = sum(secret in text for secret in secrets)
+    sys.stdout.write(f"{count} of {len(secrets)} secrets in {len(text)} characters\n")
+    sys.exit(count or not text)
 
 
 if __name__ == "__main__":

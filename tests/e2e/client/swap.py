@@ -37,11 +37,11 @@ def login() -> None:
 
 def refresh() -> None:
     """Refresh both: sealed tokens have to open, whatever key seals now."""
-    kept = json.loads(TOKENS.read_text())
-    for flow, tokens in kept.items():
+    stored = json.loads(TOKENS.read_text())
+    for flow, tokens in stored.items():
         form = {"refresh_token": tokens["refresh_token"]}
-        kept[flow] = tokens | _answer(f"{SERVICE}/{flow}/refresh-tokens", form)
-    TOKENS.write_text(json.dumps(kept))
+        stored[flow] = tokens | _answer(f"{SERVICE}/{flow}/refresh-tokens", form)
+    TOKENS.write_text(json.dumps(stored))
 
 
 def _swap(flow: str, challenge: str | None, fields: dict[str, str]) -> dict[str, object]:

@@ -20,7 +20,7 @@ _EDGE: Headers = (
 """Headers that Spotify's edge adds to every response; the service must not forward them."""
 
 
-class Answer(Struct, frozen=True):
+class RawResponse(Struct, frozen=True):
     """A response: status, headers in order, body. Content-Length is added when it is sent."""
 
     status: int
@@ -28,18 +28,18 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
-def edged(status: int, content_type: str, body: bytes, extra: Headers = ()) -> Answer:
+def edged(status: int, content_type: str, body: bytes, extra: Headers = ()) -> RawResponse:
     """Return a response with the headers of Spotify's edge."""
     trace = ("sp-trace-id", secrets.token_hex(8))
-    return Answer(status, (("Content-Type", content_type), *extra, trace, *_EDGE), body)
+    return RawResponse(status, (("Content-Type", content_type), *extra, trace, *_EDGE), body)
 
 
-def as_json(status: int, content: Any, extra: Headers = ()) -> Answer:  # noqa: ANN401
+def as_json(status: int, content: Any, extra: Headers = ()) -> RawResponse:  # noqa: ANN401
     """Return a JSON response that must not be cached (RFC 6749, section 5.1)."""
     uncached = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
     return edged(status, "application/json", msgspec.json.encode(content), (*extra, *uncached))
 
 
-def refusal(status: int, error: str, description: str, extra: Headers = ()) -> Answer:
+def refusal(status: int, error: str, description: str, extra: Headers = ()) -> RawResponse:
     """Return an error response (RFC 6749, section 5.2)."""
     return as_json(status, {"error": error, "error_description": description}, extra)
