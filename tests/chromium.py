@@ -1,4 +1,4 @@
-"""The Chromium of this machine: where it is, and what it is started with."""
+"""The Chromium of this machine: its path and its options."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ ARGUMENTS: Final = (
 
 
 def executable() -> str:
-    """Return the path of Chromium: what CHROMIUM names, else the first on PATH.
+    """Return the path of Chromium: CHROMIUM if set, otherwise the first on PATH.
 
-    Raises FileNotFoundError with a sentence that says what to do.
+    Raises FileNotFoundError with instructions.
     """
     names = (os.environ["CHROMIUM"],) if "CHROMIUM" in os.environ else NAMES
     for found in filter(None, map(shutil.which, names)):

@@ -71,7 +71,7 @@ class LogLines:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Every line, parsed: each one has to be a JSON object."""
+        """Every line, parsed: each must be a JSON object."""
         return [json.loads(line) for line in self.text.splitlines()]
 
     def of(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What documents and the Dockerfile say, for tests that hold it against what runs."""
+"""Read documents and the Dockerfile, for tests that compare them with the real behaviour."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def dialogue(document: str) -> list[tuple[str, str | None]]:
 
 
 def printed_by(commands: Iterable[str], ports: Mapping[str, str]) -> list[str]:
-    """Return what each command prints, all run in one shell, on other ports than the written."""
+    """Return the output of each command, all run in one shell, with the ports replaced."""
     end = "%%%"
     script = f"\necho; echo {end}\n".join(commands)
     for written, real in ports.items():
@@ -46,7 +46,7 @@ def printed_by(commands: Iterable[str], ports: Mapping[str, str]) -> list[str]:
 
 
 def is_printed(text: str, printed: str) -> bool:
-    """Tell whether `printed` is the documented text, where … stands for anything on a line."""
+    """Return whether `printed` is the documented output, where … matches anything on a line."""
     pattern = ".*".join(map(re.escape, text.strip().split("…")))
     return re.fullmatch(pattern, printed.strip()) is not None
 
@@ -63,7 +63,7 @@ def docker_run() -> list[str]:
 
 
 def hardening() -> list[str]:
-    """Return the options of the documented `docker run` that take rights and resources away."""
+    """Return the options of the documented `docker run` that restrict rights and resources."""
     words = docker_run()
     flags = {"--read-only": 0, "--tmpfs": 1, "--user": 1, "--cap-drop": 1, "--security-opt": 1}
     flags |= {"--memory": 1, "--pids-limit": 1}

@@ -13,7 +13,7 @@ def shapes(secret: str) -> set[str]:
     forms |= {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     if len(secret) >= 24:
         forms |= {secret[:12], secret[-12:]}
-    for shift in range(3):  # base64 looks different with what stands before it
+    for shift in range(3):  # base64 depends on the preceding bytes
         first, end = -(-8 * shift // 6), 8 * (shift + len(raw)) // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             forms.add(encode(bytes(shift) + raw).decode()[first:end])

@@ -1,4 +1,4 @@
-"""Fakes of the parts that a test does not want to run for real."""
+"""Fakes of parts that a test replaces."""
 
 import asyncio
 import queue
@@ -65,7 +65,7 @@ class HeldTransport(httpx.AsyncBaseTransport):
         assert self._arrived.wait(30)
 
     def release(self) -> None:
-        """Let the calls go, after the first one has arrived."""
+        """Release the calls, after the first one has arrived."""
         self.wait_for_call()
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._go.set)

@@ -85,7 +85,7 @@ def send(client: httpx.Client, path: str, media_type: str, content: bytes) -> ht
 
 
 def queue_faults(simulator: httpx.Client, *faults: dict[str, Any]) -> None:
-    """Make the simulator's next responses these faults."""
+    """Queue faults for the simulator's next responses."""
     simulator.post("/admin/faults", json=list(faults)).raise_for_status()
 
 

@@ -29,7 +29,7 @@ class Held:
         self._transport.wait_for_call()
 
     def release(self, requests: int) -> None:
-        """Let the calls go once so many requests are in flight."""
+        """Release the calls once this many requests are in flight."""
         gauge = "spotify_api_server_requests_in_flight"
         wait_until(lambda: self.service.scrape()[gauge] == requests)
         self._transport.release()

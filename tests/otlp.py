@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP, which keeps the spans that it gets."""
+"""A receiver of OTLP over HTTP, which records spans."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 @contextmanager
 def receiving() -> Iterator[tuple[dict[str, str], list[Span]]]:
-    """Run a receiver. Yields the variables that lead a service to it, and what it gets."""
+    """Run a receiver. Yields the environment variables for a service, and the spans."""
     spans: list[Span] = []
 
     class Handler(BaseHTTPRequestHandler):

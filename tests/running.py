@@ -24,7 +24,7 @@ COMMAND = (sys.executable, "-m", "service")
 
 
 def environment(token_url: str, **changes: str) -> dict[str, str]:
-    """Return an environment in which the service asks the simulator."""
+    """Return an environment in which the service calls the simulator."""
     return {
         "CLIENT_ID": CLIENT_ID,
         "CLIENT_SECRET": CLIENT_SECRET,
@@ -37,7 +37,7 @@ def environment(token_url: str, **changes: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that is free, below those that a system hands out: nobody gets it meanwhile."""
+    """Return a free port below the ephemeral range, so that no other socket takes it meanwhile."""
     while True:
         port = 20_000 + secrets.randbelow(10_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -53,7 +53,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 class End(NamedTuple):
-    """What is known of one end of a TCP connection."""
+    """The state of one end of a TCP connection."""
 
     has_read: bool
     """Whether its process has accepted the connection and read all that was sent."""
@@ -61,7 +61,7 @@ class End(NamedTuple):
 
 
 def other_end(connection: socket.socket) -> End:
-    """Return what the system knows of the other end of a connection on this machine (Linux)."""
+    """Return the state of the other end of a connection on this machine (Linux)."""
     try:
         ports = [f":{connection.getpeername()[1]:04X}", f":{connection.getsockname()[1]:04X}"]
     except OSError:  # this end is closed as well
@@ -94,7 +94,7 @@ def running(app: Litestar, environ: dict[str, str]) -> Iterator[str]:
 
 
 def minimal_environ(environ: dict[str, str]) -> dict[str, str]:
-    """Return `environ` with what a process needs to start, and nothing else of ours."""
+    """Return `environ` with the variables that a process needs to start, and no others."""
     names = ("PATH", "LANG", "HOME", "COVERAGE_PROCESS_CONFIG")
     return {name: os.environ[name] for name in names if name in os.environ} | environ
 

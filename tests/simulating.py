@@ -15,6 +15,6 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simu
 
 @pytest.fixture
 def simulator(simulator_process: Simulator) -> Simulator:
-    """Return the simulator, as it was at its start."""
+    """Return the simulator in its initial state."""
     simulator_process.reset()
     return simulator_process

@@ -353,7 +353,7 @@ async def test_fresh_requests_are_one_call_a_second(
 
 
 async def test_newer_token_that_cannot_be_cached_replaces_the_older(spotify: Spotify) -> None:
-    """A client that wants nothing cached may have found that the older one is refused."""
+    """A client that sends `no-cache` may have seen that the older token is refused."""
     await spotify.get()
     spotify.time += 1
     spotify.members = {"expires_in": 30}

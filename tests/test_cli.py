@@ -93,7 +93,7 @@ def at_terminal(*arguments: str, environ: dict[str, str], until: str = "") -> st
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says EIO when the other side is closed
+    except OSError:  # Linux returns EIO when the other side is closed
         return b""
 
 

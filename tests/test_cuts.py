@@ -1,4 +1,4 @@
-"""Requests cut at every byte: wherever TCP cuts them, they mean the same."""
+"""Requests split at every byte: they mean the same wherever TCP splits them."""
 
 import asyncio
 import re
@@ -72,7 +72,7 @@ class Transport(asyncio.Transport):
 
 
 async def settle(turns: int) -> None:
-    """Let the event loop run what is ready, and what becomes ready by it."""
+    """Run the event loop until no callback is ready."""
     for _ in range(turns):
         await asyncio.sleep(0)
 

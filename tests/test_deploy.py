@@ -1,4 +1,4 @@
-"""What hosts read (app.json, heroku.yml, the documented fly.toml) fits image and settings."""
+"""app.json, heroku.yml and the documented fly.toml match the image and the settings."""
 
 import re
 import subprocess

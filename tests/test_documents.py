@@ -1,4 +1,4 @@
-"""Two tables and every link of the documents match what they describe."""
+"""The tables of settings and endpoints, and every link, are correct."""
 
 import itertools
 import re

@@ -210,7 +210,7 @@ def test_any_text_is_decoded(content_type: str, encode: Encode) -> None:
     survives()
 
 
-# What is ignored -----------------------------------------------------------------------------
+# Ignored fields ------------------------------------------------------------------------------
 
 
 @in_each_media_type

@@ -1,4 +1,4 @@
-"""The properties of tests/fuzz, briefly; `make fuzz` tries them for longer."""
+"""The properties of tests/fuzz with few inputs; `make fuzz` runs longer."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -1,4 +1,4 @@
-"""Hints about settings, and what is shown of their values."""
+"""Hints about settings, and how their values are shown."""
 
 import pytest
 
@@ -12,7 +12,7 @@ OLD = "old-secret-key-0123456789"
 
 
 def found(**changes: str) -> list[hints.Hint]:
-    """Return the hints for good settings with `changes`."""
+    """Return the hints for valid settings with `changes`."""
     good = {"CLIENT_ID": "0" * 32, "CLIENT_SECRET": "1" * 32}
     environ = environment(TOKEN_URL, **good) | changes
     reading = settings.read(environ)

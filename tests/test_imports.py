@@ -1,4 +1,4 @@
-"""Which module may import what, and what stays unloaded while it is off."""
+"""Allowed imports of each module, and modules that are loaded only when enabled."""
 
 import ast
 import subprocess

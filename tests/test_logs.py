@@ -127,7 +127,7 @@ LINE = ["timestamp", "level", "event", "flow", "method", "route", "status", "dur
 
 
 def asked(simulator: httpx.Client, flow: str) -> tuple[str, dict[str, str]]:
-    """Return the path of a flow and a form with which it answers 200."""
+    """Return the path of a flow and a form that it accepts."""
     by_pkce = flow.startswith("pkce")
     path = f"/authorization-code-flow{'-pkce' if by_pkce else ''}"
     if flow == "client_credentials":
@@ -484,7 +484,7 @@ def broken() -> io.TextIOWrapper:
 
 
 def none() -> None:
-    """Return what Python has for a stdout that was closed before its start (`>&-`)."""
+    """Return Python's value of a stdout that was closed before its start (`>&-`)."""
 
 
 @pytest.mark.parametrize("stdout", [closed, broken, none])

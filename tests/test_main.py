@@ -93,7 +93,7 @@ def test_limit_of_open_files_is_raised(simulator_url: str) -> None:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Let the test itself open more than 1,024 files."""
+    """Allow this test to open more than 1,024 files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     yield
@@ -208,7 +208,7 @@ def test_signal_at_the_end_of_the_start_drains() -> None:
 
 
 def test_drain_under_load_loses_nothing(simulator_url: str, simulator: httpx.Client) -> None:
-    """Each client with a kept-alive connection stops when a response says so."""
+    """Each client stops at the first response with `Connection: close`."""
     assert simulator.get("/healthz").is_success
     warm = threading.Semaphore(0)
 

@@ -1,4 +1,4 @@
-"""/openapi.json and /docs describe the service as it is."""
+"""/openapi.json and /docs match the service."""
 
 import json
 import re
@@ -420,7 +420,7 @@ def test_page_shows_every_operation_field_and_error(page: Page, document: Object
 
 
 def test_page_escapes_the_document(document: Object) -> None:
-    """Every string of the document gets markup, except what names its parts."""
+    """Every string of the document gets markup, except identifiers."""
 
     def marked(part: object, key: str = "") -> object:
         if isinstance(part, dict):

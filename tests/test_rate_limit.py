@@ -119,7 +119,7 @@ def test_narrowest_of_several_limits_refuses() -> None:
 
 
 def test_new_window_counts_the_one_before() -> None:
-    """Fixed windows would let twice the limit pass around their ends."""
+    """Fixed windows would admit twice the limit around their ends."""
 
     async def burst(limits: Limiter) -> tuple[int, float]:
         """Return how many requests passed, and when in windows of a second they had."""
@@ -233,7 +233,7 @@ def test_header_of_an_untrusted_peer_is_ignored(start: Start) -> None:
     assert [post(client, f"203.0.113.{n}").status_code for n in range(4)] == [200, 200, 429, 429]
 
 
-# What is kept, logged and counted --------------------------------------------------------------
+# Storage, logs and metrics ---------------------------------------------------------------------
 
 
 def test_refusal_is_one_log_line_and_one_outcome_without_the_address(

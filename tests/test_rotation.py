@@ -77,7 +77,7 @@ class Client:
         self._http = httpx.Client(trust_env=False, timeout=30, limits=alone)
 
     def refresh(self) -> None:
-        """Refresh once, and keep the refresh token if there is a new one."""
+        """Refresh once, and store the refresh token if it is new."""
         response = self.post(self.sealed)
         assert response.status_code == 200, response.text
         self.sealed = response.json().get("refresh_token", self.sealed)
@@ -97,7 +97,7 @@ class Client:
 
 @contextmanager
 def refreshing(clients: list[Client]) -> Iterator[list[BaseException]]:
-    """Let every client refresh in a thread of its own; yields their errors."""
+    """Refresh with every client in its own thread; yields their errors."""
     errors: list[BaseException] = []
     stop = threading.Event()
 

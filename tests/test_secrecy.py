@@ -143,7 +143,7 @@ class Run:
         return httpx.get(url, trust_env=False).raise_for_status().text
 
     def release(self, held: HeldTransport, requests: int) -> None:
-        """Let the calls go once so many requests are in flight."""
+        """Release the calls once this many requests are in flight."""
         wait_until(lambda: f"requests_in_flight {requests}.0\n" in self.metrics())
         held.release()
 
@@ -666,7 +666,7 @@ def test_check_upstream_shows_nothing_of_spotifys_response(
 
 
 def test_code_in_a_query_is_never_written(start_run: StartRun, accounts: httpx.Client) -> None:
-    """A login may come back to a path of the service by mistake: the query is in no log or span."""
+    """A login may redirect to a path of the service by mistake: the query is in no log or span."""
     with start_run() as run:
         query = urlencode({"code": CODE, "state": VERIFIER, "error": REFRESH_TOKEN})
         for path in ("/", "/docs", "/callback", f"/callback/{quote(CODE, safe='')}"):

@@ -181,7 +181,7 @@ def test_client_with_a_request_is_admitted_while_others_hold_all_connections(
 ) -> None:
     """The oldest of those that wait for their client are closed; one log line a minute says so."""
     first = crowd(full, sent, EVICTED)
-    for _ in range(2):  # so that the clock of the server goes on
+    for _ in range(2):  # so that the server's clock advances
         assert talk(full, GET_ONCE)[0].startswith(OK)
     last = crowd(full, sent, LIMIT - EVICTED)
     wait_until_read(*first, *last)
@@ -429,7 +429,7 @@ def test_client_that_closes_its_own_direction_gets_its_response(start: Start) ->
 def test_client_that_leaves_before_its_responses_is_no_defect(
     start: Start, log_lines: LogLines
 ) -> None:
-    """Both requests on the connection are told, not only the last one."""
+    """Both requests on the connection are cancelled, not only the last one."""
     with HeldSpotify() as spotify:
         client = start(SPOTIFY_TOKEN_URL=spotify.url)
         with connect(client) as raw:

@@ -90,7 +90,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 class Upstream:
-    """A token endpoint that keeps its requests and sends `response` to each.
+    """A token endpoint that records requests and sends `response` to each.
 
     `then` is called after each response; the connection is closed if it returns True.
     """
@@ -256,7 +256,7 @@ class Chatty(Upstream):
         await super().__call__(reader, writer)
 
     def send(self, stray: bytes) -> None:
-        """Send bytes that belong to no request, and wait until the client has read them."""
+        """Send bytes without a request, and wait until the client has read them."""
         connection = self._writer.get_extra_info("socket")
         written = threading.Event()
         self._loop.call_soon_threadsafe(self._writer.write, stray)
@@ -381,9 +381,9 @@ def test_half_a_body_over_tls_is_refused(start: Start, authority: Authority) -> 
 
 
 class ConnectProxy:
-    """An HTTP proxy for CONNECT and for absolute URLs; keeps what it can see.
+    """An HTTP proxy for CONNECT and for absolute URLs; records the bytes it sees.
 
-    With a `password`, it wants Basic authentication.
+    With a `password`, it requires Basic authentication.
     """
 
     def __init__(self, password: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Calls to Spotify over HTTP: what is sent, what comes back, and what happens when nothing does.
+"""Calls to Spotify over HTTP: requests, responses, and failures.
 
 test_responses.py has the rules for responses, test_transport.py the connections.
 """
@@ -74,7 +74,7 @@ def client(serve: Serve, simulator: httpx.Client) -> httpx.Client:  # noqa: ARG0
 def respond(
     simulator: httpx.Client, body: bytes, status: int = 200, headers: Headers | None = None
 ) -> None:
-    """Make this the simulator's next response."""
+    """Queue the simulator's next response."""
     encoded = base64.b64encode(body).decode()
     headers = [["Content-Type", "application/json"]] if headers is None else headers
     fault = {"kind": "answer", "status": status, "headers": headers, "body_base64": encoded}
@@ -86,7 +86,7 @@ def post(client: httpx.Client, path: str = CODE, **changes: str) -> httpx.Respon
     return client.post(path, data=well_formed(path, **changes))
 
 
-# What is sent --------------------------------------------------------------------------------
+# Requests ------------------------------------------------------------------------------------
 
 
 def expected_form(path: str, form: dict[str, str]) -> list[list[str]]:
@@ -221,7 +221,7 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     assert_exact(CODE, form, simulator)
 
 
-# What comes back -----------------------------------------------------------------------------
+# Responses -----------------------------------------------------------------------------------
 
 
 def test_error_is_forwarded_with_its_end_to_end_headers(

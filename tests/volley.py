@@ -1,4 +1,4 @@
-"""Many requests at once: all are sent before the first read_response is read."""
+"""Many requests at once: all are sent before the first response is read."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import httpx
 
 
 class Shot(NamedTuple):
-    """An read_response: status, headers in lower case, body."""
+    """A response: status, headers in lower case, body."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Shot(NamedTuple):
 
 
 def connected(client: httpx.Client) -> socket.socket:
-    """Return a connection of its own to where `client` leads."""
+    """Return a new connection to the server of `client`."""
     return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=20)
 
 

@@ -193,7 +193,9 @@ def test_copying_without_a_clipboard_is_reported(open_page: Open, accounts: Simu
 def test_short_tokens_are_masked_too(playground: Page, accounts: Simulator, watch: Watch) -> None:
     body = '{"access_token": "a-short-access-token", "id_token": "a-short-id-token"}'
     json_type = "application/json"
-    accounts.queue_faults({"kind": "status", "status": 200, "content_type": json_type, "body": body})
+    accounts.queue_faults(
+        {"kind": "status", "status": 200, "content_type": json_type, "body": body}
+    )
     watch.announce("Failed to load resource: .* 401 ")  # the Web API does not know this token
     response = log_in(playground)
     expect(session(playground).get_by_text("a-sho…token").first).to_be_visible()

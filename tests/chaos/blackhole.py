@@ -28,7 +28,7 @@ _CALLS = 8
 
 
 def world(directory: Path) -> tuple[str, ...]:
-    """Return what has a command run in that network (needs root)."""
+    """Return the prefix of a command that runs in that network (needs root)."""
     script = f'{_NETWORK} && exec "$@"'
     return ("unshare", "--net", "sh", "-c", script, "sh", *resolver.world(directory, NAME_SERVER))
 

@@ -1,4 +1,4 @@
-"""Authorities and certificates made at test time, and a server that keeps whatever it is sent."""
+"""Authorities and certificates made at test time, and a server that records all bytes."""
 
 import datetime as dt
 import ipaddress
@@ -61,7 +61,7 @@ class Authority:
         return file
 
     def hashed_directory(self) -> Path:
-        """Return a directory as SSL_CERT_DIR wants it."""
+        """Return a directory for SSL_CERT_DIR."""
         hashed = self._directory / "hashed"
         hashed.mkdir()
         (hashed / "authority.pem").write_bytes(self.file.read_bytes())
@@ -94,7 +94,7 @@ def context_for(certificate: Path) -> ssl.SSLContext:
 
 
 def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Have `context` speak TLS 1.1 at most, which OpenSSL allows at security level 0 only."""
+    """Limit `context` to TLS 1.1, which OpenSSL allows at security level 0 only."""
     context.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -104,9 +104,9 @@ def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 class Keeper:
-    """A server for TLS, or for none, that keeps every byte: `raw` as it came, `opened` decrypted.
+    """A server with or without TLS that records every byte: `raw` as received, `opened` decrypted.
 
-    A request that came whole is answered with a token.
+    The response to a complete request is a token.
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:

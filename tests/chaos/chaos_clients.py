@@ -24,14 +24,14 @@ CROWD_SECONDS = 16.0
 REQUEST_TIMEOUT = 10.0
 SLACK = 2.5
 WINDOWS, WINDOW_SECONDS = 6, 1.3
-"""p99 is the median of so many windows: one hiccup of the machine's spoils one of them."""
+"""p99 is the median of several windows, so that one pause of the machine affects only one."""
 FORGIVEN_MS = 25.0
-"""What a machine of two shared cores adds to a p99 by itself."""
+"""The noise of a p99 on a machine with two shared cores, in milliseconds."""
 
 
 @contextlib.contextmanager
 def crowd(service: Service, seconds: float, **kinds: int) -> Iterator["subprocess.Popen[str]"]:
-    """Have a crowd connected to the service, until the block or so many seconds end."""
+    """Connect a crowd to the service, until the block or `seconds` end."""
     counts = [f"{kind}={count}" for kind, count in kinds.items()]
     command = [sys.executable, "-m", "tests.chaos.crowd", str(service.port), str(seconds)]
     with subprocess.Popen([*command, *counts], stdout=subprocess.PIPE, text=True) as process:
@@ -70,7 +70,7 @@ def _p99_ms(service: Service) -> float:
 def test_slow_clients_are_closed_at_their_deadline(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
-    """1,000 slow clients end by their deadline, and the others keep their p99."""
+    """1,000 slow clients are closed at their deadline, and the p99 of others stays the same."""
     service = start_service(simulator.token_url)
     kinds = {"head": 400, "body": 300, "dribble": 300}
     _normal(service, 1)
@@ -91,7 +91,7 @@ def test_slow_clients_are_closed_at_their_deadline(
 
 
 class Round(NamedTuple):
-    """p99 without and with a crowd, what the service held then, when the last of it was gone."""
+    """p99 without and with a crowd, the service's resources then, the end of the last client."""
 
     alone_ms: float
     beside_ms: float
@@ -112,22 +112,22 @@ def _round(service: Service, kinds: dict[str, int]) -> Round:
 def test_clients_that_never_read_are_closed(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
-    """50 clients that ask for 1 MB and read nothing hold no more than that, and not for long."""
+    """50 clients that request 1 MB and read nothing use bounded memory and are closed in time."""
     service = start_service(simulator.token_url)
     _normal(service, 1)
     before = service.footprint()
     with crowd(service, 10 if short else KEEP_ALIVE_SECONDS + 15, deaf=50) as process:
         tally = _normal(service, 6)
         held = service.footprint()
-        # The kernel took the answers, so their connections are idle, and end as idle ones do.
+        # The kernel has buffered the responses: the connections are idle, and time out as such.
         if not short:
             gone = eventually(
                 lambda: service.footprint().files <= before.files + 16,
                 KEEP_ALIVE_SECONDS + 5,
-                "let go of while the crowd is still there",
+                "closed while the crowd is still connected",
             )
             assert process.poll() is None
-            figure(f"let go of {gone:.0f} s later")
+            figure(f"closed {gone:.0f} s later")
     figure(
         f"p99 {tally.percentile_ms(99):.1f} ms beside them;"
         f" RSS {before.rss_mib:.0f} → {held.rss_mib:.0f} MiB"
@@ -153,10 +153,10 @@ async def _hang_up(service: Service, flow: str, *, rudely: bool) -> None:
 def test_calls_finish_after_clients_disconnect(
     rudely: bool, simulator: Simulator, start_service: StartService, figure: Figure
 ) -> None:
-    """Clients that hang up during a call: it goes on to its end, and nothing is left."""
+    """Clients disconnect during a call: the call completes, and no connection is left."""
     service = start_service(simulator.token_url)
     simulator.reset()
-    # The app's own token can't ask for a delay by itself.
+    # A request for the app access token cannot name a delay.
     flows = [flow for flow in FLOWS if flow != "client_credentials"]
 
     async def hang_up() -> None:
@@ -168,18 +168,18 @@ def test_calls_finish_after_clients_disconnect(
     eventually(
         lambda: [entry["status"] for entry in simulator.requests()] == [200] * 100,
         10,
-        "every call got its answer",
+        "every call is complete",
     )
-    eventually(lambda: service.clients() == 0, 10, "no connection of theirs is left")
+    eventually(lambda: service.clients() == 0, 10, "every client connection is closed")
     assert run(once(service.address, get("/healthz"))).status == 200
-    figure("100 calls, each answered 200 by the simulator; no connection left")
+    figure("100 calls, each 200 at the simulator; no connection left")
     service.assert_no_defect()
 
 
 def test_reset_connections_leak_nothing(
     simulator: Simulator, start_service: StartService, short: bool, figure: Figure
 ) -> None:
-    """Connections that are made and reset at once, thousands of them, leave nothing."""
+    """Thousands of connections that are reset at once leak no memory and no files."""
     service = start_service(simulator.token_url)
     _normal(service, 1)
     before = service.footprint()

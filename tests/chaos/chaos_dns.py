@@ -1,4 +1,4 @@
-"""Names don't resolve, or to addresses that lead nowhere.
+"""Names do not resolve, or resolve to unreachable addresses.
 
 c-ares resolves without threads that could delay the stop: UPSTREAM_TIMEOUT bounds a request, the
 event loop goes on, and names resolve again as soon as the name server responds.
@@ -26,7 +26,7 @@ from tests.chaos.resolver import NAME_ERROR, SERVER_FAILURE, Resolver, world
 UPSTREAM_TIMEOUT = 1.0
 SLACK = 1.5
 RECOVERY_SECONDS = 15.0
-"""c-ares repeats its question after some seconds; all who wait meanwhile share the lookup."""
+"""c-ares repeats its query after some seconds; all requests meanwhile share the lookup."""
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ def _asks_well(service: Service) -> bool:
 def test_resolver_error_is_502(
     code: int, resolver: Resolver, service: Service, figure: Figure
 ) -> None:
-    """The resolver answers an error: 502 in time, and well again with the next answer."""
+    """An error of the resolver: 502 in time, and 200 after its next response."""
     resolver.code = code
     tally = run(load(service.address, all_flows(), 2, workers=8, pause=0.02))
     assert set(tally.outcomes) == {"502"}, tally
     assert max(tally.seconds) < UPSTREAM_TIMEOUT + SLACK
     resolver.code = 0
-    recovery = eventually(lambda: _asks_well(service), 3, "well again")
+    recovery = eventually(lambda: _asks_well(service), 3, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -70,7 +70,7 @@ def test_resolver_error_is_502(
 def test_resolver_timeout_is_504(
     resolver: Resolver, service: Service, short: bool, figure: Figure
 ) -> None:
-    """The resolver is mute: 504 in time, liveness goes on, and well again after it is."""
+    """The resolver times out: 504 in time, probes succeed, and 200 after it recovers."""
     resolver.mute = True
     before = service.footprint()
 
@@ -89,14 +89,14 @@ def test_resolver_timeout_is_504(
     resolver.mute = False
     lookups = resolver.asked
     after = service.footprint()
-    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
     figure(
         f"{asked}, slowest {max(asked.seconds):.2f} s;"
         f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)};"
         f" {lookups} datagrams to the resolver;"
         f" {after.threads - before.threads} threads more; well after {recovery:.2f} s"
     )
-    # c-ares gives a lookup up after some 10 s: a failure for those who wait at that time.
+    # c-ares abandons a lookup after some 10 s: requests that wait for it then get a 502.
     assert asked.outcomes["504"] > 10 * asked.outcomes["502"], asked
     assert set(asked.outcomes) <= {"502", "504"}, asked
     assert max(asked.seconds) < UPSTREAM_TIMEOUT + SLACK
@@ -109,7 +109,7 @@ def test_resolver_timeout_is_504(
 def test_hanging_lookup_does_not_delay_the_stop(
     resolver: Resolver, service: Service, figure: Figure
 ) -> None:
-    """A lookup that hangs doesn't hold up the end: stopped by SIGTERM within the request's time."""
+    """A lookup that hangs does not delay the exit after SIGTERM."""
     resolver.mute = True
     assert run(once(service.address, request("refresh"))).status == 504
     seconds = service.stop()

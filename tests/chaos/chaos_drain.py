@@ -26,7 +26,7 @@ WORKERS = 16
 
 
 class Replica:
-    """A service that comes back on the same port."""
+    """A service that restarts on the same port."""
 
     def __init__(self, directory: Path, token_url: str) -> None:
         directory.mkdir()
@@ -45,14 +45,14 @@ class Replica:
         self.service.kill()
 
     def restart(self) -> float:
-        """Stop, start again, and return how long the stop took."""
+        """Restart the service; return the seconds of the stop."""
         seconds = self.service.stop()
         self.service = self._started()
         return seconds
 
 
 class Endpoints:
-    """The replicas that are ready, as far as is known yet."""
+    """The ready replicas, as the clients see them."""
 
     def __init__(self, replicas: list[Replica], chance: random.Random) -> None:
         self.known = [replica.address for replica in replicas]
@@ -62,11 +62,11 @@ class Endpoints:
         return self._chance.choice(self.known)
 
     async def until_known(self, address: Address) -> None:
-        while address not in self.known:  # noqa: ASYNC110 - an event for each would say no more
+        while address not in self.known:  # noqa: ASYNC110 - polling is enough
             await asyncio.sleep(0.05)
 
     async def watch(self, address: Address) -> None:
-        """Ask for ever whether a replica is ready; let it get around."""
+        """Poll the readiness of a replica; update the endpoints with a delay."""
         while True:
             is_ready = await _is_ready(address)
             if is_ready != (address in self.known):
@@ -83,7 +83,7 @@ async def _is_ready(address: Address) -> bool:
 
 
 def _requests() -> Iterator[bytes]:
-    """Yield requests of all flows, a tenth of which Spotify takes 300 ms for."""
+    """Yield requests of all flows; a tenth take Spotify 300 ms."""
     for number, flow in enumerate(itertools.cycle(FLOWS)):
         yield request(flow, late(0.3) if number % 10 == 7 else None)
 
@@ -113,7 +113,7 @@ async def _restarts(
 def test_rolling_restarts_lose_no_request(
     simulator: Simulator, short: bool, tmp_path: Path, figure: Figure
 ) -> None:
-    """SIGTERM at random moments under load: every request is answered 200."""
+    """SIGTERM at random moments under load: every response is 200."""
     seed = time.time_ns() % 1_000_000
     chance, tally = random.Random(seed), Tally()  # noqa: S311 - moments, no secrets
     count = 4 if short else 20

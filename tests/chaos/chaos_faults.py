@@ -27,7 +27,7 @@ OURS = b'{"error":true,"reason":"'
 
 
 class Expected(NamedTuple):
-    """The status, and what the answer begins with; `fault` are the fields that make it quick."""
+    """The status and first bytes of the response; `fault` are fields that make the test quick."""
 
     status: int
     begins: bytes
@@ -61,7 +61,7 @@ EXPECTED: dict[str, list[Expected]] = {
     "bomb": [Expected(502, OURS)],
     "html": [Expected(503, b"<!doctype html>")],
     "huge": [Expected(502, OURS)],
-    # No seconds to wait: whoever heeds Retry-After must not refuse the flow that comes next.
+    # Retry-After: 0, so that the back-off does not refuse the next flow.
     "ratelimit": [Expected(429, b'{"error":{"status":429', {"retry_after": 0})],
     "redirect": [Expected(502, OURS)],
     "slow": [Expected(504, OURS), Expected(200, TOKENS, {"interval": 0.0001})],
@@ -105,7 +105,7 @@ def service(
 
 
 def test_every_fault_has_an_expectation() -> None:
-    """Every fault that the simulator knows is in the table, and no other."""
+    """The table has exactly the faults of the simulator."""
     assert set(EXPECTED) == set(KINDS)
 
 
@@ -113,7 +113,7 @@ def test_every_fault_has_an_expectation() -> None:
 def test_fault_is_handled_in_every_flow(
     kind: str, service: Service, simulator: Simulator, evidence: Evidence, figure: Figure
 ) -> None:
-    """Status and form are the expected ones, in time, and the next call is answered 200."""
+    """Status and body are as expected, in time, and the next call is a 200."""
     before = service.footprint()
     seconds = [
         _check_fault(service, simulator, evidence, flow, {"kind": kind, **expected.fault}, expected)
@@ -133,7 +133,7 @@ def _check_fault(
     fault: dict[str, object],
     expected: Expected,
 ) -> float:
-    """Have a fault queue_faults a call, and none the next; return the seconds of the first."""
+    """Check a call with a fault and one without; return the seconds of the first."""
     simulator.queue_faults(fault)
     start = time.monotonic()
     response = _call(service, simulator, evidence, flow)
@@ -152,7 +152,7 @@ def _check_fault(
 
 
 def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow) -> httpx.Response:
-    """Call with a credential that is good for one use; keep what is secret in it."""
+    """Call with a single-use credential; add its secrets to the evidence."""
     form = flow.form(evidence.add(_credential(simulator, flow), "code or token"))
     for name in ("refresh_token", "code"):
         if name in form:

@@ -1,7 +1,7 @@
-"""Two hours of work in minutes: what the service holds stays the same.
+"""Two hours of load in minutes: memory, files, threads and tasks stay constant.
 
-Two hours at 50 requests a second are 360,000. All of them are asked, as fast as they are answered;
-the short form asks fewer.
+Two hours at 50 requests a second are 360,000 requests, sent as fast as the service responds;
+the short form sends fewer.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from tests.chaos.processes import Footprint, Service, Simulator, eventually
 
 TWO_HOURS = 360_000
 WARM_UP = 0.25
-"""The part of the requests that comes before the memory is looked at."""
+"""The fraction of the requests before the memory is measured."""
 GROWTH_MIB = 8.0
-"""In two hours: what can't be told from the allocator's own steps."""
+"""In two hours: less is indistinguishable from the steps of the allocator."""
 
 REFRESH = FLOWS["refresh"].path
 FAULTS = ("status-502", "status-400", "html", "garbage", "reset", "truncated", "bomb-65536")
@@ -41,7 +41,7 @@ STATUSES = {"200", "400", "404", "405", "413", "502", "503"}
 
 
 def mixed() -> Iterator[bytes]:
-    """Yield requests: of nineteen, eighteen good ones and one of those that end otherwise."""
+    """Yield requests: of nineteen, eighteen successes and one error."""
     bad = itertools.cycle(BAD)
     for flow in itertools.cycle(GOOD):
         yield flow()
@@ -53,7 +53,7 @@ _turns = itertools.count(1)
 
 
 class Watched:
-    """The service, and samples of its memory beside the number of requests by then."""
+    """The service, and samples of its memory by number of requests."""
 
     def __init__(self, service: Service, counts: Path) -> None:
         self.service = service
@@ -63,19 +63,21 @@ class Watched:
     def inside(self) -> dict[str, int]:
         self._told.unlink(missing_ok=True)
         self.service.signal(signal.SIGUSR1)
-        eventually(self._told.exists, 10, "it tells what it holds")
+        eventually(self._told.exists, 10, "it reports its counts")
         counts: dict[str, int] = json.loads(self._told.read_text())
         return counts
 
     def rested(self, tasks: int) -> dict[str, int]:
-        """Return what it holds once it has no more than `tasks`, or after 5 s."""
+        """Return the counts once there are at most `tasks` tasks, or after 5 s."""
         end = time.monotonic() + 5
         while (counts := self.inside())["tasks"] > tasks and time.monotonic() < end:
-            time.sleep(0.2)  # the last answers' tasks end after their clients have read them
+            time.sleep(
+                0.2
+            )  # the tasks of the last responses end after their clients have read them
         return counts
 
     async def after(self, count: int) -> Tally:
-        """Ask `count` mixed requests, 16 at a time, taking a hundred samples."""
+        """Send `count` mixed requests, 16 at a time, and take a hundred samples."""
         tally, requests = Tally(), mixed()
         address = self.service.address
         crew = [Worker(lambda: address, requests, tally, keeps=n % 4 > 0) for n in range(16)]
@@ -90,7 +92,7 @@ class Watched:
         return tally
 
     def growth(self, count: int) -> float:
-        """Return MiB per two hours, by least squares over what came after the warm-up."""
+        """Return MiB per two hours, by least squares over the samples after the warm-up."""
         warm = [(done, rss) for done, rss in self.samples if done >= WARM_UP * count]
         slope, _ = statistics.linear_regression(*zip(*warm, strict=True))
         return slope * TWO_HOURS
@@ -101,7 +103,7 @@ def test_memory_stays_flat_for_two_hours(
 ) -> None:
     """All flows and all kinds of errors: memory, files, threads and tasks stay flat."""
     count = 8_000 if short else TWO_HOURS
-    counts = tmp_path / "told.json"
+    counts = tmp_path / "counts.json"
     service = start_service(
         simulator.token_url, module="tests.chaos.inside", CHAOS_INSIDE=str(counts)
     )
@@ -136,8 +138,8 @@ def test_memory_stays_flat_for_two_hours(
 
 
 def _rested(service: Service) -> Footprint:
-    """Return what it holds once the clients are gone and the kept connections are few."""
+    """Return the footprint after the clients have left and idle connections are closed."""
     time.sleep(1)
-    for _ in range(40):  # each lets one kept connection go, if that is old enough
+    for _ in range(40):  # each closes one pooled connection that has expired
         run(once(service.address, request("refresh")))
     return service.footprint()

@@ -1,4 +1,4 @@
-"""The OTLP receiver is gone, slow, failing, mute or endless: requests do not notice.
+"""The OTLP receiver is down, slow, failing, silent or endless: requests are not affected.
 
 Each trouble is compared with a service beside it whose receiver is well, in turns, and the medians
 of the turns are taken: the machine's own noise is in both.
@@ -21,12 +21,12 @@ CPU_RATIO, FORGIVEN_MS = 1.25, 15.0
 GROWTH_MIB = 12.0
 """The SDK's queue holds 2,048 spans, then drops."""
 STOP_SECONDS = 8.0
-"""FLUSH_SECONDS for what is left, and some for the rest."""
+"""FLUSH_SECONDS for the remaining spans, and a margin."""
 TROUBLES = ("gone", "slow", "failing", "mute", "endless")
 
 
 class Turn(NamedTuple):
-    """What a turn of load cost."""
+    """The cost of one round of load."""
 
     cpu_us: float
     p99_ms: float
@@ -57,7 +57,7 @@ def test_failing_receiver_does_not_affect_requests(
     short: bool,
     figure: Figure,
 ) -> None:
-    """Same CPU and p99 as with a receiver that is well, memory bounded, ends in time."""
+    """CPU and p99 are those with a healthy receiver; memory and stop time are bounded."""
     well, other = receivers
     if trouble != "gone":
         other.mood = trouble  # type: ignore[assignment]  # the others are its moods
@@ -103,7 +103,7 @@ def test_spans_resume_after_recovery(
     start_service: StartService,
     figure: Figure,
 ) -> None:
-    """A receiver that is well again gets spans again."""
+    """A receiver that recovers gets spans again."""
     receiver, _ = receivers
     receiver.mood = "failing"
     service = start_service(
@@ -115,5 +115,5 @@ def test_spans_resume_after_recovery(
     assert receiver.spans == 0
     receiver.mood = "well"
     run(once(service.address, request("refresh")))
-    seconds = eventually(lambda: receiver.spans, 45, "spans come")
+    seconds = eventually(lambda: receiver.spans, 45, "spans arrive")
     figure(f"{receiver.spans} spans {seconds:.1f} s later")

@@ -1,4 +1,4 @@
-"""Spotify's certificate is wrong: refused, and nothing of a request is ever sent."""
+"""Spotify's certificate is wrong: 502, and no byte of a request is sent."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from tests.chaos.processes import Service
 from tests.evidence import shapes
 from tests.running import CLIENT_SECRET
 
-CODE = "AQcode-that-nobody-may-see-before-it-is-Spotify"
+CODE = "AQcode-that-only-Spotify-may-see-after-the-handshake"
 
 
 class Authorities(NamedTuple):
-    """One that the service is told to trust, one that nobody knows."""
+    """An authority that the service trusts, and one that it does not."""
 
     trusted: Authority
     unknown: Authority
@@ -77,7 +77,7 @@ def test_wrong_certificate_is_refused(
 
 
 def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -> None:
-    """A handshake that nobody answers ends in time: 504."""
+    """A handshake without a response ends in time: 504."""
     with Keeper(None) as keeper:
         service = start_service(
             f"https://localhost:{keeper.port}/api/token", UPSTREAM_TIMEOUT="0.5"
@@ -97,7 +97,7 @@ def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -
 def test_custom_authority_is_trusted(
     variable: str, host: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
-    """An authority of one's own is trusted by, and no key is written to SSLKEYLOGFILE."""
+    """A custom authority is trusted, and no key is written to SSLKEYLOGFILE."""
     keys = authorities.directory / "keys"
     trusted = authorities.trusted
     file = trusted.file if variable == "SSL_CERT_FILE" else trusted.hashed_directory()

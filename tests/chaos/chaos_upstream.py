@@ -1,4 +1,4 @@
-"""Spotify goes away and comes back.
+"""Spotify fails and recovers.
 
 While it is away every answer is a 502 or a 504 in time; once it is back, so is the service, by
 itself and without a connection that is stuck.
@@ -26,7 +26,7 @@ RECOVERY_SECONDS = 3.0
 
 
 class Upstream:
-    """A simulator that dies and comes back on the same port."""
+    """A simulator that is killed and restarted on the same port."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -64,7 +64,7 @@ def _asks_well(service: Service) -> bool:
 
 
 async def _through(service: Service, trouble: Callable[[], None], seconds: float) -> Tally:
-    """Load all the while that trouble lasts; it is made on a thread of its own."""
+    """Send load before, during and after `trouble`, which runs in a thread."""
     tally = Tally()
     crew = [Worker(lambda: service.address, all_flows(), tally, pause=0.01) for _ in range(16)]
     async with working(crew):
@@ -96,7 +96,7 @@ def test_killed_upstream_recovers(
         tally = run(_through(service, trouble, 1))
         _assert_in_time(tally, 502, 504)
         assert tally.outcomes["502"] > 0
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
         after = run(load(service.address, all_flows(), 0.5))
         assert set(after.outcomes) == {"200"}, after
         figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
@@ -107,7 +107,7 @@ def test_killed_upstream_recovers(
 def test_idle_restart_loses_no_request(
     upstream: Upstream, start_service: StartService, figure: Figure
 ) -> None:
-    """Restarted while nobody asks: no request is lost to a connection that was kept."""
+    """Restarted while idle: no request is lost on a pooled connection."""
     service = start_service(upstream.token_url)
     assert set(run(load(service.address, all_flows(), 1, workers=16)).outcomes) == {"200"}
     upstream.die()
@@ -120,7 +120,7 @@ def test_idle_restart_loses_no_request(
 def test_frozen_upstream_is_504(
     upstream: Upstream, start_service: StartService, figure: Figure
 ) -> None:
-    """Stopped (SIGSTOP): connections are made and nothing answers: 504 in time."""
+    """Stopped (SIGSTOP): connections succeed without a response: 504 in time."""
     service = start_service(upstream.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
 
     def trouble() -> None:
@@ -131,7 +131,7 @@ def test_frozen_upstream_is_504(
     tally = run(_through(service, trouble, 1))
     _assert_in_time(tally, 504)
     assert tally.outcomes["504"] > 0
-    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -139,7 +139,7 @@ def test_frozen_upstream_is_504(
 def test_unreachable_upstream_is_504(
     start_service: StartService, tmp_path: Path, figure: Figure
 ) -> None:
-    """No connection comes about, as if packets got lost (a full accept queue): 504 in time."""
+    """Connections time out, as with lost packets (a full accept queue): 504 in time."""
     with full_queue() as listening:
         port = listening.getsockname()[1]
         service = start_service(
@@ -151,7 +151,7 @@ def test_unreachable_upstream_is_504(
         assert set(tally.outcomes) == {"504"}
         service.assert_settled(before)
     with Simulator(tmp_path, port):
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -173,9 +173,9 @@ def test_reset_connections_are_502(
         service.assert_settled(before)
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
-    eventually(lambda: not accepts(("127.0.0.1", port)), 5, "nobody listens")
+    eventually(lambda: not accepts(("127.0.0.1", port)), 5, "the port is closed")
     with Simulator(tmp_path, port):
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "well again")
+        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -183,7 +183,7 @@ def test_reset_connections_are_502(
 def test_stale_pooled_connections_cost_one_504(
     simulator: Simulator, start_service: StartService, figure: Figure
 ) -> None:
-    """Kept connections whose packets get lost, while new ones work, cost one 504 and no more."""
+    """Pooled connections that lose packets, while new ones work, cost a single 504."""
     with contextlib.closing(Proxy(simulator.address)) as proxy:
         service = start_service(proxy.token_url, UPSTREAM_TIMEOUT=str(UPSTREAM_TIMEOUT))
         tally = run(load(service.address, all_flows(), 1, workers=16))

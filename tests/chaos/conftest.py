@@ -14,7 +14,7 @@ from tests.chaos.processes import Service, Simulator, allow_open_files
 from tests.chaos.report import Row
 
 LIMIT_SECONDS = 900
-"""No test here takes longer."""
+"""The limit of one test."""
 
 StartService = Callable[..., Service]
 Figure = Callable[[str], None]
@@ -23,7 +23,7 @@ _started = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--short", action="store_true", help="less of each, for every change")
+    parser.addoption("--short", action="store_true", help="shorter tests, for every change")
     parser.addoption("--report", type=Path, default=Path(".chaos/report.md"), help="where to write")
 
 
@@ -69,7 +69,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(autouse=True)
 def _bounded() -> Iterator[None]:
-    """End a test that hangs, and say where."""
+    """Stop a test that hangs, and print its stack."""
 
     def late(_signal: int, _frame: FrameType | None) -> None:
         faulthandler.dump_traceback(file=2)
@@ -90,7 +90,7 @@ def short(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
-    """Return what puts a figure into the report."""
+    """Return a function that adds a figure to the report."""
     return _row(request.node).figures.append
 
 
@@ -102,14 +102,14 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simu
 
 @pytest.fixture
 def simulator(simulator_process: Simulator) -> Simulator:
-    """Return a simulator that is as it was at its start."""
+    """Return the simulator in its initial state."""
     simulator_process.reset()
     return simulator_process
 
 
 @pytest.fixture
 def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
-    """Return what starts the service with settings by name, until the test ends."""
+    """Return a function that starts the service with settings by name, until the test ends."""
     with contextlib.ExitStack() as stack:
 
         def started(token_url: str, **changes: str) -> Service:

@@ -26,7 +26,7 @@ _GONE = select.POLLERR | select.POLLHUP
 
 @dataclass
 class Client:
-    """One of the crowd; `rest` is what it has still to send, byte by byte."""
+    """A client; `rest` are the bytes that it still has to send."""
 
     kind: str
     raw: socket.socket
@@ -35,7 +35,7 @@ class Client:
     status: str = "none"
 
     def is_ended(self, events: int) -> bool:
-        """Read, unless it is deaf; tell whether the connection has ended."""
+        """Read, unless it is deaf; return whether the connection has ended."""
         if self.kind == "deaf":
             return bool(events & _GONE)
         try:
@@ -49,7 +49,7 @@ class Client:
         return not data
 
     def dribble(self) -> None:
-        """Send a byte; that nobody takes it any more shows in poll()."""
+        """Send a byte; poll() reports a closed connection."""
         if self.rest:
             try:
                 self.raw.send(self.rest[:1])
@@ -59,7 +59,7 @@ class Client:
 
 
 def client(kind: str, port: int) -> Client:
-    """Connect a client of this kind, and send what it sends at once."""
+    """Connect a client of this kind, and send its first bytes."""
     credential = "fault-huge-1000000" if kind == "deaf" else None
     whole = request("refresh", credential)
     head = whole.index(b"\r\n\r\n") + 4

@@ -1,4 +1,4 @@
-"""The five flows as requests, good ones and ones that ask the simulator for a fault."""
+"""The five flows as requests, valid ones and ones that trigger a fault of the simulator."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -47,15 +47,15 @@ _numbers = itertools.count()
 
 
 def late(seconds: float) -> str:
-    """Return a code or token that the simulator answers after `seconds`, never the same twice.
+    """Return a unique code or token to which the simulator responds after `seconds`.
 
-    It takes a fault for one, whose microseconds make the difference.
+    It names a delay fault; microseconds make it unique.
     """
     return f"{MARK}delay-{seconds:.3f}{next(_numbers) % 1_000_000:06}"
 
 
 def post(path: str, form: dict[str, str]) -> bytes:
-    """Write a request of a client that keeps its connection."""
+    """Return a request on a persistent connection."""
     body = urlencode(form).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: service\r\n"
@@ -65,16 +65,16 @@ def post(path: str, form: dict[str, str]) -> bytes:
 
 
 def request(flow: str, credential: str | None = None) -> bytes:
-    """Write a request of `flow`, a good one unless the credential says otherwise."""
+    """Return a request of `flow`, valid unless the credential names a fault."""
     return post(FLOWS[flow].path, FLOWS[flow].form(credential or late(0)))
 
 
 def all_flows() -> Iterator[bytes]:
-    """Yield good requests of all flows in turn, for ever."""
+    """Yield valid requests of all flows in turn, without end."""
     for flow in itertools.cycle(FLOWS):
         yield request(flow)
 
 
 def get(path: str) -> bytes:
-    """Write a GET."""
+    """Return a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: service\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.inside`: the service, which tells on SIGUSR1 what it holds.
+"""`python -m tests.chaos.inside`: the service, which reports tasks and objects on SIGUSR1.
 
 It writes one JSON object to the file that CHAOS_INSIDE names: asyncio's tasks, and the objects that
 the garbage collector knows of since the start.
@@ -17,7 +17,7 @@ from service.cli import main
 
 
 def dump(_signal: int, _frame: FrameType | None) -> None:
-    """Write what there is; the file appears whole."""
+    """Write the counts; the file appears atomically."""
     gc.collect()
     counts = {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
     path = Path(os.environ["CHAOS_INSIDE"])

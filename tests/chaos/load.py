@@ -20,11 +20,11 @@ Result = TypeVar("Result")
 
 
 class Lost(Exception):
-    """A request without a whole answer; the text says on what connection and why."""
+    """A request without a complete response; the message has the connection and the reason."""
 
 
 class Answer(NamedTuple):
-    """An answer; `closes` if it is the connection's last."""
+    """A response; `closes` if it is the last on its connection."""
 
     status: int
     head: bytes
@@ -64,7 +64,7 @@ class Connection:
         return Answer(int(head[9:12]), head, body, closes, seconds)
 
     def abort_with_reset(self) -> None:
-        """Close with a RST, as a process that is killed does with what it hasn't read."""
+        """Close with a RST, as a killed process with unread data does."""
         raw: socket.socket = self._writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
@@ -81,7 +81,7 @@ def _length(head: bytes) -> int:
 
 @dataclass
 class Tally:
-    """What came of all requests: statuses and losses counted, seconds measured."""
+    """The outcomes of all requests: counts of statuses and losses, durations."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
     seconds: list[float] = field(default_factory=list)
@@ -109,9 +109,9 @@ async def once(address: Address, request: bytes) -> Answer:
 
 @dataclass
 class Worker:
-    """One client after another request, until told to stop: over one connection or new ones.
+    """A client that sends requests in sequence until stopped, over one connection or new ones.
 
-    `pick` says whom to ask each time a connection is made.
+    `pick` returns the address of each new connection.
     """
 
     pick: Callable[[], Address]
@@ -149,14 +149,14 @@ async def _let_go(connection: Connection | None) -> None:
 
 
 def for_seconds(seconds: float) -> Callable[[], bool]:
-    """Return what is true for so long."""
+    """Return a condition that is true for `seconds`."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() < end
 
 
 @contextlib.asynccontextmanager
 async def working(workers: list[Worker]) -> AsyncIterator[None]:
-    """Have `workers` work for as long as the block lasts."""
+    """Run `workers` during the block."""
     goes_on = True
     async with asyncio.TaskGroup() as group:
         for worker in workers:
@@ -175,7 +175,7 @@ async def load(
     workers: int = 8,
     pause: float = 0.0,
 ) -> Tally:
-    """Have `workers` clients ask for `seconds`, each over a connection of its own."""
+    """Run `workers` clients for `seconds`, each with its own connection."""
     tally, more = Tally(), for_seconds(seconds)
     crew = [Worker(lambda: address, requests, tally, pause=pause) for _ in range(workers)]
     await asyncio.gather(*(worker.work(more) for worker in crew))

@@ -1,4 +1,4 @@
-"""The service and the simulator as processes of their own, and what Linux knows about them."""
+"""The service and the simulator as processes, with their Linux metrics."""
 
 import json
 import os
@@ -23,14 +23,14 @@ _ESTABLISHED, _CLOSE_WAIT = "01", "08"  # linux/include/net/tcp_states.h
 
 
 def allow_open_files() -> int:
-    """Raise this process' limit of open files to what it may have; children inherit it."""
+    """Raise this process's limit of open files to the maximum; children inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
 
 def eventually(holds: Callable[[], object], seconds: float, what: str) -> float:
-    """Wait until `holds` is true; return how long it took, or fail after `seconds`."""
+    """Wait until `holds` is true; return the seconds, or fail after `seconds`."""
     start = time.monotonic()
     while not holds():
         assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
@@ -39,7 +39,7 @@ def eventually(holds: Callable[[], object], seconds: float, what: str) -> float:
 
 
 class Footprint(NamedTuple):
-    """What a process holds."""
+    """The resources of a process."""
 
     rss_mib: float
     files: int
@@ -47,7 +47,7 @@ class Footprint(NamedTuple):
 
 
 class Process:
-    """A process of this suite; what it writes is kept in files in `directory`."""
+    """A process of this suite; its output goes to files in `directory`."""
 
     def __init__(self, command: tuple[str, ...], environ: dict[str, str], directory: Path) -> None:
         self._out, self._err = directory / "stdout", directory / "stderr"
@@ -77,7 +77,7 @@ class Process:
         return self._popen.wait(seconds)
 
     def stop(self, seconds: float = 30) -> float:
-        """Send SIGTERM; return how long the end took, which has to be a good one."""
+        """Send SIGTERM; return the seconds until it exits, which must be with status 0."""
         start = time.monotonic()
         self.signal(signal.SIGTERM)
         status = self.wait(seconds)
@@ -100,7 +100,7 @@ class Process:
 
 
 class Simulator(Process):
-    """`python -m simulator`, on a port that it can come back to, with more of its flags."""
+    """`python -m simulator` on a fixed port, with further flags."""
 
     def __init__(
         self,
@@ -130,13 +130,13 @@ class Simulator(Process):
         self.client.post("/admin/reset").raise_for_status()
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what came, at most the last thousand."""
+        """Return the recorded requests, at most the last thousand."""
         entries: list[dict[str, Any]] = self.client.get("/admin/requests").json()
         return entries
 
 
 class Service(Process):
-    """`python -m service`, ready; `changes` are settings by name, `module` what is run."""
+    """`python -m service`, ready; `changes` are settings by name, `module` replaces `service`."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Service(Process):
         super().__init__(command, settings | changes, directory)
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"
-        # Every request over a connection of its own.
+        # Every request uses a new connection.
         limits = httpx.Limits(max_keepalive_connections=0)
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=20, limits=limits)
         try:
@@ -171,32 +171,32 @@ class Service(Process):
         return not self.is_alive() or self.status("/readyz") == 200
 
     def status(self, path: str) -> int | None:
-        """Return the status of a GET; None without an answer."""
+        """Return the status of a GET; None without a response."""
         try:
             return self.client.get(path).status_code
         except httpx.TransportError:
             return None
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log, every line of which has to be JSON."""
+        """Return the log; every line must be JSON."""
         return [json.loads(line) for line in self.output().splitlines()]
 
     def assert_no_defect(self) -> None:
-        """Fail if the service blames itself for anything, or wrote to stderr."""
+        """Fail if the service logged an error, or wrote to stderr."""
         blamed = [line for line in self.lines() if line["level"] in {"error", "critical"}]
         assert not blamed, blamed[:3]
         assert self.errors() == ""
 
     def clients(self) -> int:
-        """Return how many connections of clients it has not closed."""
+        """Return the number of client connections that it has not closed."""
         ours = f":{self.port:04X}"
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return sum(row[1].endswith(ours) and row[3] in {_ESTABLISHED, _CLOSE_WAIT} for row in rows)
 
     def assert_settled(self, before: Footprint, spare_files: int = 6) -> Footprint:
-        """Wait until no more files are open than before, and some to spare.
+        """Wait until at most `spare_files` more files are open than before.
 
-        c-ares opens four with the first call, and keeps them.
+        c-ares opens four at the first call, and never closes them.
         """
 
         def settled() -> bool:
@@ -207,7 +207,7 @@ class Service(Process):
 
 
 def accepts(address: Address) -> bool:
-    """Tell whether somebody listens."""
+    """Return whether a server accepts connections at `address`."""
     try:
         socket.create_connection(address, timeout=2).close()
     except OSError:

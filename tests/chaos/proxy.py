@@ -11,7 +11,7 @@ from tests.chaos.processes import Address
 
 
 class Proxy:
-    """Passes bytes on between its own address and `target`, until it is told otherwise."""
+    """Forwards bytes between its own address and `target`, until `freeze`."""
 
     def __init__(self, target: Address) -> None:
         self._target = target
@@ -62,7 +62,7 @@ class _Pair:
         self.frozen = False
 
     def passes(self, readable: list[socket.socket]) -> bool:
-        """Pass on what came; tell whether there is more to come."""
+        """Forward the received bytes; return whether more can follow."""
         for source, sink in (self.ends, self.ends[::-1]):
             if source in readable:
                 try:
@@ -81,7 +81,7 @@ class _Pair:
 
 @contextlib.contextmanager
 def full_queue() -> Iterator[socket.socket]:
-    """Yield a socket that listens with a queue that is full: nobody gets a connection."""
+    """Yield a listening socket with a full accept queue: connections time out."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -92,7 +92,7 @@ def full_queue() -> Iterator[socket.socket]:
 
 
 def resetting(listening: socket.socket) -> threading.Thread:
-    """Reset every connection that comes to `listening`, until that is closed."""
+    """Reset every connection to `listening`, until it is closed."""
 
     def reset() -> None:
         with contextlib.suppress(OSError):

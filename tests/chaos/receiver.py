@@ -1,4 +1,4 @@
-"""An OTLP receiver over HTTP: well, slow, failing, mute or endless, by its mood."""
+"""An OTLP receiver over HTTP: healthy, slow, failing, silent or endless, by its `mood`."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ SLOW_SECONDS = 2.0
 
 
 class Receiver:
-    """Serves on a thread of its own; `spans` counts what came while it was well or slow."""
+    """Serves in a thread; `spans` counts the spans received while it was healthy or slow."""
 
     def __init__(self) -> None:
         self.mood: Mood = "well"

@@ -1,4 +1,4 @@
-"""What was found, as a Markdown table for each file of the suite."""
+"""The results as a Markdown table for each file of the suite."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 @dataclass
 class Row:
-    """One test: where it stands, what it says, whether it held, what was measured."""
+    """One test: its section, its behaviour, whether it passed, its figures."""
 
     section: str
     behaviour: str

@@ -1,4 +1,4 @@
-"""A name server on loopback that answers, or doesn't; and the service in a world that asks it."""
+"""A name server on loopback that responds or times out, and a service that uses it."""
 
 import ipaddress
 import socket

@@ -1,4 +1,4 @@
-"""What a PromQL expression asks for: metrics, and the labels that it selects or groups by.
+"""Parse a PromQL expression: its metrics, and the labels that it selects or groups by.
 
 Enough of the language for the chart's own expressions, whose syntax promtool checks.
 """
@@ -28,7 +28,7 @@ def matchers(expression: str) -> set[Matcher]:
 
 
 def metrics(expression: str) -> set[str]:
-    """Return the names of all metrics: what is no function, keyword, label or duration."""
+    """Return the names of all metrics: not functions, keywords, labels or durations."""
     bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\boffset\s+\w+', " ", expression)
     bare = re.sub(r"\b(by|on|without)\s*\([^)]*\)", " ", bare)
     return set(re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)) - WORDS

@@ -27,7 +27,7 @@ class RefusedError(Exception):
 
 @cache
 def helm(major: int) -> str:
-    """Return the path of helm in this major version: a person's own, or one that is fetched."""
+    """Return the path of helm in this major version: the installed one, or a download."""
     own = [Path(place, name) for place in os.get_exec_path() for name in ("helm", f"helm{major}")]
     for program in own:
         if program.is_file() and _version(str(program)).startswith(f"v{major}."):
@@ -65,7 +65,7 @@ def template(
     major: int = 4,
     options: tuple[str, ...] = (),
 ) -> str:
-    """Return what helm renders of one of the chart's examples, changed by `values`."""
+    """Return the manifests of one of the chart's examples, changed by `values`."""
     files = ("--values", str(example_file(example))) if example else ()
     return run(
         major,
@@ -98,7 +98,7 @@ def parse(text: str) -> list[Manifest]:
 
 
 def only(manifests: list[Manifest], kind: str) -> Manifest:
-    """Return the manifest of this kind, of which there has to be one."""
+    """Return the only manifest of this kind."""
     [found] = of_kind(manifests, kind)
     return found
 
@@ -113,7 +113,7 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 
 def is_hook(manifest: Manifest) -> bool:
-    """Return whether helm makes the object at a certain moment, such as for `helm test`."""
+    """Return whether the object is a helm hook, such as for `helm test`."""
     return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
 
 
@@ -137,7 +137,7 @@ def pod_of(manifest: Manifest) -> Manifest:
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Return the specs of all pods, by kind and name of who makes them."""
+    """Return the specs of all pods, by kind and name of their controllers."""
     return {
         f"{manifest['kind']}/{manifest['metadata']['name']}": pod_of(manifest)
         for manifest in manifests

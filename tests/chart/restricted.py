@@ -65,7 +65,7 @@ def _of_pod(pod: Spec) -> Iterator[str]:
 
 
 def _of_context(owner: str, context: Spec) -> Iterator[str]:
-    """Check what can stand in a pod's security context and in a container's."""
+    """Check the fields that pod and container security contexts share."""
     if context.get("windowsOptions", {}).get("hostProcess"):
         yield f"{owner}: hostProcess"
     if context.get("runAsUser") == 0:
@@ -95,7 +95,7 @@ def _of_container(container: Spec, pod_context: Spec) -> Iterator[str]:
 
 
 def _missing(context: Spec, pod_context: Spec) -> Iterator[str]:
-    """Name what has to be set, on the container or on the pod."""
+    """Return the violations of fields that must be set on the container or the pod."""
     if not context.get("runAsNonRoot", pod_context.get("runAsNonRoot")):
         yield "runAsNonRoot"
     if "seccompProfile" not in {**pod_context, **context}:

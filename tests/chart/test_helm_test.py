@@ -1,4 +1,4 @@
-"""The objects of `helm test`; what its pod checks is run by `make e2e`."""
+"""The objects of `helm test`; `make e2e` runs the checks of its pod."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How the objects fit together: what selects what, what changes what, what is left out."""
+"""Relations between the objects: selectors, checksums, references, disabled objects."""
 
 import base64
 import re
@@ -246,7 +246,7 @@ def test_autoscaling_leaves_replicas_out() -> None:
     scaler = only(manifests, "HorizontalPodAutoscaler")["spec"]
     assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
     [metric] = scaler["metrics"]
-    # Not a share of the request, which says what a pod needs when little goes on.
+    # Not a percentage of the request, which is the usage of an idle pod.
     assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "700m"}
 
 

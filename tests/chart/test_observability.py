@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for what the service has, and alerts fire when they should."""
+"""Alerts and dashboard use metrics that exist, and alerts fire when they should."""
 
 import json
 import re
@@ -31,7 +31,7 @@ Samples = dict[str, list[dict[str, str]]]
 
 
 def rules() -> list[dict[str, Any]]:
-    # Named by the release, for that is what the tests' series have as `job`.
+    # The release name is the `job` label of the tests' series.
     rule = only(render("everything", {"fullnameOverride": RELEASE}), "PrometheusRule")
     [group] = rule["spec"]["groups"]
     found: list[dict[str, Any]] = group["rules"]
@@ -161,7 +161,7 @@ def test_alerts_can_be_removed_labelled_and_added() -> None:
 
 @pytest.fixture
 def scrape(start: Start) -> Samples:
-    """Return what a real service shows after each endpoint met a wrong client secret."""
+    """Return the metrics of a real service after calls with a wrong client secret."""
     port = free_port()
     client = start(
         METRICS_PORT=str(port),
@@ -181,7 +181,7 @@ def scrape(start: Start) -> Samples:
 
 
 def lacking(scrape: Samples, expression: str) -> set[str | Matcher]:
-    """Return what an expression asks for and no series has."""
+    """Return the metrics and labels of an expression that no series has."""
     missing: set[str | Matcher] = {name for name in metrics(expression) if name not in scrape}
     missing |= {one for one in matchers(expression) if not is_there(scrape, one)}
     exported = {
@@ -195,7 +195,7 @@ def labels(scrape: Samples, metric: str) -> set[str]:
 
 
 def is_there(scrape: Samples, one: Matcher) -> bool:
-    """Tell whether a series has the label, with a value that is selected."""
+    """Return whether a series has the label with a selected value."""
     if one.label in TARGET:
         return one.value in {NAMESPACE, RELEASE}
     values = {series.get(one.label) for series in scrape.get(one.metric, [])} - {None}

@@ -1,4 +1,4 @@
-"""Wrong values are refused one by one, each with a sentence that says what to do."""
+"""Invalid values are refused, each with a message that explains the fix."""
 
 import re
 
@@ -450,7 +450,7 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         ),
     ),
 ]
-"""An example, what is changed in it, and the sentence, which is the chart's own."""
+"""An example, the changed values, and the chart's error message."""
 
 SCHEMA: list[tuple[Values, str, str]] = [
     ({"config": {"publicUrl": None}}, "/config", "missing property 'publicUrl'"),
@@ -667,7 +667,7 @@ SCHEMA: list[tuple[Values, str, str]] = [
         "'simulator:7001' does not match pattern",
     ),
 ]
-"""What is changed in the minimal example, where the schema finds it, and what Helm 4 says."""
+"""Changes of the minimal example, the path in the schema's error, and Helm 4's message."""
 
 
 @pytest.mark.parametrize(("example", "values", "sentence"), SENTENCES)
@@ -705,6 +705,6 @@ def test_helm_3_refuses_the_same(values: Values, place: str, _complaint: str) ->
 
 
 def test_no_secret_is_generated() -> None:
-    """Without values for it there is no Secret, and no default that could stand in for one."""
+    """Without its values there is no Secret, and no default replaces it."""
     for example in ("existing-secret", "external-secret"):
         assert "Secret" not in {manifest["kind"] for manifest in render(example)}

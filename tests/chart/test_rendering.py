@@ -1,4 +1,4 @@
-"""Every example renders, in both helms, into what Kubernetes and the operators take."""
+"""Every example renders with both versions of helm into valid manifests."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.chart.rendering import (
 from tests.chart.restricted import violations
 
 KUBERNETES = ("1.27", "1.37")
-"""The oldest that the chart supports, and the newest that schemas are there for."""
+"""The oldest version that the chart supports, and the newest with schemas."""
 TOOLS = Path(".venv-chart/bin")
 NODE = Path("tests")
 CUSTOM = {
@@ -44,7 +44,7 @@ SKIPPED = {
     ("CKV_K8S_8", "Pod"): "the pod of helm test ends by itself within seconds",
     ("CKV_K8S_9", "Pod"): "likewise",
 }
-"""What checkov finds and we don't follow, by check and kind of resource, with the reason."""
+"""Checks of checkov that are not followed, by kind of resource, with the reason."""
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def test_both_helms_render_the_same(example: str) -> None:
 
 
 def validated(file: Path, version: str) -> str:
-    """Return what kubernetes-validate says of a file of manifests, strictly."""
+    """Return the output of kubernetes-validate for a file of manifests, in strict mode."""
     command = [str(TOOLS / "kubernetes-validate"), "-k", version, "--strict", str(file)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     return ran.stdout + ran.stderr
@@ -105,7 +105,7 @@ def custom_resources() -> list[Manifest]:
 
 
 def faults(manifests: list[Manifest]) -> str:
-    """Return what is wrong with custom resources: unknown fields, else what the schema says."""
+    """Return the errors of custom resources: unknown fields, or violations of the schema."""
     lines = [
         f'import {{ {kind} }} from "@kubernetes-models/{place}";' for kind, place in CUSTOM.items()
     ]
@@ -201,7 +201,7 @@ def test_an_unrestricted_pod_is_found(unsafe: dict[str, object], violation: str)
 def test_checkov_finds_only_known_exceptions(rendered: Path) -> None:
     scan = [str(TOOLS / "checkov"), "--directory", str(rendered), "--framework", "kubernetes"]
     ran = subprocess.run(
-        # NOTE: without --skip-download it would ask its maker's server for more policies.
+        # NOTE: without --skip-download it would request policies from its vendor's server.
         [*scan, "--skip-download", "--quiet", "--output", "json"],
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""No value is dead, none is unknown to the schema, and the service understands what they become."""
+"""Every value is used, in the schema, and understood by the service."""
 
 import base64
 import json
@@ -198,7 +198,7 @@ def test_schema_and_values_have_the_same_names() -> None:
 
 
 def settings(example: str, values: Values | None = None) -> service_settings.Settings:
-    """Return what the service makes of the environment that the chart gives it."""
+    """Return the service's settings in the environment that the chart sets."""
     manifests = render(example, values)
     secrets = {one["metadata"]["name"]: one["data"] for one in of_kind(manifests, "Secret")}
     environ = {}
@@ -213,7 +213,7 @@ def settings(example: str, values: Values | None = None) -> service_settings.Set
 
 
 def test_defaults_are_those_of_the_service() -> None:
-    """Each default is the service's own, but for what the image sets, and the credentials."""
+    """The defaults equal the service's, except those of the image and the credentials."""
     expected = service_settings.load(
         {
             "CLIENT_ID": "ci-client-id",

@@ -1,4 +1,4 @@
-"""docs/simulator.md with containers: its compose file, its lines, the services of its workflow.
+"""Test docs/simulator.md with containers: its compose file, commands and workflow services.
 
 `./test` builds the images and runs this; `make test` doesn't find it by its name, for it needs
 Docker or podman.
@@ -61,7 +61,7 @@ def engine(*arguments: str) -> str:
 
 
 def free_ports() -> dict[str, str]:
-    """Return which ports stand for those of the document, that may be taken here."""
+    """Return free ports to replace those of the document, which may be in use here."""
     return {port: str(free_port()) for port in ("7000", "7001")}
 
 
@@ -79,7 +79,7 @@ def project() -> str:
 
 @pytest.fixture(scope="module")
 def ports(project: str) -> Iterator[dict[str, str]]:
-    """Start it as the document says; what is not healthy in time fails."""
+    """Start the containers as documented; fail if one is not healthy in time."""
     found = free_ports()
     variables = {
         "COMPOSE_PROJECT_NAME": project,
@@ -169,7 +169,7 @@ def job() -> Iterator[dict[str, str]]:
 
 
 def options(name: str, service: dict[str, Any], ports: dict[str, str], network: str) -> list[str]:
-    """Return what GitHub makes of a service; an unknown key is a KeyError of the test."""
+    """Return the `docker run` options of a GitHub service; an unknown key is a KeyError."""
     assert service.keys() <= {"image", "ports", "env"}
     published = [port.partition(":") for port in service["ports"]]
     return [

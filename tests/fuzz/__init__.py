@@ -1,4 +1,4 @@
-"""What must hold whatever comes in, tried with many inputs: `make fuzz`.
+"""Properties of the service, tested with generated inputs: `make fuzz`.
 
 `properties` has them as functions of bytes; `guided` lets atheris look for bytes that break one,
 `wire` sends bytes at a running service, `life` plays a client's life, and `sockets` lets Hypothesis

@@ -17,11 +17,11 @@ from tests.fuzz.sockets import NAMES as SOCKETS
 
 KEPT = Path(".fuzz")
 SHOWN = 60
-"""Lines of what a fuzzer said, if it found something."""
+"""Lines of output to print for a fuzzer that found a failure."""
 
 
 class Outcome(NamedTuple):
-    """What came of one fuzzer; `seen` is how much of the code it knows to have reached."""
+    """The result of one fuzzer; `seen` is the code coverage that it reports."""
 
     runs: str
     seen: str
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 def guided(name: str, seconds: int) -> Outcome:
-    """Let atheris look for bytes that break the property `name`."""
+    """Fuzz the property `name` with atheris."""
     corpus, words = KEPT / name, KEPT / f"{name}.dict"
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(SEEDS[name]):
@@ -47,7 +47,7 @@ def _escaped(word: bytes) -> str:
 
 
 def on_sockets(name: str, seconds: int) -> Outcome:
-    """Let Hypothesis try what runs over sockets, and see how much of the service it reaches."""
+    """Run a Hypothesis fuzzer over sockets, and measure its coverage of the service."""
     data = f"--data-file={KEPT}/coverage"
     ran = _run(
         *("-m", "coverage", "run", "--rcfile=/dev/null", data, "--source=service"),
@@ -83,7 +83,7 @@ FUZZERS: dict[str, Callable[[str, int], Outcome]] = {
 
 
 def main(seconds: int, names: list[str]) -> bool:
-    """Give each of `names` its share of `seconds`; tell whether one found something."""
+    """Give each of `names` its share of `seconds`; return whether one found a failure."""
     findings = []
     for name in names:
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Let schemathesis hold the service to its OpenAPI document: `python -m tests.fuzz.api SECONDS`.
+"""Test the service against its OpenAPI document: `python -m tests.fuzz.api SECONDS`.
 
 It needs `schemathesis` on PATH, and a service that serves /openapi.json.
 """
@@ -9,7 +9,7 @@ import sys
 from tests.fuzz.running import Service, defects, simulated, tapped
 
 DOCUMENT = "/openapi.json"
-# A text of the right form need be no token, and is refused.
+# A string that matches the schema need not be a valid token, and is refused.
 CHECKS = ("--checks=all", "--exclude-checks=positive_data_acceptance")
 
 

@@ -1,6 +1,6 @@
-"""Let atheris look for bytes that break a property: `python -m tests.fuzz.guided NAME`.
+"""Fuzz a property with atheris: `python -m tests.fuzz.guided NAME`.
 
-Options behind the name are libFuzzer's.
+Options after the name are passed to libFuzzer.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A client's life, in any order that Hypothesis thinks of: log in, refresh, keys that come and go.
+"""Stateful test of clients: logins, refreshes and key rotations in any order.
 
 The model knows which keys open, which of Spotify's refresh tokens are revoked and what rotation
 does; so it knows every answer before it comes. Whatever happens, a client whose key is known stays
@@ -46,7 +46,7 @@ FAULTS: dict[str, int] = {
     "redirect": 502,
     "badheader": 502,
 }
-"""What befalls a call to Spotify, and the status of our answer; none of them costs a token."""
+"""Faults of a call to Spotify, and the status of our response; no fault revokes a token."""
 
 OWN = {502, 504}
 UPSTREAM_TIMEOUT = "4"
@@ -56,7 +56,7 @@ encodings = st.sampled_from(["data", "json", "files"])
 
 
 class Seal(NamedTuple):
-    """A sealed token as a client keeps it, with what only the model knows."""
+    """A client's sealed token, with the model's state of it."""
 
     sealed: str
     key: str
@@ -65,7 +65,7 @@ class Seal(NamedTuple):
 
 
 class Life(RuleBasedStateMachine):
-    """Clients of one service that is restarted now and then."""
+    """Clients of one service, which is restarted occasionally."""
 
     simulator: httpx.Client
     tap: LogTap
@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
             self._queue_fault(fault)
         response = self._post(CREDENTIALS, {"grant_type": "client_credentials"})
         self.simulator.delete("/admin/faults").raise_for_status()
-        if fault and response.status_code != 200:  # one that was kept needs no Spotify
+        if fault and response.status_code != 200:  # a cached one needs no call
             self._check_fault(response, fault)
         else:
             self._check_success(response)
@@ -179,7 +179,7 @@ class Life(RuleBasedStateMachine):
         self.evidence.seen.append(("metrics", self.service.scrape()))
 
     def teardown(self) -> None:
-        """Refresh once more for everybody, stop, and search what was left behind."""
+        """Refresh every client once more, stop, and search the output for secrets."""
         try:
             for seal in list(self.newest.values()):
                 response = self._post(PKCE_REFRESH, {"refresh_token": seal.sealed})
@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
     # How it is done ------------------------------------------------------------------------------
 
     def _restart(self) -> None:
-        """Start a service with the keys of now, as an update does; the one before it stops."""
+        """Start a service with the current keys, as an update does; stop the previous one."""
         self._stops.submit(self._stack.pop_all().close)
         current, *previous = self.keys
         changes = {"SECRET_KEY": current, "SECRET_KEYS_PREVIOUS": "\n".join(previous)}
@@ -205,7 +205,7 @@ class Life(RuleBasedStateMachine):
         self.service = self._stack.enter_context(service)
 
     def _authorized(self, challenge: str | None) -> str:
-        """Say yes on Spotify's page; return the code that the app gets."""
+        """Consent on the login page; return the authorization code."""
         query = {"client_id": CLIENT_ID, "redirect_uri": REDIRECT_URI, "response_type": "code"}
         if challenge:
             query |= {"code_challenge": challenge, "code_challenge_method": "S256"}
@@ -224,7 +224,7 @@ class Life(RuleBasedStateMachine):
         return self.service.client.post(path, **more)
 
     def _kept(self, response: httpx.Response, *, pkce: bool) -> Seal | None:
-        """Return the sealed token of a success as its client keeps it."""
+        """Return the client's state after a successful response."""
         if (sealed := response.json().get("refresh_token")) is None:
             return None
         token = Sealer(self.keys[0]).open(sealed).token
@@ -281,11 +281,11 @@ class Life(RuleBasedStateMachine):
 
 
 def _same(seal: Seal, position: int) -> str:
-    """Return the characters that say the same at this place, in either alphabet."""
+    """Return the characters that are equal at this position, in either alphabet."""
     written = seal.sealed[position]
     return {"-": "-+", "_": "_/"}.get(written, written)
 
 
 def lives(simulator: httpx.Client, tap: LogTap) -> type[Life]:
-    """Return what Hypothesis makes a life with, of clients of this simulator."""
+    """Return the state machine for clients of this simulator."""
     return type("Life", (Life,), {"simulator": simulator, "tap": tap})

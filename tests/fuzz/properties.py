@@ -1,4 +1,4 @@
-"""What must hold for any bytes, module by module: functions that fail if it does not.
+"""Properties that hold for any bytes, by module: functions that raise AssertionError otherwise.
 
 Each takes one input as a fuzzer makes it. The comment above each says what the bytes mean; `SEEDS`
 are inputs to begin with, `WORDS` what a mutation may put in.
@@ -97,7 +97,7 @@ def _read_json(body: bytes) -> Callable[[str, str], bool]:
     try:
         members = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return lambda _, __: True  # stricter about what we ignore: NaN, other fields' bytes
+        return lambda _, __: True  # stricter than the service about ignored fields, such as NaN
     return lambda name, value: bool(members.get(name) == value)
 
 
@@ -127,7 +127,7 @@ def token(data: bytes) -> None:
     else:
         assert _ALPHABETS.fullmatch(text)
         bare = text.rstrip("=").replace("+", "-").replace("/", "_")
-        # The last character of base64 may have bits that nobody reads.
+        # The last character of base64 may have unused bits.
         assert {opened.token} == {known for raw, known in _SEALED.items() if raw[:-1] == bare[:-1]}
     if text.isprintable():
         _check_seal(text)
@@ -137,7 +137,7 @@ def _check_seal(text: str) -> None:
     sealed = SEALER.seal(text)
     assert SEALER.open(sealed) == Opened(text, stale=False)
     assert len(sealed) == -(-(NONCE_BYTES + len(text.encode()) + TAG_BYTES) * 8 // 6)
-    assert len(text) < 8 or text not in sealed  # shorter ones may come by chance
+    assert len(text) < 8 or text not in sealed  # shorter ones may occur by chance
 
 
 # Responses: Spotify's header lines, an empty line, its body -------------------------------------
@@ -202,7 +202,7 @@ def _check_headers(upstream: TokenResponse, encoded: EncodedResponse) -> None:
 
 
 def check_success(received: bytes, sent: bytes, fallback: Opened | None) -> None:
-    """Fail if `sent` is not what the contract says about a success that was `received`."""
+    """Fail if `sent` is not the contract's response for the success `received`."""
     members = strict_json(sent)
     assert isinstance(members, list)
     names = [name for name, _ in members]
@@ -223,7 +223,7 @@ def check_success(received: bytes, sent: bytes, fallback: Opened | None) -> None
 
 
 class _Number(str):
-    """A number as it is written."""
+    """A number in its original spelling."""
 
     __slots__ = ()
 
@@ -302,7 +302,7 @@ SENTENCES = "\n".join(
         *_problems(SPOTIFY_TOKEN_URL="http://accounts.example"),
     ]
 )
-"""What is said about bad settings, without their values."""
+"""Messages about invalid settings, without their values."""
 
 
 def _check_usable(settings: Settings) -> None:
@@ -322,7 +322,7 @@ _LOOP = asyncio.new_event_loop()
 
 
 class _Recorder(httpx.AsyncBaseTransport):
-    """A transport that keeps the last request."""
+    """A transport that records the last request."""
 
     request: httpx.Request
 

@@ -1,4 +1,4 @@
-"""The service for a fuzzer: on sockets, asking a simulator, with all that it logs kept."""
+"""The service for a fuzzer: on sockets, with a simulator as Spotify and its log captured."""
 
 import io
 import json
@@ -19,11 +19,11 @@ from simulator.server import running as running_simulator
 from tests.running import environment, free_port, running
 
 CLIENTS = ("httpx", "httpcore.connection", "httpcore.http11")
-"""Who logs for the fuzzers' own clients, and nothing of the service."""
+"""Loggers of the fuzzers' own clients, which the service does not use."""
 
 
 class LogTap(io.TextIOWrapper):
-    """Takes the place of stdout and keeps what is written."""
+    """Replaces stdout and stores the output."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -31,13 +31,13 @@ class LogTap(io.TextIOWrapper):
 
     @property
     def text(self) -> str:
-        """All that was written so far."""
+        """The whole output so far."""
         written = self.buffer
         assert isinstance(written, io.BytesIO)
         return written.getvalue().decode()
 
     def new_lines(self) -> list[dict[str, Any]]:
-        """Return the whole lines that came since this was asked last."""
+        """Return the complete lines since the last call."""
         text = self.text
         end = text.rfind("\n") + 1
         new, self._read = text[self._read : end], end
@@ -46,7 +46,7 @@ class LogTap(io.TextIOWrapper):
 
 @contextmanager
 def tapped() -> Iterator[LogTap]:
-    """Keep what the service logs, and nothing that the clients do."""
+    """Capture the log of the service, without that of the clients."""
     stdout, hook, tap = sys.stdout, sys.excepthook, LogTap()
     loggers = [logging.getLogger(name) for name in CLIENTS]
     sys.stdout = tap
@@ -55,7 +55,7 @@ def tapped() -> Iterator[LogTap]:
     try:
         yield tap
     finally:
-        # Configuring the logs replaced the hook with one that tells no values.
+        # Configuring the logs replaced the hook with one that shows no values.
         sys.stdout, sys.excepthook = stdout, hook
         for logger in loggers:
             logger.disabled = False
@@ -72,7 +72,7 @@ def simulated() -> Iterator[httpx.Client]:
 
 
 class Service:
-    """One start of the service, asking `simulator`, with `changes` to its environment."""
+    """One run of the service with `simulator` as Spotify and `changes` to its environment."""
 
     def __init__(self, simulator: httpx.Client, **changes: str) -> None:
         self._metrics_port = free_port()
@@ -96,7 +96,7 @@ class Service:
         self._stack.close()
 
     def scrape(self) -> str:
-        """Return what Prometheus would get."""
+        """Return the metrics."""
         url = f"http://127.0.0.1:{self._metrics_port}/metrics"
         return httpx.get(url, trust_env=False).raise_for_status().text
 
@@ -105,7 +105,7 @@ DEFECTS = frozenset(["request.failed", "process.failed", "thread.failed", "final
 
 
 def defects(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the lines that tell of a defect of ours."""
+    """Return the lines that report a defect of the service."""
     return [
         line
         for line in lines

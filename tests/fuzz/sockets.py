@@ -1,4 +1,4 @@
-"""Let Hypothesis try `wire` or `life` for a while: `python -m tests.fuzz.sockets NAME SECONDS`."""
+"""Run the fuzzer `wire` or `life` for a time: `python -m tests.fuzz.sockets NAME SECONDS`."""
 
 import sys
 import time
@@ -35,7 +35,7 @@ def wire(seconds: float) -> int:
 
 
 def life(seconds: float) -> int:
-    """Play lives of a service's clients."""
+    """Run the state machine of clients."""
     batch = settings(LONG, max_examples=10, stateful_step_count=50)
     runs, end = 0, time.monotonic() + seconds
     with simulated() as simulator, tapped() as tap:

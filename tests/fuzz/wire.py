@@ -1,4 +1,4 @@
-"""Bytes at a running service, over sockets: requests that have been tampered with, cut anywhere.
+"""Malformed requests to a running service, over sockets, split at any byte.
 
 Whatever comes, the service answers in its own forms or closes, within its deadlines; it stays
 alive, logs no defect, and nothing but its own requests reaches Spotify.
@@ -99,7 +99,7 @@ WORDS = [
 
 
 class Plan(NamedTuple):
-    """What is sent, and where it is cut into pieces."""
+    """A message, and where it is split."""
 
     message: bytes
     cuts: tuple[int, ...] = ()
@@ -111,7 +111,7 @@ class Plan(NamedTuple):
 
 
 def edited(seeds: list[bytes], words: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return a strategy for `seeds` in which `words` or any bytes stand in some places."""
+    """Return a strategy for `seeds` with `words` or any bytes inserted."""
     edit = st.tuples(
         st.integers(0, 2000),
         st.integers(0, 9),
@@ -141,7 +141,7 @@ halves = st.builds(
 
 
 def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
-    """Return what Hypothesis would try, to be tried together."""
+    """Return Hypothesis's examples, to be run concurrently."""
     results: list[Plan] = []
 
     @how
@@ -154,7 +154,7 @@ def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
 
 
 class Wire:
-    """A service to send bytes to; `deadline` is how long a connection may take, in seconds."""
+    """A service to send bytes to; `deadline` is the maximum time of a connection in seconds."""
 
     deadline = 3 * REQUEST_TIMEOUT + 3
 
@@ -166,7 +166,7 @@ class Wire:
         self._address = (url.host, url.port)
 
     def check(self, plan: Plan) -> None:
-        """Send, and fail unless what comes back and is logged is as promised."""
+        """Send, and check the responses and the log."""
         for status, head, body in responses(self._talk(plan)):
             assert status in STATUSES, (status, body)
             if status >= 400:
@@ -213,7 +213,7 @@ def _quietly(act: Callable[[], None]) -> None:
     try:
         act()
     except ConnectionError:
-        return  # the other side has closed, as it may
+        return  # the other side may have closed
     except OSError as error:
         if error.errno != 107:  # ENOTCONN: likewise
             raise
@@ -223,12 +223,12 @@ def _send(raw: socket.socket, pieces: list[bytes]) -> None:
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for number, piece in enumerate(pieces):
         if number:
-            time.sleep(0.001)  # so that the pieces come as such
+            time.sleep(0.001)  # so that the pieces arrive separately
         _quietly(lambda piece=piece: raw.sendall(piece))  # type: ignore[misc]
 
 
 def _received(raw: socket.socket, end: float) -> bytes:
-    """Return all that comes until the other side closes, which it has to do before `end`."""
+    """Return all bytes until the other side closes, which must happen before `end`."""
     received = b""
     while True:
         assert time.monotonic() < end, "the connection did not end in time"
@@ -242,7 +242,7 @@ def _received(raw: socket.socket, end: float) -> bytes:
 
 
 def _drained(raw: socket.socket) -> tuple[bytes, bool]:
-    """Return what has come, and whether more could."""
+    """Return the bytes that arrived, and whether more can follow."""
     received = b""
     while True:
         try:
@@ -257,7 +257,7 @@ def _drained(raw: socket.socket) -> tuple[bytes, bool]:
 
 
 def responses(received: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Split what came into answers: status, head, body. The last body may be cut off by a reset."""
+    """Split bytes into responses: status, head, body. The last body may be cut off by a reset."""
     results = []
     while received:
         head, end, rest = received.partition(b"\r\n\r\n")

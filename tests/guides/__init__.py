@@ -1,4 +1,4 @@
-"""The guides, tried to the letter: every shell block of the documents runs somewhere.
+"""Test the guides: every shell block of the documents runs somewhere.
 
 - ``blocks``     finds them; each has a key, such as ``docs/deploy.md#docker``
 - ``accounts``   says for each where it runs; a block that is not there fails the tests

@@ -68,7 +68,7 @@ HOSTS: Final = {
 }
 """With stand-ins for what needs an account or a cluster."""
 
-# With the AWS CLI against an endpoint of ours, and with containers: real.py.
+# With the AWS CLI against a local endpoint, and with containers: real.py.
 AWS: Final = Terminal(
     (
         _IMAGE,
@@ -123,7 +123,7 @@ ELSEWHERE: Final = {
     "docs/simulator.md#errors": "tests/compose/checks.py",
     "docs/simulator.md#errors/2": "tests/compose/checks.py",
 }
-"""By block, who reads it from its document and runs it."""
+"""By block, the test that reads it from its document and runs it."""
 RUN_BY: Final = {
     ".ci/paste-lines": ".ci/paste-lines",
     "tests/skaffold/dev.py": "PATH=$tools make skaffold-dev",

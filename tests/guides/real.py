@@ -22,7 +22,7 @@ from tests.running import free_port
 ENGINE, IMAGE = (os.environ[name] for name in ("ENGINE", "IMAGE"))
 AWS = Path(".venv-tools/bin/aws").resolve()
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
-# deploy.md says what podman takes besides.
+# deploy.md lists further options for podman.
 DOCKER = f"""\
 PATH=${{PATH#*:}}
 [[ {ENGINE} != podman || $1 != run ]] || set -- run --read-only-tmpfs=false "${{@:2}}"
@@ -42,7 +42,7 @@ def engine(*arguments: str) -> str:
 
 @contextmanager
 def old_server(port: int) -> Iterator[str]:
-    """Run what stands for the server that was there before, on the port that it has."""
+    """Run a stand-in for the original server, on its port."""
     settings = {**accounts.SECRETS, "SECRET_KEY": "the-key-of-the-old-server"}
     variables = [f"--env={name}={value}" for name, value in settings.items()]
     name = f"guides-{port}-old"
@@ -58,7 +58,7 @@ def old_server(port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Done, str]]:
-    """Switch from the old server to this one and back, as the guides say."""
+    """Switch from the old server to this one and back, as documented."""
     there, port = tmp_path_factory.mktemp("docker"), free_port()
     tool(there / "tools/docker", DOCKER)
     tool(there / "tools/sudo", SUDO)
@@ -90,7 +90,7 @@ def test_docker_commands_replace_the_old_server_and_restore_it(
 
 
 class Amazon(BaseHTTPRequestHandler):
-    """Answers calls of AWS' JSON protocols, and keeps them: what, and with which parameters."""
+    """Serves AWS's JSON protocols, and records operations and parameters."""
 
     calls: list[tuple[str, dict[str, Any]]]
 
@@ -105,7 +105,7 @@ class Amazon(BaseHTTPRequestHandler):
         self.wfile.write(response)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def amazon() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
 def aws(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Done, dict[str, list[dict[str, Any]]]]:
-    """Return what came of the commands, and the calls that AWS got, by operation."""
+    """Return the results of the commands, and the calls to AWS by operation."""
     there = tmp_path_factory.mktemp("aws")
     tool(there / "tools/aws", f'exec {AWS} "$@"\n')
     role = "arn:aws:iam::123456789012:role/{}".format

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the longest name that is known, and what comes after it."""
+    """Return the longest documented command name, and the arguments after it."""
     commands = tomllib.loads(COMMANDS.read_text())
     for length in range(len(arguments), 0, -1):
         if (name := " ".join(arguments[:length])) in commands:
@@ -73,7 +73,7 @@ def _check_value(
     value: str | None,
     waiting: list[str],
 ) -> None:
-    """Take an option's value, behind its `=` or the next word; none without a pattern."""
+    """Read an option's value, after its `=` or in the next word; none without a pattern."""
     if not pattern:
         if value is not None:
             raise Misuse(f"{option} takes no value")

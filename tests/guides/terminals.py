@@ -17,25 +17,25 @@ _INHERITED: Final = ("LANG", "COVERAGE_PROCESS_CONFIG")
 
 
 class Terminal(NamedTuple):
-    """Blocks, and what makes them work here."""
+    """Blocks, and the changes with which they run here."""
 
     blocks: tuple[str, ...]
     fill: Mapping[str, str] = {}
-    """What a reader puts in place of what: each has to be there, and no … may stay."""
+    """Replacements for placeholders: each must occur, and no … may remain."""
     variables: Mapping[str, str] = {}
-    """What a reader has set, because the text says so."""
+    """Variables that the document tells a reader to set."""
     stand_ins: tuple[str, ...] = ()
     """Commands that aren't real here."""
 
 
 class Done(NamedTuple):
-    """What came of it."""
+    """The result of the commands."""
 
     status: int
     output: str
     errors: str
     calls: list[list[str]]
-    """Those of the stand-ins, word by word."""
+    """The calls to the stand-ins, as lists of words."""
 
 
 def script(terminal: Terminal) -> str:
@@ -49,9 +49,9 @@ def script(terminal: Terminal) -> str:
 
 
 def checkout(there: Path) -> Path:
-    """Make `there` look like a checkout to read and to run; files that are made stay in it.
+    """Fill `there` like a checkout; files that blocks create stay in it.
 
-    Files of a person's own, which a block might write to, are not in it.
+    Untracked files, which a block might overwrite, are not in it.
     """
     there.mkdir()
     tracked = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")  # noqa: S607
@@ -61,7 +61,7 @@ def checkout(there: Path) -> Path:
 
 
 def tool(file: Path, text: str) -> None:
-    """Make a program of these lines of bash."""
+    """Create an executable from these lines of bash."""
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"#!/usr/bin/env bash\n{text}")
     file.chmod(0o755)
@@ -83,7 +83,7 @@ def run(terminal: Terminal, where: Path, tools: Path, *, seconds: float = 120) -
 
 
 def _environ(terminal: Terminal, tools: Path) -> dict[str, str]:
-    """Return what a reader has in the environment; nothing that leads to a cluster or account."""
+    """Return a reader's environment, without access to a cluster or an account."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {
         **inherited,

@@ -1,4 +1,4 @@
-"""What the images promise, held against containers that run as in production.
+"""Test the images in containers that run as in production.
 
 `./test` builds the images and runs this; `make test` doesn't find it by its name, for it needs
 Docker or podman. What was measured stands in front of PASSED.
@@ -29,7 +29,7 @@ LIMIT = 150_000_000
 """Bytes on top of the base image."""
 HARDENED = (
     *hardening(),
-    # podman makes more than /tmp writable, unless told so.
+    # podman makes more than /tmp writable by default.
     *(["--read-only-tmpfs=false"] if ENGINE == "podman" else []),
     *("--memory", "128m"),  # less than is documented
 )
@@ -50,7 +50,7 @@ class Container(NamedTuple):
         return found
 
     def client(self, port: int) -> httpx.Client:
-        """Return what asks the container, by the port of ours that leads to its `port`."""
+        """Return a client of the container, by the host port published for `port`."""
         address = engine("port", self.name, f"{port}/tcp").splitlines()[0]
         return httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=20)
 
@@ -62,7 +62,7 @@ def engine(*arguments: str) -> str:
 
 
 def once(*command: str) -> str:
-    """Return what a command says in a container of its own."""
+    """Return the output of a command in a new container."""
     return engine(
         "run", "--rm", "--network=none", f"--entrypoint={command[0]}", IMAGE, *command[1:]
     )
@@ -154,7 +154,7 @@ def app(service: Container) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def tokens(app: httpx.Client, simulator: Container) -> dict[str, Any]:
-    """Log in as a person would, and swap the code."""
+    """Log in as a user does, and exchange the code."""
     query = {
         "client_id": ID,
         "response_type": "code",
@@ -211,7 +211,7 @@ def test_size_above_the_base_is_bounded(config: dict[str, Any], report: Report) 
 
 
 def layers(image: str) -> list[float]:
-    """Return the bytes of an image's steps, the newest first, from what is said for people."""
+    """Return the sizes of an image's layers in bytes, newest first, from human-readable output."""
     units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
     sizes = engine("history", "--format={{.Size}}", image).splitlines()
     numbers = [size.rstrip("kMGB ") for size in sizes]
@@ -260,7 +260,7 @@ def test_second_build_has_the_same_layers(report: Report) -> None:
     try:
         first, second = (diff_ids(image) for image in (IMAGE, again))
     finally:
-        # buildah may leave a container of its own, which keeps the image.
+        # buildah may leave a container, which uses the image.
         subprocess.run([ENGINE, "rmi", again], check=False, capture_output=True)
     report(f"{len(first)} layers")
     assert first == second
@@ -357,7 +357,9 @@ def cgroup(container: Container, *files: str) -> int:
     return int(container.run("sh", "-c", script, "sh", *files))
 
 
-def test_sigterm_drains_and_exits_with_0(service: Container, app: httpx.Client, report: Report) -> None:
+def test_sigterm_drains_and_exits_with_0(
+    service: Container, app: httpx.Client, report: Report
+) -> None:
     started = time.monotonic()
     engine("kill", "--signal=TERM", service.name)
     while app.get("/readyz").status_code == 200:

@@ -36,7 +36,7 @@ def decide(
 
 
 def arrival(response: httpx.Response) -> dict[str, str]:
-    """Return what the redirect brings to the app."""
+    """Return the query of the redirect to the app."""
     assert response.status_code == 303
     assert response.headers["location"].startswith(REDIRECT_URI)
     return dict(parse_qsl(urlsplit(response.headers["location"]).query))

@@ -1,4 +1,4 @@
-"""`make run` as a person meets it: lines to paste, and plain words when something is wrong."""
+"""`make run` as a user sees it: commands to paste, and messages for mistakes."""
 
 import json
 import os

@@ -51,7 +51,7 @@ def recorded(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def connect(client: httpx.Client) -> socket.socket:
-    """Send a good request on a socket of its own, to see what TCP brings back."""
+    """Send a valid request over a new socket, to see the raw response."""
     url = client.base_url
     line = socket.create_connection((url.host, url.port or 80), timeout=5)
     body = str(httpx.QueryParams(GOOD)).encode()

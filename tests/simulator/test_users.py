@@ -1,4 +1,4 @@
-"""Users from consent to the last refresh; the access that they give and take away."""
+"""Users from consent to the last refresh; granting and revoking access."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ HALF_A_YEAR = 183 * 24 * 3600
 
 
 def logged_in(client: httpx.Client, **form: str) -> dict[str, Any]:
-    """Return the tokens of a whole login."""
+    """Log in; return the tokens."""
     code = arrival(decide(client, PLAIN | {"scope": "user-read-email"}, ALLOW | form))["code"]
     tokens: dict[str, Any] = swap(client, code).raise_for_status().json()
     return tokens

@@ -1,4 +1,4 @@
-"""/v1, asked as an app asks the Web API after a login."""
+"""/v1, called as an app calls the Web API after a login."""
 
 import httpx
 
@@ -6,7 +6,7 @@ from tests.simulator.requests import CLIENT, ask, minted_code, swap
 
 
 def granted(client: httpx.Client, **order: str) -> dict[str, str]:
-    """Return the Authorization header of who has logged in."""
+    """Return the Authorization header of a user who has logged in."""
     token = swap(client, minted_code(client, **order)).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
 

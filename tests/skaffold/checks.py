@@ -1,4 +1,4 @@
-"""What skaffold makes of skaffold.yaml and k8s/, without a cluster.
+"""Test skaffold.yaml and k8s/ without a cluster.
 
 `./test` has skaffold on PATH and runs this; `make test` doesn't find it by its name.
 """
@@ -33,11 +33,11 @@ APP = {
     "CLIENT_SECRET": "secret-of-the-app",
     "SECRET_KEY": "key-that-seals-the-tokens",
 }
-"""An app's credentials, as a person has them in the environment."""
+"""An app's credentials, as a developer sets them in the environment."""
 
 
 def skaffold(*arguments: str, **variables: str) -> str:
-    """Return what skaffold says where there is no cluster and no engine, only `variables`."""
+    """Return skaffold's output without a cluster or container engine; `variables` are set."""
     inherited = {name: os.environ[name] for name in os.environ if name not in APP}
     done = subprocess.run(
         ["skaffold", *arguments],  # noqa: S607 - whose it is, ./path decides
@@ -70,7 +70,7 @@ def names(manifests: list[Manifest], kind: str) -> set[str]:
 
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
-    """Return the specs of all pods that come of `manifests`."""
+    """Return the specs of all pods that `manifests` create."""
     bare = [manifest["spec"] for manifest in manifests if manifest["kind"] == "Pod"]
     return bare + [
         manifest["spec"]["template"]["spec"]
@@ -80,7 +80,7 @@ def pods(manifests: list[Manifest]) -> list[Manifest]:
 
 
 def service(manifests: list[Manifest]) -> list[Manifest]:
-    """Return what the chart made of `manifests`."""
+    """Return those of `manifests` that the chart rendered."""
     name = "app.kubernetes.io/name"
     labelled = [(manifest["metadata"].get("labels", {}), manifest) for manifest in manifests]
     return [manifest for labels, manifest in labelled if labels.get(name) == "spotify-api-server"]
@@ -235,7 +235,7 @@ def test_documented_profiles_exist_and_example_credentials_are_complete() -> Non
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Path:
-    """Make a kubectl that writes down what it is told, by its command line and its input."""
+    """Create a fake kubectl that records its command line and its input."""
     program = tmp_path / "kubectl"
     program.write_text(
         '#!/bin/sh\necho "$@" >>"$0.told"\ncase $* in *" -") cat >"$0.input" ;; esac\n'

@@ -1,4 +1,4 @@
-"""`skaffold dev` in the cluster that KUBECONFIG names, as a developer sees it.
+"""Test `skaffold dev` in the cluster that KUBECONFIG names.
 
 `./test dev` has skaffold on PATH and an engine to build with, and runs this; `make test` doesn't
 find it by its name. What was measured stands in front of PASSED.
@@ -60,7 +60,7 @@ def skaffold_dev() -> list[str]:
 
 
 class Development:
-    """A running `skaffold dev`: what it says, and where its ports are."""
+    """A running `skaffold dev`: its output and its forwarded ports."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
@@ -70,7 +70,7 @@ class Development:
         return self._log.read_text()
 
     def wait_for(self, line: str, *, times: int = 1, seconds: float = 300) -> list[str]:
-        """Return what `line` matched, when it was there this often."""
+        """Wait for `times` matches of `line` in the output; return them."""
         end = time.monotonic() + seconds
         while len(found := re.findall(line, self.said())) < times:
             assert self.process.poll() is None, self.said()
@@ -79,7 +79,7 @@ class Development:
         return found
 
     def client(self, service: str) -> httpx.Client:
-        """Return what asks a service by the port that skaffold forwards now."""
+        """Return a client of a service, by the port that skaffold forwards now."""
         forward = rf"service/{service} in namespace {NAMESPACE}, .* -> (http://127\.0\.0\.1:\d+)"
         return httpx.Client(base_url=self.wait_for(forward)[-1], trust_env=False, timeout=10)
 
@@ -133,7 +133,7 @@ def dev(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Develo
 
 
 def running() -> set[str]:
-    """Return what the pods that aren't going run."""
+    """Return the images of the pods that are not terminating."""
     pods = json.loads(kubectl("--namespace", NAMESPACE, "get", "pods", "--output=json"))["items"]
     staying = [pod["metadata"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     return {metadata["labels"]["app.kubernetes.io/name"] for metadata in staying}
@@ -173,7 +173,9 @@ def test_the_forwarded_jaeger_has_its_trace(dev: Development) -> None:
             time.sleep(0.5)
 
 
-def test_code_change_is_served_within_a_minute(dev: Development, tree: Path, report: Report) -> None:
+def test_code_change_is_served_within_a_minute(
+    dev: Development, tree: Path, report: Report
+) -> None:
     routes = tree / "service/routes.py"
     before = routes.read_text()
     assert before.count('Response("success"') == 1

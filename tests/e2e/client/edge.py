@@ -18,7 +18,7 @@ def metadata() -> None:
 
 
 def limit() -> None:
-    """Use the limit up; an address that is made up doesn't help."""
+    """Exhaust the limit; a forged address does not help."""
     statuses = [_status({"X-Forwarded-For": f"198.51.100.{n}"}) for n in range(LIMIT + 1)]
     _expect(statuses == [httpx.codes.OK] * LIMIT + [httpx.codes.TOO_MANY_REQUESTS], statuses)
 

@@ -26,7 +26,7 @@ LIMIT_SECONDS = 900
 
 
 def requests() -> Iterator[tuple[str, dict[str, str]]]:
-    """Return URLs and forms: a refresh of a user's token, then the app's own token."""
+    """Return URLs and forms: a refresh of a user's token, then the app access token."""
     token = json.loads(TOKENS.read_text())["authorization-code-flow"]["refresh_token"]
     refresh = f"{SERVICE}/authorization-code-flow/refresh-tokens", {"refresh_token": token}
     own = f"{SERVICE}/client-credentials-flow/retrieve-tokens", {"grant_type": "client_credentials"}
@@ -53,7 +53,7 @@ async def work(
 
 
 async def main() -> None:
-    """Run the workers; print what came of all requests."""
+    """Run the workers; print the outcomes of all requests."""
     start = time.monotonic()
     outcomes: collections.Counter[str] = collections.Counter()
     seconds: list[float] = []

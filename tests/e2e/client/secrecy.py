@@ -17,7 +17,7 @@ ANSWERED = {"access_token", "refresh_token"}
 
 
 def main(secrets: set[str]) -> None:
-    """Say what was found, but not the secret itself."""
+    """Print how many secrets were found, but not the secrets."""
     for request in httpx.get(f"{SIMULATOR}/admin/requests").json():
         secrets |= {value for name, value in request["form"] if name in SENT}
         secrets |= {value for name, value in request["headers"] if name.lower() == "authorization"}

@@ -36,7 +36,7 @@ def login() -> None:
 
 
 def refresh() -> None:
-    """Refresh both: sealed tokens have to open, whatever key seals now."""
+    """Refresh both: sealed tokens must open after a key rotation."""
     stored = json.loads(TOKENS.read_text())
     for flow, tokens in stored.items():
         form = {"refresh_token": tokens["refresh_token"]}

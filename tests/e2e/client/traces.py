@@ -29,7 +29,7 @@ def main(pods: list[str]) -> None:
     resource = trace["processes"][server["processID"]]
     tags = _tags(resource["tags"])
     _expect(resource["serviceName"] == "spotify-api-server", "service.name")
-    _expect(tags["k8s.pod.name"] in pods, "k8s.pod.name is one of ours")
+    _expect(tags["k8s.pod.name"] in pods, "k8s.pod.name is a pod of the release")
     _expect({"k8s.namespace.name", "k8s.node.name", "service.version"} <= tags.keys(), f"{tags}")
     sys.stdout.write(text)
 
