@@ -26,7 +26,7 @@ RUN python3 -m compileall -qf --invalidation-mode unchecked-hash -x '/(site|dist
 COPY --from=build /opt/venv /opt/venv
 COPY service /app/service
 WORKDIR /app
-# These stand before a RUN, because buildah takes a LABEL from its cache whatever its arguments are.
+# These precede a RUN, because buildah caches a LABEL regardless of its arguments.
 ARG PYTHON_IMAGE
 ARG PYTHON_DIGEST
 ARG VERSION

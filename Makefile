@@ -18,7 +18,7 @@ KOTLIN := .kotlin/.ready
 # The tests wait more than they compute: more processes than cores.
 WORKERS ?= 4
 
-# Rigs run in the order of their files: some of them tell a story.
+# Rigs run in the order of their files: some tests depend on earlier ones.
 RIG := $(BIN)/python -m pytest -p no:randomly
 
 .DEFAULT_GOAL := help
@@ -39,15 +39,15 @@ check: $(DEV) ## Check style, formatting, types, shell, YAML and workflows
 	$(BIN)/ruff format --check $(SOURCES)
 	.ci/lint
 	$(BIN)/mypy $(SOURCES)
-format: $(DEV) ## Format, and fix what can be fixed
+format: $(DEV) ## Format, and fix lint errors
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 install: $(DEV) ## Set up .venv with everything that the targets above need
-clean: ## Remove what make made
+clean: ## Remove generated files
 	rm -rf $(VENV) .venv-tools .venv-chart .kotlin $(NODE) $(NODE_EXAMPLE) examples/typescript/dist \
 		.browser .chaos .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-##@ With real tools (tests/README.md says what each one proves, needs and takes)
+##@ With real tools (tests/README.md lists what each proves and requires)
 .PHONY: browser-test screenshots storage-test chart-test chart-docs examples-test image image-test
 browser-test: $(TOOLS) $(NODE) ## Test the pages in Chromium; BROWSER="-k login" runs a part
 	.venv-tools/bin/mypy tests/browser
@@ -66,7 +66,7 @@ examples-test: $(DEV) $(TOOLS) $(KOTLIN) $(NODE) $(NODE_EXAMPLE) ## Test the exa
 	$(RIG) tests/examples
 image: ## Build the image, with Docker or buildah (IMAGE, PYTHON_IMAGE, PYTHON_DIGEST)
 	tests/image/build
-image-test: $(DEV) ## Build the image, run it without any rights, exchange a token in it
+image-test: $(DEV) ## Build the image, run it without privileges, exchange a token in it
 	tests/image/test
 .PHONY: compose-test guides-test skaffold-test cluster e2e guides-cluster skaffold-dev
 compose-test: $(DEV) $(TOOLS) ## Follow docs/simulator.md in containers
@@ -84,7 +84,7 @@ guides-cluster: $(DEV) ## Run the guides' commands for a cluster in the one of K
 skaffold-dev: $(DEV) ## Develop with skaffold in the cluster of KUBECONFIG, and clean up
 	tests/skaffold/test dev
 .PHONY: chaos fuzz fuzz-api bench
-chaos: $(DEV) ## Test under faults and load; CHAOS=--short does less of each
+chaos: $(DEV) ## Test under faults and load; CHAOS=--short runs shorter
 	$(RIG) -o python_files='chaos_*.py' tests/chaos $(CHAOS)
 FUZZ_SECONDS ?= 90
 fuzz: $(TOOLS) ## Fuzz for FUZZ_SECONDS in all; FUZZ names some of the fuzzers
@@ -109,10 +109,10 @@ lock: $(DEV) ## Lock the dependencies again; LOCK=--upgrade takes newer versions
 	cd .kotlin && sha256sum *.jar >../tests/examples/kotlin/jars.sha256
 repeat: $(DEV) ## Run `make test` 20 times on a busy machine; the log is .repeat.log
 	.ci/repeat 20
-ci: ## Run everything that has to hold, as .ci/run says
+ci: ## Run all checks, as .ci/run does
 	.ci/run
 
-# What the targets install; `tools` is all of it.
+# Installed by the targets; `tools` installs everything.
 tools: $(DEV) $(TOOLS) $(CHART) $(KOTLIN) $(NODE) $(NODE_EXAMPLE)
 define INSTALL
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

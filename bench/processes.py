@@ -1,4 +1,4 @@
-"""What Linux knows about a process and all its descendants: CPU time and memory, from /proc."""
+"""CPU time and memory of a process and all its descendants, from /proc (Linux)."""
 
 import os
 from collections.abc import Iterator

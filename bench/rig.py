@@ -31,7 +31,7 @@ class Cores:
 
     @classmethod
     def claim(cls) -> "Cores":
-        """Take the first and the last core we may use, and put ourselves on the load's."""
+        """Return the first and the last allowed core, and pin this process to the load's."""
         allowed = sorted(os.sched_getaffinity(0))
         if len(allowed) < _CORES_NEEDED:
             raise BenchError("two cores are needed, one for the server and one for the load")
@@ -49,7 +49,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Return the id of the process that leads its tree."""
+        """Return the id of the root of the process tree."""
         return self.popen.pid
 
     def check_alive(self) -> None:
@@ -91,14 +91,14 @@ def _stop(popen: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         popen.kill()
     finally:
-        # It leads a group of its own: what is left in there are its children.
+        # It has its own process group, in which only its children are left.
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -68,7 +68,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Rig:
-    """What every turn needs."""
+    """The context of every round."""
 
     plan: Plan
     cores: Cores

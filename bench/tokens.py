@@ -44,7 +44,7 @@ def sealed(token: str) -> str:
 
 
 def opened(token: str) -> str:
-    """Return what is in `token`; raises InvalidTag or ValueError if the key is another."""
+    """Return the content of `token`; raises InvalidTag or ValueError for another key."""
     raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     return _cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()
 

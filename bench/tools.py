@@ -19,12 +19,12 @@ _NPM_CI: Final = ("ci", "--no-audit", "--no-fund", "--ignore-scripts")
 
 
 class BenchError(Exception):
-    """The measurement cannot go on; the message says why, and what would help."""
+    """The measurement cannot continue; the message has the reason and the fix."""
 
 
 def tool(name: str) -> str:
     """Return the path of the program `name`."""
-    # nginx lies where only root's PATH looks.
+    # nginx is in a directory that only root's PATH has.
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if path is None:
         raise BenchError(f"{name} is missing: apt-get install {_DEBIAN_PACKAGES[name]}")

@@ -43,7 +43,7 @@ def create_app(
     tracing = tracing or _tracing()
     readiness, metrics = Readiness(), Metrics(__version__)
     clients = Clients(settings.trusted_proxies)
-    closing = AsyncExitStack()  # what is added last is closed first
+    closing = AsyncExitStack()  # closed in reverse order
     if tracing:
         closing.callback(tracing.flush)
     upstream = _upstream(settings, transport or Transport(settings), metrics, tracing, closing)
@@ -117,7 +117,7 @@ def _upstream(
         closing.push_async_callback(link.aclose)
     metrics.gauge("upstream_in_flight", "Calls to Spotify.", lambda: spotify.in_flight)
     metrics.flow_gauge(
-        "throttled_seconds", "For how long Spotify wants no calls.", backoff.seconds_left
+        "throttled_seconds", "Seconds until Spotify is called again.", backoff.seconds_left
     )
     chains: dict[Flow, TokenEndpoint] = dict.fromkeys(Flow, backoff)
     chains |= {Flow.REFRESH: coalescing, Flow.PKCE_REFRESH: coalescing}

@@ -70,7 +70,7 @@ _SEALED_LIMIT: Final = 16 * 1024
 """Bytes of a line for `keys`: a longer token would not fit into a request."""
 _RAW_LIMIT: Final = 8 * 1024
 """Bytes of a line for `seal`: a longer one, encrypted, would not fit into a request."""
-# By the type of an exception or of one of its causes; what is listed first wins.
+# By the type of an exception or of one of its causes; the first match in this order wins.
 _CAUSES: Final = {
     "ProxyError": "the proxy refuses the connection",
     "ClientHttpProxyError": "the proxy refuses the connection",
@@ -190,7 +190,7 @@ def _refuse(problems: Sequence[str], log_format: str | None) -> int:
 
 
 def _fill_standard_streams() -> None:
-    """Open closed standard streams: a socket would get such a number, which uvloop refuses."""
+    """Open closed standard streams: a socket would get their numbers, which uvloop refuses."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
         pass
     os.close(number)
@@ -357,7 +357,7 @@ def _keys(arguments: argparse.Namespace) -> int:
 def _table(
     tokens: int, counts: Sequence[KeyCount], none: int, keyring: Sequence[str]
 ) -> Iterator[str]:
-    """Yield how many of the tokens each key opened, and what follows from it."""
+    """Yield how many of the tokens each key opened, and which keys can be removed."""
     yield f"Of {tokens:,} token{'s' * (tokens > 1)}, each key opens:\n"
     labels = [count.fingerprint or f"no. {number}" for number, count in enumerate(counts)]
     for label, count in zip(labels, counts, strict=True):
@@ -406,7 +406,7 @@ def _not_raw(line: bytes | None, sealer: Sealer) -> str | None:
 
 
 def _lines(wanted: str, limit: int) -> Iterator[bytes | None]:
-    """Yield the lines of standard input without white space around; None if one is too long."""
+    """Yield the lines of standard input, stripped; None for a line that is too long."""
     if sys.stdin is None:
         raise CommandError("Standard input can't be read: it is closed")
     if is_terminal(sys.stdin):
@@ -427,7 +427,7 @@ def _lines(wanted: str, limit: int) -> Iterator[bytes | None]:
 def _say(text: str) -> int:
     """Write `text` to standard output now and return OK, or raise CommandError.
 
-    A reader that has left, such as `head`, is not worth a message.
+    A closed pipe, such as that of `head`, is no reason for a message.
     """
     if sys.stdout is None:
         raise CommandError("Standard output can't be written: it is closed")

@@ -6,10 +6,10 @@
     ├── MalformedBody            400  the body is not what its media type says
     ├── MissingRedirectURI       400  neither in the body nor in REDIRECT_URI
     ├── RedirectURINotAllowed    400  not one of ALLOWED_REDIRECT_URIS
-    ├── UnsupportedGrantType     400  a grant that the OAuth endpoint does not know
+    ├── UnsupportedGrantType     400  a grant that the OAuth endpoint does not support
     ├── UnauthorizedClient       400  a flow that is switched off, at the OAuth endpoint
     ├── InvalidClient            401  client credentials that are not this server's
-    ├── UndecryptableToken       400  a refresh token that cannot be opened, whatever the cause
+    ├── UndecryptableToken       400  a refresh token that cannot be opened, for any reason
     ├── NotFound                 404  no such path, or a flow that is switched off
     ├── MethodNotAllowed         405  with Allow
     ├── RequestTimeout           408  the body did not arrive in time
@@ -22,7 +22,7 @@
     ├── InternalError            500  a defect of this service
     ├── UpstreamFailed           502  Spotify is unreachable, or its response cannot be used
     ├── Overloaded               503  too many calls to Spotify in flight
-    ├── Stopping                 503  the server finishes what is in flight and takes no more
+    ├── Stopping                 503  the server finishes requests in flight and refuses new ones
     └── UpstreamTimeout          504  Spotify did not respond in time
 
 `handle` turns every exception of the application into a response: `{"error":true,"reason":…}` at
@@ -157,7 +157,7 @@ class RedirectURINotAllowed(ServiceError):
 
 
 class UnsupportedGrantType(ServiceError):
-    """The OAuth endpoint does not know the `grant_type`."""
+    """The OAuth endpoint does not support the `grant_type`."""
 
     status = HTTPStatus.BAD_REQUEST
     code = "unsupported_grant_type"
@@ -269,7 +269,7 @@ class ClientGone(ServiceError):
     status = 499
     event = "request.abandoned"
     outcome = Outcome.ABANDONED
-    reason = "the client left before its request was complete"
+    reason = "the client disconnected before its request was complete"
 
 
 class InternalError(ServiceError):
@@ -301,7 +301,7 @@ class Overloaded(ServiceError):
 
 
 class Stopping(ServiceError):
-    """The drain is over: another replica, or the next process, takes this request."""
+    """The drain is over: the client can retry at another replica or the next process."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "temporarily_unavailable"
@@ -324,7 +324,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Return the response for anything that a handler, a guard or Litestar raised."""
     local = _as_local(error)
     request.scope["state"][STATE_KEY] = local
-    # Other spellings (`//`, percent-encoding) are a 404 of the endpoint that was meant.
+    # Other spellings (`//`, percent-encoding) are a 404 in the form of the intended endpoint.
     path = re.sub("/+", "/", request.scope["path"]).rstrip("/")
     return respond(local, oauth=path in request.app.state["oauth_paths"])
 

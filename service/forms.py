@@ -1,6 +1,6 @@
 """Request forms: one Struct for each body, and strict decoding of the three media types.
 
-Unknown fields are ignored, whatever they contain.
+Unknown fields are ignored with any content.
 """
 
 import asyncio
@@ -94,7 +94,7 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 async def read_form(request: AnyRequest, form: type[Form], *, seconds: float) -> Form:
     """Read the body of `request` into `form`, within `seconds`.
 
-    Requests that the headers alone rule out are refused before the body is read. Raises
+    Requests with unacceptable headers are refused before the body is read. Raises
     UnsupportedMediaType, PayloadTooLarge, RequestTimeout, ClientGone, and what `decode` raises.
     """
     headers = request.scope["headers"]
@@ -229,7 +229,7 @@ def _json(_content_type: str, body: bytes) -> Iterable[tuple[str, object]]:
 
 
 def _multipart(content_type: str, body: bytes) -> Iterator[tuple[str, object]]:
-    """Read text fields (RFC 7578); files are rejected, under whatever name."""
+    """Read text fields (RFC 7578); files are rejected under any name."""
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     content = bytearray()
     segment: MultipartSegment | None = None

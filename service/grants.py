@@ -8,8 +8,8 @@
 | PKCE, retrieve | client id in the body, no secret (RFC 7636) |
 | PKCE, refresh | Basic, and the client id in the body |
 
-The upstream form always carries the correct `grant_type`, whatever the client sent, and nothing of
-the client's request but the fields of its form. All functions here are pure.
+The upstream form always carries the correct `grant_type`, for any value of the client's, and of
+the client's request only the fields of its form. All functions here are pure.
 """
 
 from collections.abc import Callable
@@ -63,7 +63,7 @@ class TokenRequest(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What reaches Spotify: requests with equal keys can share a call."""
+        """The part that reaches Spotify: requests with equal keys can share a call."""
         return self.flow, self.fields, self.basic
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class TokenRequest(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What the grants need besides the form."""
+    """Dependencies of the grants."""
 
     settings: Settings
     sealer: Sealer

@@ -1,4 +1,4 @@
-"""What operators are shown of the settings: meanings, values, and hints at likely mistakes.
+"""The settings as operators see them: meanings, values, and hints about likely mistakes.
 
 A hint is about settings that are valid. `check` prints every hint; one with an event is also a
 warning that `serve` logs at its start.
@@ -63,7 +63,7 @@ _NEW_KEY: Final = "create one with openssl rand -hex 32"
 
 
 class Hint(NamedTuple):
-    """A sentence for a reader; the event and the fields of its log line, if `serve` logs it."""
+    """A sentence for the operator; event and fields of its log line, if `serve` logs it."""
 
     sentence: str
     event: str | None = None
@@ -78,7 +78,7 @@ def find(environ: Mapping[str, str], values: Values) -> Iterator[Hint]:
 
 
 def stray_characters(text: str) -> str | None:
-    """Return what `text` begins or ends with that was probably not meant to be part of it."""
+    """Return a name for a character at an end of `text` that is probably a mistake."""
     ends = {text[0], text[-1]} if text else set()
     if "\ufeff" in ends:
         return "a byte order mark"
@@ -88,7 +88,7 @@ def stray_characters(text: str) -> str | None:
 
 
 def shown(field: str, value: object) -> str:
-    """Return what may be shown of a value, without characters that a terminal would obey."""
+    """Return the printable form of a value, without secrets and control characters."""
     if isinstance(value, tuple | frozenset):
         return ", ".join(shown(field, item) for item in sorted(value, key=str)) or "none"
     if field in _SHOWN_AS_SET and value is not None:

@@ -1,7 +1,7 @@
 """Logs: structlog's processors; a JSON object a line on stdout, or text on a terminal.
 
 Records of `logging` (libraries, warnings) pass through the same processors. Their messages are
-foreign text: the known secrets are redacted in them.
+foreign text: the configured secrets are redacted in them.
 
 Exceptions are described by types and places, without their texts and local variables: these may
 quote the very secret that caused the exception.
@@ -73,7 +73,7 @@ def configure(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
-    # uvicorn repeats what our own events say, so it is logged for debugging only. Never at its
+    # uvicorn's records repeat our own events, so they are logged for debugging only. Never at its
     # trace level: it would log each ASGI message with its path and query.
     debugging = number <= logging.DEBUG
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if debugging else logging.ERROR)
@@ -225,7 +225,7 @@ def _to_json(event: EventDict, default: Callable[[object], str]) -> str:
 
 
 def _type_name(value: object) -> str:
-    """Stand in for a value that JSON does not have: its `repr` may show a secret."""
+    """Replace a value that JSON cannot represent by its type: its `repr` may show a secret."""
     return f"<{type(value).__qualname__}>"
 
 
@@ -242,7 +242,7 @@ def _console_renderer() -> ConsoleRenderer:
 
 
 def _for_terminal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Escape what controls a terminal; show the places of a stack one a line."""
+    """Escape control characters; show a stack with one place per line."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = printable(value)

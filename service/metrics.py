@@ -1,4 +1,4 @@
-"""Prometheus metrics: outcomes of requests, calls to Spotify, what is in flight.
+"""Prometheus metrics: outcomes of requests, calls to Spotify, requests in flight.
 
 Each label has a closed list of values: nothing that a client or Spotify sends becomes one.
 docs/operations.md describes each metric.
@@ -75,12 +75,12 @@ class Metrics:
         build.labels(version).set(1)
 
     def gauge(self, name: str, documentation: str, value: Callable[[], float]) -> None:
-        """Add a gauge that shows what `value` returns at the time of a scrape."""
+        """Add a gauge whose value is that of `value()` at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, registry=self._registry)
         gauge.set_function(value)
 
     def flow_gauge(self, name: str, documentation: str, value: Callable[[Flow], float]) -> None:
-        """Add a gauge that shows what `value` returns for each flow at the time of a scrape."""
+        """Add a gauge with the value of `value(flow)` for each flow at the time of a scrape."""
         gauge = Gauge(f"{_PREFIX}_{name}", documentation, ["flow"], registry=self._registry)
         for flow in Flow:
             gauge.labels(flow).set_function(partial(value, flow))

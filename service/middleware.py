@@ -1,4 +1,4 @@
-"""What wraps the whole app: request id, server span, log line and metrics of every request.
+"""ASGI middleware: request id, server span, log line and metrics of every request.
 
 It is one ASGI middleware outside Litestar's router, so that a 404 is recorded like a success. The
 only client input in a log line is a well-formed request id: routes are templates, never paths.
@@ -39,7 +39,7 @@ _STATE_KEY: Final = "record"
 
 
 class RequestRecord:
-    """What is known about a request; its handler adds flow, event and Spotify's response."""
+    """The facts about a request; its handler adds flow, event and Spotify's response."""
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -53,7 +53,7 @@ class RequestRecord:
         self.error: ServiceError | None = None
 
     def complete(self, scope: Scope) -> None:
-        """Add what Litestar and the exception handler left in `scope`.
+        """Add the error, the route and the endpoint, which Litestar stored in `scope`.
 
         A request that is refused because the server stops counts nowhere: it is not overload.
         """
@@ -122,7 +122,7 @@ def record_of(scope: Scope) -> RequestRecord:
 
 
 def new_request_id() -> str:
-    """Return an id for a request that came without a well-formed one.
+    """Return an id for a request without a valid one.
 
     NOTE: a predictable generator is intentional: the id grants nothing.
     """
@@ -150,7 +150,7 @@ class RequestMiddleware:
         self._metrics = metrics
         self._clients = clients
         self._tracing = tracing
-        self._log = log.bind()  # `log` looks up its configuration for every line
+        self._log = log.bind()  # bound once: `log` looks up its configuration at every use
         self._in_flight = 0
         metrics.gauge("requests_in_flight", "Requests in flight.", lambda: self._in_flight)
 

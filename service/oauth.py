@@ -135,7 +135,7 @@ def _grant(form: OAuthForm, settings: Settings) -> Grant[Any]:
     """
     grant_type = form.grant_type or _implied_grant_type(form)
     if grant_type == "refresh_token":
-        # Its form does not tell a PKCE token from a plain one; this grant serves both.
+        # The form is the same for PKCE and plain tokens; this grant serves both.
         return _GRANTS[Flow.PKCE_REFRESH]
     if grant_type == "authorization_code":
         return _GRANTS[
@@ -157,7 +157,7 @@ def _implied_grant_type(form: OAuthForm) -> str:
 
 
 def _check_client(request: AnyRequest, form: OAuthForm, settings: Settings) -> None:
-    """Raise InvalidClient for a client id that is not ours; a client's secret is ignored."""
+    """Raise InvalidClient for another client id; a client's secret is ignored."""
     if form.client_id and form.client_id != settings.client_id:
         raise InvalidClient(basic=False)
     for sent in request.headers.getall("authorization", []):

@@ -63,7 +63,7 @@ def handlers(settings: Settings) -> list[HTTPRouteHandler]:
 
 
 def document(settings: Settings, url: str) -> Object:
-    """Return the document of a server with these settings, whose clients know it as `url`."""
+    """Return the document of a server with these settings; `url` is its public URL."""
     source = _load()
     paths = dict(source["paths"])
     if not settings.client_credentials_enabled:

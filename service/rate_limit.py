@@ -36,9 +36,9 @@ Address: TypeAlias = IPv4Address | IPv6Address
 HOPS: Final = 32
 """Entries of X-Forwarded-For that are read; no real chain of proxies is longer."""
 COUNTS: Final = 65_536
-"""Counts kept in memory, of which a client has two for each limit; beyond it the oldest go."""
+"""Counts in memory, two per client and limit; beyond it the oldest are removed."""
 CALL_SECONDS: Final = 0.1
-"""How long the storage may take for one request."""
+"""Seconds that the storage may take for one request."""
 WAIT_SECONDS: Final = 5.0
 """How long a request waits for a connection, when all CONNECTIONS are in use.
 
@@ -135,7 +135,7 @@ class Limiter:
         self._clients = clients
         # The client secret: all replicas have it and, unlike SECRET_KEY, it is never a weak one.
         self._key = hashlib.sha256(settings.client_secret.reveal().encode()).digest()
-        # The shortest first: what it refuses, the longer ones haven't counted.
+        # The shortest first: a request that it refuses is not counted by the longer ones.
         self._limits = sorted(
             parse_many(settings.rate_limit or ""), key=lambda item: item.get_expiry()
         )
@@ -145,7 +145,7 @@ class Limiter:
         self._window = SlidingWindowCounterRateLimiter(counts)
 
     async def wait(self, scope: Scope) -> int:
-        """Count the request in `scope`; return 0, or the seconds after which it may come again."""
+        """Count the request in `scope`; return 0, or the seconds until it may be repeated."""
         client = self._name(scope)
         if self._storage is None:
             return await self._count(client)
@@ -188,9 +188,9 @@ def guard(limiter: Limiter) -> Guard:
 
 
 class BoundedMemory(MemoryStorage):
-    """limits' own memory within bounds: of its size, and of what a request pays for others' counts.
+    """limits' own memory with bounds on its size and on the work of one request.
 
-    limits looks at all counts for each request, to find those that have ended.
+    limits scans all counts at each request, to find those that have expired.
     """
 
     def __init__(self, most: int = COUNTS) -> None:
@@ -215,13 +215,13 @@ class BoundedMemory(MemoryStorage):
         return count
 
     async def decr(self, key: str, amount: int = 1) -> int:
-        """Take `amount` from the count of `key`, as limits does after a race."""
+        """Subtract `amount` from the count of `key`, as limits does after a race."""
         if counted := self._counts.get(key):
             self._counts[key] = max(0, counted[0] - amount), counted[1]
         return await self.get(key)
 
     def _forget(self) -> None:
-        """Remove the oldest if it has ended or there are too many; two at most, to be quick."""
+        """Remove the oldest if it has expired or there are too many; at most two per call."""
         for _ in range(2):
             key, (_count, end) = next(iter(self._counts.items()))
             if end > time.time() and len(self._counts) <= self._most:
@@ -267,7 +267,7 @@ class SharedStorage:
             async with asyncio.timeout(self._wait_seconds):
                 await self._connections.acquire()
         except TimeoutError as error:
-            # Not a failure of the storage: it responds, but slower than requests come.
+            # Not a failure of the storage: it responds, but slower than requests arrive.
             return self._pass(error)
         try:
             return await self._call(count)
@@ -282,7 +282,7 @@ class SharedStorage:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 seconds = await count()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client has no part in it
+        except Exception as error:  # noqa: BLE001 - no failure of the storage may fail the request
             self._failures += 1
             return self._pass(error)
         self._failures = 0
@@ -296,7 +296,7 @@ class SharedStorage:
                 await self._pool.disconnect()
 
     def _pass(self, error: Exception | None = None) -> int:
-        """Let a request pass without a check; `error` is why, if the storage was called."""
+        """Admit a request without a check; `error` is the reason, if the storage was called."""
         self._count_unchecked()
         self._unchecked += 1
         now = self._clock()

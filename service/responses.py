@@ -1,4 +1,4 @@
-"""Spotify's response → ours: the refresh token sealed, the headers that may pass.
+"""Spotify's response → the client's: the refresh token sealed, the headers filtered.
 
 A success is Spotify's JSON object with one field sealed and one added. An upstream error is
 forwarded byte for byte. Nothing that might be an unsealed refresh token of a success gets through.
@@ -113,7 +113,7 @@ class TokenResponse(NamedTuple):
         """Return Spotify's `error` if it is one of ERROR_CODES, else "other"; None without one.
 
         NOTE: the closed list is intentional: the code goes into logs and metrics, and a string
-        of Spotify's may repeat what it was sent.
+        of Spotify's may repeat the request.
         """
         try:
             code = _spotify_error.decode(self.body).error
@@ -142,7 +142,7 @@ class EncodedResponse:
 
 
 def seal(response: TokenResponse, fallback: Opened | None, sealer: Sealer) -> EncodedResponse:
-    """Return our response for Spotify's success, its refresh token sealed.
+    """Return the client's response for Spotify's success, its refresh token sealed.
 
     `fallback` is the caller's own refresh token, which is sealed again when Spotify sent none.
     Raises UpstreamFailed if the response is not a usable success.
@@ -155,7 +155,7 @@ def seal(response: TokenResponse, fallback: Opened | None, sealer: Sealer) -> En
 
 
 def forward(response: TokenResponse) -> EncodedResponse:
-    """Return an upstream error unchanged, without the headers that are not for our client."""
+    """Return an upstream error unchanged, without the headers that are not for the client."""
     headers = _end_to_end(response.headers)
     if not any(name == _CONTENT_TYPE for name, _ in headers):
         headers.append((_CONTENT_TYPE, b"application/octet-stream"))  # RFC 9110, section 8.3
@@ -169,7 +169,7 @@ def forward_as_oauth(response: TokenResponse) -> EncodedResponse:
     """
     body = response.body
     try:
-        body.decode()  # msgspec does not look at the bytes of members that it skips
+        body.decode()  # msgspec does not check the bytes of members that it skips
         _spotify_error.decode(body)
     except _UNREADABLE:
         description = f"Spotify responded with status {response.status}"

@@ -59,7 +59,7 @@ def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Fo
     """Return `form` with the query's redirect URI, if the body has none.
 
     The iOS SDK sends no redirect URI, but its `tokenSwapURL` can have one in its query. Such a URI
-    has to be in ALLOWED_REDIRECT_URIS. Raises InvalidField or RedirectURINotAllowed.
+    must be in ALLOWED_REDIRECT_URIS. Raises InvalidField or RedirectURINotAllowed.
     """
     in_body: str | None = getattr(form, "redirect_uri", "no such field")
     if in_body or not request.scope["query_string"]:
@@ -75,7 +75,7 @@ def with_redirect_uri(form: Form, request: AnyRequest, settings: Settings) -> Fo
 
 
 def wants_fresh(headers: RawHeaders) -> bool:
-    """Return whether the client wants a response that is not cached (RFC 9111, 5.2.1.4)."""
+    """Return whether the client requests a response that is not cached (RFC 9111, 5.2.1.4)."""
     values = [value.lower() for name, value in headers if name == b"cache-control"]
     return any(b"no-cache" in map(bytes.strip, value.split(b",")) for value in values)
 

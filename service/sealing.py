@@ -24,7 +24,7 @@ TAG_BYTES = 16
 
 
 class Opened(NamedTuple):
-    """A refresh token as Spotify knows it; `stale` if only a previous key opened it."""
+    """Spotify's refresh token; `stale` if only a previous key opened it."""
 
     token: str
     stale: bool
@@ -60,7 +60,7 @@ class Sealer:
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
 
     def open(self, sealed: str) -> Opened:
-        """Return the token in `sealed`, or raise UndecryptableToken, whatever the cause."""
+        """Return the token in `sealed`, or raise UndecryptableToken for any failure."""
         raw = _decode(sealed)
         for number, cipher in enumerate(self._ciphers):
             if (token := _decrypt(cipher, raw)) is not None:
@@ -82,7 +82,7 @@ def fingerprint(key: str) -> str:
 
 
 def key_names(keyring: Iterable[str]) -> list[tuple[str, str]]:
-    """Return what operators see of each key: "current" or "previous", and its fingerprint."""
+    """Return the public name of each key: "current" or "previous", and its fingerprint."""
     return [
         ("previous" if position else "current", fingerprint(key))
         for position, key in enumerate(keyring)

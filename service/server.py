@@ -1,4 +1,4 @@
-"""The process that serves: uvicorn with deadlines, limits, a drain and a port for metrics.
+"""The HTTP server: uvicorn with deadlines, limits, a drain and a port for metrics.
 
 docs/decisions/0002-asgi-server.md says why uvicorn, with its figures.
 """
@@ -38,7 +38,7 @@ from service.upstream import Upstream
 HEAD_LIMIT = 32 * 1024
 """Bytes of a request's line and headers."""
 HEADER_LIMIT = 100
-"""Headers of a request: a short one takes many times its size in memory."""
+"""Headers of a request: a short header uses many times its size in memory."""
 MESSAGE_LIMIT = 128 * 1024
 """Bytes of a whole request as sent: chunk framing, trailers and an unread body included."""
 PIPELINE_LIMIT = 16
@@ -65,11 +65,11 @@ SPARE_FILES = 64
 """Files that the process itself, traces and a rate limit storage need."""
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
-"""Longer than common load balancers keep a connection, so that they close it first."""
+"""Longer than the idle timeout of common load balancers, so that they close first."""
 LAST_REQUEST_SECONDS = 1.0
-"""Time to complete a request that is on its way when accepting ends."""
+"""Seconds to complete a request that is being sent when accepting ends."""
 LAST_RESPONSE_SECONDS = 2
-"""Time for the responses to those requests, all of them refusals or probes."""
+"""Seconds for the responses to those requests, all of them refusals or probes."""
 GC_THRESHOLD = 10_000
 """New objects that start a garbage collection."""
 
@@ -174,7 +174,7 @@ class Protocol(HttpToolsProtocol):
     _message_bytes = 0
     _in_head = True
     _declined_bytes = 0
-    """Bytes of the body of an offer to upgrade that are still to come."""
+    """Remaining bytes of the body of a request that offers an upgrade."""
     _reason: str | None = None
     _is_refused = False
 
@@ -247,7 +247,7 @@ class Protocol(HttpToolsProtocol):
         self._client_since = self.loop.time() if self.cycle.response_complete else None
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or refuse what is not one."""
+        """Start the next request, or refuse invalid bytes after this one."""
         self._unanswered.popleft()
         super().on_response_complete()
         if self._is_refused and not self._is_answering() and not self.transport.is_closing():
@@ -268,7 +268,7 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not valid HTTP in our own form, in its turn, and read no further.
+        """Refuse invalid HTTP in our own form, after earlier responses, and stop reading.
 
         NOTE: not calling uvicorn's method is intentional: it writes plain text at once, and so
         ahead of the response to a request before.
@@ -285,7 +285,7 @@ class Protocol(HttpToolsProtocol):
         # Otherwise it follows a complete request, and waits for that one's response.
 
     def _refuse(self) -> None:
-        """Respond and close; only close in what is left of a body that had its response before."""
+        """Respond and close; close without a response if the request already has one."""
         if self._in_head or self._is_answering():
             response = self._malformed(self._reason or "")
             fields = [*self.server_state.default_headers, *response.encode_headers()]
@@ -294,7 +294,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def shutdown(self) -> None:
-        """Close after the request under way; one that is on its way has a moment to arrive."""
+        """Close after the current request; wait LAST_REQUEST_SECONDS for one being sent."""
         if self._client_since is None or self._is_answering():
             super().shutdown()
         else:
@@ -377,7 +377,7 @@ class Connections(ServerState):
         """Return whether one more connection may be made, after closing some if that is needed.
 
         Only connections that wait for their client are closed, so that a client with a request, a
-        probe for example, gets in while others just hold connections.
+        probe for example, is admitted while others only hold connections.
         """
         if len(self.connections) < self._limit:
             return True
@@ -493,12 +493,12 @@ class Server(uvicorn.Server):
         for connection in list(self._clients.connections):
             connection.shutdown()
         under_way = set(self._clients.tasks)
-        # The port stays open for them, so that a liveness probe finds a process that is alive.
+        # The port stays open meanwhile, so that liveness probes succeed.
         grace = self._settings.request_timeout + self._settings.upstream_timeout
         await self._tick(grace, until=lambda: under_way.isdisjoint(self._clients.tasks))
 
     async def _tick(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Do what has to be done now and then, for `seconds` or until something is true."""
+        """Run `on_tick` ten times a second, for `seconds` or until `until()` is true."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         for counter in itertools.count():
@@ -542,7 +542,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _open_files() -> None:
     """Raise the limit of open files as far as the system allows: often it is 1,024 at first.
 
-    Otherwise clients that only connect would take the files that calls to Spotify need.
+    Otherwise idle connections of clients would use up the files that calls to Spotify need.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it does not show

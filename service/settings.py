@@ -53,10 +53,10 @@ _HOST_NAME = re.compile(r"(?i)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _HOST_AND_PORT = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 # W3C Baggage, section 3.3.1, in which OTEL_EXPORTER_OTLP_HEADERS is written.
 _HEADER = r"\s*[!#$%&'*+.^`|~\w-]+\s*=\s*[!#-+\--:<-\[\]-~]*\s*"
-# What Kubernetes calls a Service's address, in an environment with all Services of the namespace.
+# Kubernetes' variables for the address of each Service in the namespace.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)+"
-# These are served whatever the base path is (RFC 8414, section 3.1, for the last one).
+# Paths that ignore the base path (RFC 8414, section 3.1, for the last one).
 _OWN_PATHS = frozenset({"/healthz", "/readyz", "/.well-known/oauth-authorization-server"})
 _YEAR = 366 * 24 * 3600
 
@@ -83,7 +83,7 @@ class Secret:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator can set. The names in the environment are these in upper case."""
+    """All settings. Their names in the environment are in upper case."""
 
     client_id: str
     client_secret: Secret
@@ -146,7 +146,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def read(environ: Mapping[str, str]) -> "Reading":
-    """Read all settings, whatever is wrong with some."""
+    """Read all settings, and collect the problems."""
     reading = Reading(environ)
     for field in msgspec.structs.fields(Settings):
         reading.take(field)
@@ -200,7 +200,7 @@ class Reading:
 
     @property
     def log_format(self) -> str | None:
-        """LOG_FORMAT if it is valid, whatever is wrong with other settings."""
+        """LOG_FORMAT if it is valid, even if other settings are not."""
         log_format: str | None = self.values.get("log_format")
         return log_format
 
@@ -383,7 +383,7 @@ def _proxy(text: str) -> Secret:
 
 
 def _url_secrets(url: Secret | None) -> tuple[str, ...]:
-    """Return what is secret in a URL: itself, and its password, percent-encoded and decoded."""
+    """Return the secrets of a URL: itself, and its password, percent-encoded and decoded."""
     if url is None:
         return ()
     password = urlsplit(url.reveal()).password or ""
@@ -506,7 +506,7 @@ def tracing_enabled(environ: Mapping[str, str]) -> bool:
 
 
 def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> None:
-    """Reject what the OpenTelemetry SDK would ignore, or notice only at the first export.
+    """Reject values that the OpenTelemetry SDK ignores, or rejects only at the first export.
 
     NOTE: a problem never quotes the value: OTEL_EXPORTER_OTLP_HEADERS holds API keys.
     """

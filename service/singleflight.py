@@ -1,7 +1,7 @@
 """Single-flight: requests for the same thing at the same time share one call to Spotify.
 
 A call runs in a task of its own, which its waiters cannot cancel. Its outcome goes to the requests
-that wait when it ends; nothing is kept for later ones.
+that wait when it ends; nothing is stored for later ones.
 """
 
 import asyncio

@@ -54,7 +54,7 @@ _METHODS = frozenset(
 # Free text from the client, which the SDK would put into spans and warnings.
 _IGNORED_HEADERS = frozenset({b"tracestate", b"baggage"})
 _PROPAGATOR: Final = propagate.get_global_textmap()
-"""Reads trace headers, as OTEL_PROPAGATORS says."""
+"""Reads trace headers, according to OTEL_PROPAGATORS."""
 _UNTRUSTED = context.create_key("untrusted")
 _EXPORT_LOGGERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
@@ -136,7 +136,7 @@ class Tracing:
         return ServerSpan(span, method)
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Export the remaining spans, for so many seconds at most, whatever the receiver does."""
+        """Export the remaining spans within `seconds`, even if the receiver hangs."""
         # A daemon thread: the retries of the exporter may take longer.
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
@@ -165,9 +165,9 @@ class ServerSpan:
         flow: str | None,
         reused: str | None,
     ) -> None:
-        """End the span with what is known only after the response.
+        """End the span with the attributes that are known after the response.
 
-        `route` is None for an unknown path; `reused` names why no call to Spotify was needed.
+        `route` is None for an unknown path; `reused` is why no call to Spotify was needed.
         """
         attributes: dict[str, str | int] = {"http.response.status_code": status}
         if route is not None:
@@ -243,7 +243,7 @@ class _EdgeSampler(Sampler):
 
 
 def _sampler(environ: Mapping[str, str]) -> Sampler:
-    """Return the sampler that OTEL_TRACES_SAMPLER names, for an edge that strangers can reach."""
+    """Return the sampler of OTEL_TRACES_SAMPLER, for a service with untrusted clients."""
     name = environ.get("OTEL_TRACES_SAMPLER", "").strip() or "parentbased_always_on"
     ratio = float(environ.get("OTEL_TRACES_SAMPLER_ARG") or 1)
     roots = {

@@ -40,7 +40,7 @@ from service.settings import Settings
 RESPONSE_LIMIT: Final = 1024 * 1024
 """Bytes of a response body, before and after decoding; a longer one is refused."""
 IDLE_SECONDS: Final = 15.0
-"""How long an unused connection stays open: shorter than servers keep theirs."""
+"""Seconds until an idle connection is closed: less than the idle timeout of servers."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -48,10 +48,10 @@ _HEADERS: Final = {
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": f"spotify-api-server/{__version__}",
 }
-"""All headers that are sent to Spotify, besides Host, Content-Length and Authorization."""
+"""All headers that are sent to Spotify, except Host, Content-Length and Authorization."""
 _CODING: Final = b"content-encoding"
 _BASIC: Final = "spotify_basic"
-"""The request extension that asks the transport for Basic authentication."""
+"""The request extension that makes the transport add Basic authentication."""
 
 Observe = Callable[[Flow, float, str | None], None]
 
@@ -153,7 +153,7 @@ class Spotify:
 class Transport(httpx.AsyncBaseTransport):
     """POST to SPOTIFY_TOKEN_URL by HTTP/1.1, over an aiohttp session.
 
-    - At most one request leaves for each call; no redirect is followed, and no proxy, netrc or
+    - At most one request is sent for each call; no redirect is followed, and no proxy, netrc or
       cookie is picked up from the environment.
     - Of an httpx.Request only the body leaves, and the headers are those in _HEADERS: no trace
       header. Basic authentication is added here, below the instrumentation, so that no span can
@@ -232,7 +232,7 @@ class Transport(httpx.AsyncBaseTransport):
             raise httpx.ProxyError(aiohttp.ClientHttpProxyError.__name__)
         framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
         if self._url.scheme == "https" and not framed:
-            # It would end with the connection, and TLS may have been cut off by anybody on the way
+            # The connection's end would end the body, and an attacker on the network can close it
             # (RFC 9112, section 9.8).
             raise UpstreamFailed("Spotify's response had no length")
         body = bytearray()
@@ -244,13 +244,13 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool that closes a connection instead of using it again if there is a reason against it.
+    """A pool that closes connections which must not be used again.
 
     aiohttp's own pool checks only that a connection is open. So a response that Spotify sends
     without a request would be the response to the next request, which may be another client's.
 
-    NOTE: what arrives after a request has been sent counts as its response: HTTP/1.1 has no means
-    to tell. An incomplete head that arrives before is dropped with the parser that holds it.
+    NOTE: what arrives after a request has been sent counts as its response: HTTP/1.1 cannot
+    distinguish them. An incomplete head that arrives before is dropped with its parser.
     """
 
     def __init__(self, resolver: AbstractResolver | None) -> None:
@@ -270,7 +270,7 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class has it
     ) -> Connection:
         """Return a connection from the pool, or a new one."""
-        # One turn of the event loop, in which it reads what has arrived on pooled connections:
+        # One iteration of the event loop, which reads what has arrived on pooled connections:
         # bytes that no request caused, or the end. A request on a connection that Spotify has
         # closed would be a 502, because it must not be sent again.
         await asyncio.sleep(0)
@@ -335,7 +335,7 @@ def _errors_of_httpx() -> Iterator[None]:
 
 
 def _decoded(coding: str, body: bytes) -> bytes:
-    """Undo a Content-Encoding, although none was asked for (RFC 9110, section 8.4)."""
+    """Undo a Content-Encoding, although none was requested (RFC 9110, section 8.4)."""
     if coding in {"", "identity"}:
         return body
     if coding not in {"gzip", "x-gzip"}:

@@ -1,4 +1,4 @@
-"""A stand-in for accounts.spotify.com, for tests, benchmarks and local development.
+"""A simulator of accounts.spotify.com, for tests, benchmarks and local development.
 
 docs/simulator.md describes how to use it. Start it with ``python -m simulator``, or serve it in a
 test::

@@ -198,7 +198,7 @@ HANDLERS = (
 
 
 def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
-    """Return the user of an order; ClientException if user or scope does not exist."""
+    """Return the user of an admin request; ClientException if user or scope does not exist."""
     illegal = scopes.unknown(order.scope)
     if illegal:
         raise ClientException(f"Illegal scope: {' '.join(illegal)}")
@@ -209,7 +209,7 @@ def _ordered(accounts: Accounts, order: CodeOrder | RefreshTokenOrder) -> User:
 
 
 async def _read(request: _AnyRequest, decoder: Decoder[_Wanted]) -> _Wanted:
-    """Decode the body, whatever its Content-Type."""
+    """Decode the body with any Content-Type."""
     try:
         return jsontext.read(await request.body(), decoder, "The body is")
     except ValueError as error:

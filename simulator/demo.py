@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def _spotify(service: str, environ: Mapping[str, str]) -> Playground:
-    """Return what the playground must know if the service calls the real Spotify."""
+    """Return the playground's configuration if the service calls the real Spotify."""
     client_id = environ.get("CLIENT_ID", "")
     if file := environ.get("CLIENT_ID_FILE"):
         with suppress(OSError):  # the service reports it
@@ -165,7 +165,7 @@ def _is_free(environ: Mapping[str, str]) -> bool:
 
 
 def _pass_signals(service: "subprocess.Popen[bytes]") -> None:
-    """Let SIGTERM end the service; Ctrl-C reaches it as part of the terminal's process group."""
+    """End the service on SIGTERM; Ctrl-C reaches it as part of the terminal's process group."""
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         service.terminate()

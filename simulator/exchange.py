@@ -1,4 +1,4 @@
-"""One request with its response, and what faults can do to the connection."""
+"""One request with its response, and operations of faults on the connection."""
 
 import asyncio
 import socket

@@ -110,7 +110,7 @@ _UNAVAILABLE = (
 
 
 class Spotify(Fault):
-    """An error exactly as Spotify sends it, whatever the request."""
+    """An error exactly as Spotify sends it, for any request."""
 
     error: SpotifyError = "invalid_grant"
 

@@ -1,7 +1,7 @@
 """The playground: a web page where developers log in, refresh tokens and trigger errors.
 
 The page is static files in playground/. It calls the service with CORS, as the web page of an app
-does; /playground.json says where the service and Spotify are.
+does; /playground.json has the URLs of the service and Spotify.
 """
 
 import re
@@ -68,7 +68,7 @@ def routes(playground: Playground) -> list[HTTPRouteHandler | Router]:
 def _headers(playground: Playground) -> dict[str, str]:
     """Return the headers of the page, which may call the service and Spotify's Web API only.
 
-    NOTE: a login comes back to this page with the code in the query, so no cache may keep it.
+    NOTE: a login redirects to this page with the code in the query, so no cache may store it.
     """
     urls = (playground.service_url, playground.web_api_url)
     called = [_source(url) for url in urls if not url.startswith("/")]

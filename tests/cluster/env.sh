@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts beside this one share: names, places outside the tree, addresses.
+# Shared by the scripts here: names, directories outside the tree, addresses.
 export cluster=spotify-api-server
 export cache=${XDG_CACHE_HOME:-$HOME/.cache}/$cluster
 export state=${XDG_STATE_HOME:-$HOME/.local/state}/$cluster/cluster

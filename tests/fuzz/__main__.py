@@ -1,6 +1,6 @@
 """All the fuzzers, one after another: `python -m tests.fuzz SECONDS [NAME...]`.
 
-Ends with status 1 if one found something; the input that did it is kept, and told. What was worth
+Ends with status 1 if one found something; its input is stored and printed. What was worth
 keeping of atheris's inputs stays in .fuzz/, so that the next run begins where this ended.
 """
 

@@ -238,7 +238,7 @@ def kubectl(tmp_path: Path) -> Path:
     """Create a fake kubectl that records its command line and its input."""
     program = tmp_path / "kubectl"
     program.write_text(
-        '#!/bin/sh\necho "$@" >>"$0.told"\ncase $* in *" -") cat >"$0.input" ;; esac\n'
+        '#!/bin/sh\necho "$@" >>"$0.calls"\ncase $* in *" -") cat >"$0.input" ;; esac\n'
     )
     program.chmod(0o755)
     return program
@@ -258,7 +258,7 @@ def make_secret(kubectl: Path, variables: dict[str, str]) -> subprocess.Complete
 def test_secrets_are_never_passed_on_a_command_line(kubectl: Path) -> None:
     done = make_secret(kubectl, APP)
     assert done.returncode == 0, done.stderr
-    command_lines = kubectl.with_suffix(".told").read_text().splitlines()
+    command_lines = kubectl.with_suffix(".calls").read_text().splitlines()
     assert command_lines == [
         "--context a-context apply --server-side --force-conflicts --filename k8s/namespace.yaml",
         "--context a-context apply --server-side --force-conflicts --filename -",
@@ -278,4 +278,4 @@ def test_no_secret_is_created_from_incomplete_settings(kubectl: Path, missing: s
     done = make_secret(kubectl, {name: APP[name] for name in APP if name != missing})
     assert done.returncode != 0
     assert missing in done.stderr
-    assert not kubectl.with_suffix(".told").exists()
+    assert not kubectl.with_suffix(".calls").exists()

@@ -62,7 +62,7 @@ by an earlier variable; $$(NAME) is the text $(NAME). */}}
 {{- end }}
 {{- end }}
 
-{{/* Not empty if the credentials are files that the pod gets by other means. */}}
+{{/* Not empty if the credentials are files from other sources. */}}
 {{- define "spotify-api-server.fromFiles" -}}
 {{- with .Values.spotify.files }}{{ or .clientId .clientSecret .secretKey }}{{ end }}
 {{- end }}
