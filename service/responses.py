@@ -44,6 +44,8 @@ _NO_STORE: Final = [(name.encode(), value.encode()) for name, value in NO_STORE]
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""Not allowed in a field value (RFC 9110, section 5.5); aiohttp accepts some in a response."""
 _WHOLE_NUMBER: Final = re.compile(rb"-?[0-9]{1,12}")
 
 ERROR_CODES: Final = frozenset(
@@ -237,6 +239,7 @@ def _oauth_code(status: int) -> str:
 
 
 def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the valid headers for the client, their names in lower case."""
     fields = [(name.lower(), value) for name, value in headers]
     nominated = {
         token.strip().lower()
@@ -250,4 +253,5 @@ def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
         if name not in _NOT_FORWARDED
         and name not in nominated
         and not name.startswith(_NOT_FORWARDED_PREFIXES)
+        and not _CONTROL.search(value)
     ]

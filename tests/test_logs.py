@@ -25,7 +25,7 @@ from service.sealing import Sealer
 from service.settings import LOG_LEVELS
 from simulator import pkce
 from tests.conftest import LogLines, Start
-from tests.running import CLIENT_SECRET, SECRET_KEY, environment
+from tests.running import CLIENT_SECRET, SECRET_KEY, environment, wait_until
 
 LEVELS = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
 TOLD = "Qx7-a-text-that-only-an-exception-holds-Zw9"
@@ -521,6 +521,11 @@ def test_console_line_has_the_same_fields(
         rf"\d\d:\d\d:\d\d\.\d{{6}}Z \[notice +\] test\.happened +{re.escape(fields)}\n",
         log_lines.text,
     )
+
+
+def test_console_line_of_a_request_has_a_plain_status(start: Start, log_lines: LogLines) -> None:
+    start(LOG_FORMAT="console").post("/authorization-code-flow/refresh-tokens", data={})
+    wait_until(lambda: " status=400 " in log_lines.text)
 
 
 def test_console_stack_has_one_frame_per_line_and_no_message(

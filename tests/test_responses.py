@@ -192,6 +192,9 @@ NOT_FORWARDED = [
     ("X-Nominated", "1"),
     ("X-Also-Nominated", "1"),
     ("X-Accel-Redirect", "/internal"),
+    ("X-Control", "a\x01b"),
+    ("X-Delete", "a\x7fb"),
+    ("X-Line", "a\r\nX-Injected: b"),
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Odd", "x"),
     *(
