@@ -58,7 +58,7 @@ def _response(accounts: Accounts, entry: Entry) -> RawResponse:
         consent = _consent(_access(accounts, entry.header("authorization")))
         if not consent.user.registered:
             return responses.edged(403, "text/plain", _NOT_REGISTERED.encode(), _CORS)
-        return responses.as_json(200, _found(entry, consent), _CORS)
+        return responses.as_json(200, _resource(entry, consent), _CORS)
     except WebApiError as error:
         fields = {"status": error.status, "message": error.message}
         return responses.as_json(error.status, {"error": fields}, _CORS)
@@ -86,7 +86,7 @@ def _consent(access: Access) -> Consent:
     return access.consent
 
 
-def _found(entry: Entry, consent: Consent) -> dict[str, Any]:
+def _resource(entry: Entry, consent: Consent) -> dict[str, Any]:
     path = entry.path.rstrip("/")
     if path not in {"/v1/me", "/v1/me/tracks"}:
         raise WebApiError(404, "Service not found")

@@ -11,7 +11,7 @@ TOKEN_URL = "https://accounts.spotify.com/api/token"
 OLD = "old-secret-key-0123456789"
 
 
-def found(**changes: str) -> list[hints.Hint]:
+def hints_for(**changes: str) -> list[hints.Hint]:
     """Return the hints for valid settings with `changes`."""
     good = {"CLIENT_ID": "0" * 32, "CLIENT_SECRET": "1" * 32}
     environ = environment(TOKEN_URL, **good) | changes
@@ -21,7 +21,7 @@ def found(**changes: str) -> list[hints.Hint]:
 
 
 def sentences(**changes: str) -> str:
-    return "; ".join(hint.sentence for hint in found(**changes))
+    return "; ".join(hint.sentence for hint in hints_for(**changes))
 
 
 def test_good_settings_have_no_hint() -> None:
@@ -41,7 +41,7 @@ def test_good_settings_have_no_hint() -> None:
             )
         ),
     ):
-        assert found(**changes) == [], changes
+        assert hints_for(**changes) == [], changes
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_likely_mistakes_have_a_hint(changes: dict[str, str], hint: str) -> None
 def test_warnings_are_logged_without_values(
     changes: dict[str, str], event: str, fields: dict[str, object]
 ) -> None:
-    [hint] = found(**changes)
+    [hint] = hints_for(**changes)
     assert (hint.event, hint.fields) == (event, fields)
 
 
@@ -115,7 +115,7 @@ def test_warnings_are_logged_without_values(
     ids=repr,
 )
 def test_key_with_stray_characters_has_a_warning(stray: str, description: str) -> None:
-    [hint] = found(SECRET_KEY=stray.format(SECRET_KEY))
+    [hint] = hints_for(SECRET_KEY=stray.format(SECRET_KEY))
     assert f"SECRET_KEY begins or ends with {description}." in hint.sentence
     assert (hint.event, hint.fields) == ("settings.stray_characters", {"names": ["SECRET_KEY"]})
     assert SECRET_KEY not in hint.sentence
@@ -124,7 +124,7 @@ def test_key_with_stray_characters_has_a_warning(stray: str, description: str) -
 def test_stray_characters_in_several_secrets_are_one_warning() -> None:
     names = ["CLIENT_ID", "CLIENT_SECRET", "SECRET_KEYS_PREVIOUS"]
     changes = dict.fromkeys(names, f'"{OLD}"')
-    [warning] = [hint for hint in found(**changes) if hint.event]
+    [warning] = [hint for hint in hints_for(**changes) if hint.event]
     assert warning.fields == {"names": names}
 
 
@@ -165,7 +165,7 @@ def test_variables_of_other_programs_and_kubernetes_are_not_misspelt_settings() 
             f"{service}_PORT_80_TCP_PORT": "80",
             f"{service}_PORT_80_TCP_ADDR": "10.0.0.1",
         }
-    assert found(**links, **dict.fromkeys(OTHERS.split(), "x")) == []
+    assert hints_for(**links, **dict.fromkeys(OTHERS.split(), "x")) == []
 
 
 def test_values_are_shown_without_secrets() -> None:

@@ -126,7 +126,7 @@ def test_lines_of_many_threads_stay_whole(
 LINE = ["timestamp", "level", "event", "flow", "method", "route", "status", "duration_ms"]
 
 
-def asked(simulator: httpx.Client, flow: str) -> tuple[str, dict[str, str]]:
+def valid_request(simulator: httpx.Client, flow: str) -> tuple[str, dict[str, str]]:
     """Return the path of a flow and a form that it accepts."""
     by_pkce = flow.startswith("pkce")
     path = f"/authorization-code-flow{'-pkce' if by_pkce else ''}"
@@ -149,7 +149,7 @@ def test_success_is_one_line_with_the_documented_fields(
     flows = ["client_credentials", "authorization_code", "refresh"]
     flows += ["pkce_authorization_code", "pkce_refresh"]
     for number, flow in enumerate(flows):
-        path, form = asked(simulator, flow)
+        path, form = valid_request(simulator, flow)
         began = time.perf_counter()
         assert client.post(path, data=form, headers={"X-Request-ID": "my-id.1"}).is_success
         took = (time.perf_counter() - began) * 1000
@@ -174,7 +174,7 @@ def test_success_is_one_line_with_the_documented_fields(
 def test_refusal_of_spotify_is_one_line_with_a_known_code_and_no_description(
     client: httpx.Client, simulator: httpx.Client, log_lines: LogLines, code: str, logged: str
 ) -> None:
-    path, form = asked(simulator, "refresh")
+    path, form = valid_request(simulator, "refresh")
     body = json.dumps({"error": code, "error_description": TOLD})
     simulator.post("/admin/faults", json={"kind": "answer", "status": 400, "body": body})
     assert client.post(path, data=form).status_code == 400
@@ -187,7 +187,7 @@ def test_refusal_of_spotify_is_one_line_with_a_known_code_and_no_description(
 def test_failure_of_spotify_is_a_warning_with_the_reason(
     client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
-    path, form = asked(simulator, "pkce_refresh")
+    path, form = valid_request(simulator, "pkce_refresh")
     simulator.post("/admin/faults", json={"kind": "close"})
     client.post(path, data=form)
     [line] = log_lines.requests()
@@ -199,7 +199,7 @@ def test_failure_of_spotify_is_a_warning_with_the_reason(
 def test_5xx_of_spotify_is_a_warning(
     client: httpx.Client, simulator: httpx.Client, log_lines: LogLines
 ) -> None:
-    path, form = asked(simulator, "pkce_refresh")
+    path, form = valid_request(simulator, "pkce_refresh")
     simulator.post("/admin/faults", json={"kind": "status", "status": 503, "body": TOLD})
     client.post(path, data=form)
     [line] = log_lines.requests()
@@ -524,8 +524,9 @@ def test_console_line_has_the_same_fields(
 
 
 def test_console_line_of_a_request_has_a_plain_status(start: Start, log_lines: LogLines) -> None:
-    start(LOG_FORMAT="console").post("/authorization-code-flow/refresh-tokens", data={})
-    wait_until(lambda: " status=400 " in log_lines.text)
+    start(LOG_FORMAT="console").post("/authorization-code-flow/refresh-tokens", data={"x": "y"})
+    wait_until(lambda: "request.refused" in log_lines.text)
+    assert " status=400 " in log_lines.text
 
 
 def test_console_stack_has_one_frame_per_line_and_no_message(

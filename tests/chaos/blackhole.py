@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.chaos import resolver
 from tests.chaos.flows import request
-from tests.chaos.load import Answer, once, run
+from tests.chaos.load import Response, once, run
 from tests.chaos.processes import Service, Simulator
 from tests.chaos.resolver import Resolver
 
@@ -33,7 +33,7 @@ def world(directory: Path) -> tuple[str, ...]:
     return ("unshare", "--net", "sh", "-c", script, "sh", *resolver.world(directory, NAME_SERVER))
 
 
-async def _first_calls(service: Service) -> list[Answer]:
+async def _first_calls(service: Service) -> list[Response]:
     return await asyncio.gather(*(once(service.address, request("refresh")) for _ in range(_CALLS)))
 
 

@@ -103,7 +103,7 @@ def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-class Keeper:
+class RecordingServer:
     """A server with or without TLS that records every byte: `raw` as received, `opened` decrypted.
 
     The response to a complete request is a token.

@@ -139,7 +139,7 @@ def test_clients_that_never_read_are_closed(
 
 
 async def _hang_up(service: Service, flow: str, *, rudely: bool) -> None:
-    connection = await Connection.made(service.address)
+    connection = await Connection.connect(service.address)
     asking = asyncio.ensure_future(connection.send(request(flow, late(0.5))))
     await asyncio.sleep(0.25)
     asking.cancel()

@@ -48,7 +48,7 @@ def service(
     )
 
 
-def _asks_well(service: Service) -> bool:
+def _is_healthy(service: Service) -> bool:
     return run(once(service.address, request("refresh"))).status == 200
 
 
@@ -62,7 +62,7 @@ def test_resolver_error_is_502(
     assert set(tally.outcomes) == {"502"}, tally
     assert max(tally.seconds) < UPSTREAM_TIMEOUT + SLACK
     resolver.code = 0
-    recovery = eventually(lambda: _asks_well(service), 3, "recovered")
+    recovery = eventually(lambda: _is_healthy(service), 3, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -89,7 +89,7 @@ def test_resolver_timeout_is_504(
     resolver.mute = False
     lookups = resolver.asked
     after = service.footprint()
-    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
+    recovery = eventually(lambda: _is_healthy(service), RECOVERY_SECONDS, "recovered")
     figure(
         f"{asked}, slowest {max(asked.seconds):.2f} s;"
         f" /healthz p99 {alive.percentile_ms(99):.0f} ms of {len(alive.seconds)};"
@@ -173,4 +173,4 @@ def test_ipv6_only_name_resolves(
             prefix=world(tmp_path, resolver.address),
             ALLOW_INSECURE_UPSTREAM="true",
         )
-        assert _asks_well(service)
+        assert _is_healthy(service)

@@ -160,7 +160,7 @@ def _call(service: Service, simulator: Simulator, evidence: Evidence, flow: Flow
     response = service.client.post(flow.path, data=form)
     if response.status_code == 200:
         for name in {"access_token", "refresh_token"} & set(tokens := json.loads(response.content)):
-            evidence.add(tokens[name], f"{name} of the answer")
+            evidence.add(tokens[name], f"{name} of the response")
     elif response.content.startswith(OURS):
         evidence.seen.append(("own error", response.text))
     return response

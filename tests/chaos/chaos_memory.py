@@ -57,17 +57,17 @@ class Watched:
 
     def __init__(self, service: Service, counts: Path) -> None:
         self.service = service
-        self._told = counts
+        self._counts_file = counts
         self.samples: list[tuple[int, float]] = []
 
     def inside(self) -> dict[str, int]:
-        self._told.unlink(missing_ok=True)
+        self._counts_file.unlink(missing_ok=True)
         self.service.signal(signal.SIGUSR1)
-        eventually(self._told.exists, 10, "it reports its counts")
-        counts: dict[str, int] = json.loads(self._told.read_text())
+        eventually(self._counts_file.exists, 10, "it reports its counts")
+        counts: dict[str, int] = json.loads(self._counts_file.read_text())
         return counts
 
-    def rested(self, tasks: int) -> dict[str, int]:
+    def settled(self, tasks: int) -> dict[str, int]:
         """Return the counts once there are at most `tasks` tasks, or after 5 s."""
         end = time.monotonic() + 5
         while (counts := self.inside())["tasks"] > tasks and time.monotonic() < end:
@@ -110,11 +110,11 @@ def test_memory_stays_flat_for_two_hours(
     watched = Watched(service, counts)
     run(watched.after(2_000))
     watched.samples.clear()
-    before, inside_before = _rested(service), watched.inside()
+    before, inside_before = _settled(service), watched.inside()
     start = time.monotonic()
     tally = run(watched.after(count))
     seconds = time.monotonic() - start
-    after, inside_after = _rested(service), watched.rested(inside_before["tasks"])
+    after, inside_after = _settled(service), watched.settled(inside_before["tasks"])
     growth = watched.growth(count)
     figure(
         f"{count:,} requests in {seconds:.0f} s ({count / 50 / 60:.0f} min of 50/s): {tally};"
@@ -137,7 +137,7 @@ def test_memory_stays_flat_for_two_hours(
     service.assert_no_defect()
 
 
-def _rested(service: Service) -> Footprint:
+def _settled(service: Service) -> Footprint:
     """Return the footprint after the clients have left and idle connections are closed."""
     time.sleep(1)
     for _ in range(40):  # each closes one pooled connection that has expired

@@ -1,6 +1,6 @@
 """The OTLP receiver is down, slow, failing, silent or endless: requests are not affected.
 
-Each trouble is compared with a service beside it whose receiver is well, in turns, and the medians
+Each trouble is compared with a service beside it whose receiver is healthy, in turns, and the medians
 of the turns are taken: the machine's own noise is in both.
 """
 
@@ -22,7 +22,7 @@ GROWTH_MIB = 12.0
 """The SDK's queue holds 2,048 spans, then drops."""
 STOP_SECONDS = 8.0
 """FLUSH_SECONDS for the remaining spans, and a margin."""
-TROUBLES = ("gone", "slow", "failing", "mute", "endless")
+TROUBLES = ("down", "slow", "failing", "silent", "endless")
 
 
 class Turn(NamedTuple):
@@ -44,8 +44,8 @@ def _turn(service: Service, seconds: float) -> Turn:
 
 @pytest.fixture
 def receivers() -> Iterator[tuple[Receiver, Receiver]]:
-    with Receiver() as well, Receiver() as other:
-        yield well, other
+    with Receiver() as healthy, Receiver() as other:
+        yield healthy, other
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -58,17 +58,17 @@ def test_failing_receiver_does_not_affect_requests(
     figure: Figure,
 ) -> None:
     """CPU and p99 are those with a healthy receiver; memory and stop time are bounded."""
-    well, other = receivers
-    if trouble != "gone":
+    healthy, other = receivers
+    if trouble != "down":
         other.mood = trouble  # type: ignore[assignment]  # the others are its moods
-    port = free_port() if trouble == "gone" else other.port
+    port = free_port() if trouble == "down" else other.port
     beside, troubled = (
         start_service(
             simulator.token_url,
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{of}",
             OTEL_BSP_SCHEDULE_DELAY="500",
         )
-        for of in (well.port, port)
+        for of in (healthy.port, port)
     )
     for service in (beside, troubled):
         _turn(service, 1)
@@ -93,7 +93,7 @@ def test_failing_receiver_does_not_affect_requests(
     assert after.threads == before.threads
     assert stopped < STOP_SECONDS
     assert library <= 2  # one a minute
-    assert well.spans > 0
+    assert healthy.spans > 0
     assert troubled.errors() == beside.errors() == ""
 
 
@@ -113,7 +113,7 @@ def test_spans_resume_after_recovery(
     )
     _turn(service, 2)
     assert receiver.spans == 0
-    receiver.mood = "well"
+    receiver.mood = "healthy"
     run(once(service.address, request("refresh")))
     seconds = eventually(lambda: receiver.spans, 45, "spans arrive")
     figure(f"{receiver.spans} spans {seconds:.1f} s later")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.chaos.certificates import Authority, Keeper, context_for, outdated
+from tests.chaos.certificates import Authority, RecordingServer, context_for, outdated
 from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import FLOWS
 from tests.chaos.processes import Service
@@ -31,26 +31,28 @@ def authorities(tmp_path: Path) -> Authorities:
     return Authorities(Authority(tmp_path, "known"), Authority(tmp_path, "unknown"), tmp_path)
 
 
-WRONG: dict[str, Callable[[Authorities], Keeper]] = {
-    "another host's": lambda ca: Keeper(context_for(ca.trusted.issue("accounts.example"))),
-    "another address'": lambda ca: Keeper(context_for(ca.trusted.issue("127.0.0.2"))),
-    "no host but in its subject": lambda ca: Keeper(context_for(ca.trusted.issue(None))),
-    "expired": lambda ca: Keeper(
+WRONG: dict[str, Callable[[Authorities], RecordingServer]] = {
+    "another host's": lambda ca: RecordingServer(context_for(ca.trusted.issue("accounts.example"))),
+    "another address'": lambda ca: RecordingServer(context_for(ca.trusted.issue("127.0.0.2"))),
+    "no host but in its subject": lambda ca: RecordingServer(context_for(ca.trusted.issue(None))),
+    "expired": lambda ca: RecordingServer(
         context_for(ca.trusted.issue("localhost", from_days=-9, to_days=-1))
     ),
-    "not yet valid": lambda ca: Keeper(
+    "not yet valid": lambda ca: RecordingServer(
         context_for(ca.trusted.issue("localhost", from_days=1, to_days=9))
     ),
-    "unknown authority": lambda ca: Keeper(context_for(ca.unknown.issue("localhost"))),
-    "self-signed": lambda ca: Keeper(
+    "unknown authority": lambda ca: RecordingServer(context_for(ca.unknown.issue("localhost"))),
+    "self-signed": lambda ca: RecordingServer(
         context_for(Authority(ca.directory, "localhost").issue("localhost"))
     ),
-    "TLS 1.1 at most": lambda ca: Keeper(outdated(context_for(ca.trusted.issue("localhost")))),
-    "no TLS at all": lambda _: Keeper(None),
+    "TLS 1.1 at most": lambda ca: RecordingServer(
+        outdated(context_for(ca.trusted.issue("localhost")))
+    ),
+    "no TLS at all": lambda _: RecordingServer(None),
 }
 
 
-def _ask(service: Service) -> httpx.Response:
+def _call(service: Service) -> httpx.Response:
     flow = FLOWS["authorization_code"]
     return service.client.post(flow.path, data=flow.form(CODE))
 
@@ -60,31 +62,31 @@ def test_wrong_certificate_is_refused(
     wrong: str, authorities: Authorities, start_service: StartService, figure: Figure
 ) -> None:
     """502, nothing decrypted, no secret among the bytes."""
-    with WRONG[wrong](authorities) as keeper:
+    with WRONG[wrong](authorities) as server:
         service = start_service(
-            f"https://localhost:{keeper.port}/api/token",
+            f"https://localhost:{server.port}/api/token",
             SSL_CERT_FILE=str(authorities.trusted.file),
         )
-        response = _ask(service)
+        response = _call(service)
     assert response.status_code == 502
     assert response.json() == {"error": True, "reason": "Spotify could not be reached"}
-    assert keeper.raw, "a handshake was begun"
-    assert keeper.opened == b""
+    assert server.raw, "a handshake was begun"
+    assert server.opened == b""
     for secret in (CODE, CLIENT_SECRET):
-        assert not [shape for shape in shapes(secret) if shape.encode() in keeper.raw]
-    figure(f"{keeper.connections} connections, {len(keeper.raw)} bytes of handshakes")
+        assert not [shape for shape in shapes(secret) if shape.encode() in server.raw]
+    figure(f"{server.connections} connections, {len(server.raw)} bytes of handshakes")
     service.assert_no_defect()
 
 
 def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -> None:
     """A handshake without a response ends in time: 504."""
-    with Keeper(None) as keeper:
+    with RecordingServer(None) as server:
         service = start_service(
-            f"https://localhost:{keeper.port}/api/token", UPSTREAM_TIMEOUT="0.5"
+            f"https://localhost:{server.port}/api/token", UPSTREAM_TIMEOUT="0.5"
         )
         before = service.footprint()
         start = time.monotonic()
-        response = _ask(service)
+        response = _call(service)
         seconds = time.monotonic() - start
         service.assert_settled(before)
     assert response.status_code == 504
@@ -101,15 +103,15 @@ def test_custom_authority_is_trusted(
     keys = authorities.directory / "keys"
     trusted = authorities.trusted
     file = trusted.file if variable == "SSL_CERT_FILE" else trusted.hashed_directory()
-    with Keeper(context_for(trusted.issue(host))) as keeper:
+    with RecordingServer(context_for(trusted.issue(host))) as server:
         service = start_service(
-            f"https://{host}:{keeper.port}/api/token",
+            f"https://{host}:{server.port}/api/token",
             **{variable: str(file), "SSLKEYLOGFILE": str(keys)},
         )
-        response = _ask(service)
+        response = _call(service)
         service.kill()
     assert response.status_code == 200
-    assert CODE.encode() in keeper.opened
-    assert CODE.encode() not in keeper.raw
+    assert CODE.encode() in server.opened
+    assert CODE.encode() not in server.raw
     assert not keys.exists()
-    figure(f"{keeper.connections} connection")
+    figure(f"{server.connections} connection")

@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import all_flows, request
-from tests.chaos.load import Answer, Tally, Worker, load, once, run, working
+from tests.chaos.load import Response, Tally, Worker, load, once, run, working
 from tests.chaos.processes import Service, Simulator, accepts, eventually
 from tests.chaos.proxy import Proxy, full_queue, resetting
 
@@ -39,12 +39,12 @@ class Upstream:
         assert self._simulator is not None
         return self._simulator
 
-    def die(self) -> None:
+    def kill(self) -> None:
         if self._simulator is not None:
             self._simulator.__exit__()
             self._simulator = None
 
-    def come_back(self) -> None:
+    def restart(self) -> None:
         self._simulator = Simulator(self._directory, self.port)
 
 
@@ -52,15 +52,15 @@ class Upstream:
 def upstream(tmp_path: Path) -> Iterator[Upstream]:
     simulated = Upstream(tmp_path)
     yield simulated
-    simulated.die()
+    simulated.kill()
 
 
-def _ask(service: Service, flow: str = "refresh") -> Answer:
+def _call(service: Service, flow: str = "refresh") -> Response:
     return run(once(service.address, request(flow)))
 
 
-def _asks_well(service: Service) -> bool:
-    return _ask(service).status == 200
+def _is_healthy(service: Service) -> bool:
+    return _call(service).status == 200
 
 
 async def _through(service: Service, trouble: Callable[[], None], seconds: float) -> Tally:
@@ -89,14 +89,14 @@ def test_killed_upstream_recovers(
     for _ in range(1 if short else 3):
 
         def trouble() -> None:
-            upstream.die()
+            upstream.kill()
             time.sleep(1)
-            upstream.come_back()
+            upstream.restart()
 
         tally = run(_through(service, trouble, 1))
         _assert_in_time(tally, 502, 504)
         assert tally.outcomes["502"] > 0
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
+        recovery = eventually(lambda: _is_healthy(service), RECOVERY_SECONDS, "recovered")
         after = run(load(service.address, all_flows(), 0.5))
         assert set(after.outcomes) == {"200"}, after
         figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
@@ -110,8 +110,8 @@ def test_idle_restart_loses_no_request(
     """Restarted while idle: no request is lost on a pooled connection."""
     service = start_service(upstream.token_url)
     assert set(run(load(service.address, all_flows(), 1, workers=16)).outcomes) == {"200"}
-    upstream.die()
-    upstream.come_back()
+    upstream.kill()
+    upstream.restart()
     tally = run(load(service.address, all_flows(), 1, workers=16))
     figure(str(tally))
     assert set(tally.outcomes) == {"200"}
@@ -131,7 +131,7 @@ def test_frozen_upstream_is_504(
     tally = run(_through(service, trouble, 1))
     _assert_in_time(tally, 504)
     assert tally.outcomes["504"] > 0
-    recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
+    recovery = eventually(lambda: _is_healthy(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -151,7 +151,7 @@ def test_unreachable_upstream_is_504(
         assert set(tally.outcomes) == {"504"}
         service.assert_settled(before)
     with Simulator(tmp_path, port):
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
+        recovery = eventually(lambda: _is_healthy(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -175,7 +175,7 @@ def test_reset_connections_are_502(
         thread.join()
     eventually(lambda: not accepts(("127.0.0.1", port)), 5, "the port is closed")
     with Simulator(tmp_path, port):
-        recovery = eventually(lambda: _asks_well(service), RECOVERY_SECONDS, "recovered")
+        recovery = eventually(lambda: _is_healthy(service), RECOVERY_SECONDS, "recovered")
     figure(f"{tally}, slowest {max(tally.seconds):.2f} s, well after {recovery:.2f} s")
     service.assert_no_defect()
 
@@ -191,7 +191,7 @@ def test_stale_pooled_connections_cost_one_504(
         pooled = proxy.open_connections()
         assert pooled > 4, "nothing to lose"
         proxy.freeze()
-        statuses = [_ask(service).status for _ in range(pooled + 2)]
+        statuses = [_call(service).status for _ in range(pooled + 2)]
     figure(f"{pooled} kept connections: {statuses.count(504)} × 504, {statuses.count(200)} × 200")
     assert set(statuses) == {200, 504}
     assert statuses.count(504) == 1

@@ -101,10 +101,10 @@ def main(port: int, seconds: float, kinds: dict[str, int]) -> None:
                 one.dribble()
     for one in by_file.values():
         one.raw.close()
-    _say(json.dumps({kind: _told(ends) for kind, ends in ended.items()}))
+    _say(json.dumps({kind: _summary(ends) for kind, ends in ended.items()}))
 
 
-def _told(ends: list[tuple[float, str]]) -> dict[str, object]:
+def _summary(ends: list[tuple[float, str]]) -> dict[str, object]:
     seconds = [second for second, _ in ends] or [0.0]
     statuses = collections.Counter(status for _, status in ends)
     return {"ended": len(ends), "first": min(seconds), "last": max(seconds), "statuses": statuses}

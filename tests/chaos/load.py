@@ -15,7 +15,7 @@ import uvloop
 
 from tests.chaos.processes import Address
 
-ANSWER_SECONDS = 60.0
+RESPONSE_SECONDS = 60.0
 Result = TypeVar("Result")
 
 
@@ -23,7 +23,7 @@ class Lost(Exception):
     """A request without a complete response; the message has the connection and the reason."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A response; `closes` if it is the last on its connection."""
 
     status: int
@@ -41,19 +41,19 @@ class Connection:
         self._used = 0
 
     @classmethod
-    async def made(cls, address: Address) -> "Connection":
+    async def connect(cls, address: Address) -> "Connection":
         try:
             # NOTE: not wait_for, which loses a cancellation in Python 3.11.
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 return cls(*await asyncio.open_connection(*address))
         except (OSError, TimeoutError) as error:
             raise Lost(f"no connection: {type(error).__name__}") from error
 
-    async def send(self, request: bytes) -> Answer:
+    async def send(self, request: bytes) -> Response:
         start = time.perf_counter()
         self._used += 1
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 self._writer.write(request)
                 head = await self._reader.readuntil(b"\r\n\r\n")
                 body = await self._reader.readexactly(_length(head))
@@ -61,7 +61,7 @@ class Connection:
             raise Lost(f"request {self._used} of a connection: {type(error).__name__}") from error
         closes = b"\r\nconnection: close\r\n" in head.lower()
         seconds = time.perf_counter() - start
-        return Answer(int(head[9:12]), head, body, closes, seconds)
+        return Response(int(head[9:12]), head, body, closes, seconds)
 
     def abort_with_reset(self) -> None:
         """Close with a RST, as a killed process with unread data does."""
@@ -98,9 +98,9 @@ class Tally:
         return ", ".join(f"{n} × {outcome}" for outcome, n in sorted(self.outcomes.items()))
 
 
-async def once(address: Address, request: bytes) -> Answer:
+async def once(address: Address, request: bytes) -> Response:
     """Send one request over a connection of its own."""
-    connection = await Connection.made(address)
+    connection = await Connection.connect(address)
     try:
         return await connection.send(request)
     finally:
@@ -126,7 +126,7 @@ class Worker:
             while more():
                 start = time.perf_counter()
                 try:
-                    connection = connection or await Connection.made(self.pick())
+                    connection = connection or await Connection.connect(self.pick())
                     response = await connection.send(next(self.requests))
                 except Lost as lost:
                     self.tally.add(str(lost), time.perf_counter() - start)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-Mood = Literal["well", "slow", "failing", "mute", "endless"]
+Mood = Literal["healthy", "slow", "failing", "silent", "endless"]
 SLOW_SECONDS = 2.0
 
 
@@ -15,7 +15,7 @@ class Receiver:
     """Serves in a thread; `spans` counts the spans received while it was healthy or slow."""
 
     def __init__(self) -> None:
-        self.mood: Mood = "well"
+        self.mood: Mood = "healthy"
         self.spans = self.requests = 0
         self._loop = uvloop.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -52,7 +52,7 @@ class Receiver:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
                 body = await reader.readexactly(int(length))
-                writer.write(await self._answer(body))
+                writer.write(await self._respond(body))
                 while self.mood == "endless":
                     writer.write(bytes(2**16))
                     await writer.drain()
@@ -61,13 +61,13 @@ class Receiver:
         finally:
             writer.close()
 
-    async def _answer(self, body: bytes) -> bytes:
+    async def _respond(self, body: bytes) -> bytes:
         self.requests += 1
         if self.mood == "failing":
             return b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
         if self.mood == "endless":
             return b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n"
-        if self.mood == "mute":
+        if self.mood == "silent":
             await asyncio.sleep(3600)
         if self.mood == "slow":
             await asyncio.sleep(SLOW_SECONDS)

@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
         path, more = (PKCE_CODE, {"code_verifier": verifier}) if with_pkce else (CODE, {})
         response = self._post(path, form | more, encoding)
         self._check_success(response)
-        seal = self._kept(response, pkce=with_pkce)
+        seal = self._new_seal(response, pkce=with_pkce)
         assert seal is not None
         self.newest[seal.token] = seal
         return seal
@@ -223,7 +223,7 @@ class Life(RuleBasedStateMachine):
         more: dict[str, Any] = {encoding: form}
         return self.service.client.post(path, **more)
 
-    def _kept(self, response: httpx.Response, *, pkce: bool) -> Seal | None:
+    def _new_seal(self, response: httpx.Response, *, pkce: bool) -> Seal | None:
         """Return the client's state after a successful response."""
         if (sealed := response.json().get("refresh_token")) is None:
             return None
@@ -242,7 +242,7 @@ class Life(RuleBasedStateMachine):
             assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
             return None
         self._check_success(response)
-        seal_after = self._kept(response, pkce=seal.pkce)
+        seal_after = self._new_seal(response, pkce=seal.pkce)
         rotation = self.rotation
         if rotation == "spotify":
             rotation = "on" if seal.pkce else "off"

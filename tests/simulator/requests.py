@@ -27,7 +27,7 @@ def basic(text: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
 
 
-def ask(
+def post_token(
     client: httpx.Client, form: dict[str, str], headers: dict[str, str] | None = None
 ) -> httpx.Response:
     return client.post("/api/token", data=form, headers=headers)
@@ -36,11 +36,13 @@ def ask(
 def swap(client: httpx.Client, code: str, **form: str) -> httpx.Response:
     """Exchange a code; the form's fields are those of the plain flow unless given."""
     fixed = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
-    return ask(client, fixed | (form or CLIENT))
+    return post_token(client, fixed | (form or CLIENT))
 
 
 def refresh(client: httpx.Client, token: str, **form: str) -> httpx.Response:
-    return ask(client, {"grant_type": "refresh_token", "refresh_token": token} | (form or CLIENT))
+    return post_token(
+        client, {"grant_type": "refresh_token", "refresh_token": token} | (form or CLIENT)
+    )
 
 
 def refused(response: httpx.Response) -> tuple[int, str, str]:

@@ -5,9 +5,9 @@ from tests.simulator.requests import (
     CHALLENGE,
     CLIENT,
     REDIRECT_URI,
-    ask,
     minted_code,
     minted_refresh_token,
+    post_token,
     refresh,
     swap,
 )
@@ -55,18 +55,18 @@ def test_request_is_recorded_unchanged(client: httpx.Client) -> None:
 def test_connection_reuse_shows_as_the_same_client_port(
     client: httpx.Client, simulator_url: str
 ) -> None:
-    ask(client, GOOD)
-    ask(client, GOOD)
+    post_token(client, GOOD)
+    post_token(client, GOOD)
     with httpx.Client(base_url=simulator_url, trust_env=False) as other:
-        ask(other, GOOD)
+        post_token(other, GOOD)
     first, second, third = (entry["client_port"] for entry in client.get("/admin/requests").json())
     assert first == second
     assert second != third
 
 
 def test_forwarding_headers_do_not_change_the_recorded_client(client: httpx.Client) -> None:
-    ask(client, GOOD)
-    ask(client, GOOD, {"X-Forwarded-For": "192.0.2.1"})
+    post_token(client, GOOD)
+    post_token(client, GOOD, {"X-Forwarded-For": "192.0.2.1"})
     first, second = client.get("/admin/requests").json()
     assert first["client_port"] == second["client_port"]
 
@@ -94,7 +94,7 @@ def test_record_keeps_the_last_thousand_requests() -> None:
 
 
 def test_record_can_be_cleared(client: httpx.Client) -> None:
-    ask(client, GOOD)
+    post_token(client, GOOD)
     assert client.delete("/admin/requests").status_code == 204
     assert client.get("/admin/requests").json() == []
 

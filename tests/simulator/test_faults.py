@@ -15,8 +15,8 @@ from tests.simulator.requests import (
     PUBLIC,
     REDIRECT_URI,
     VERIFIER,
-    ask,
     minted_code,
+    post_token,
     refresh,
     refused,
     swap,
@@ -72,7 +72,7 @@ def read_to_the_end(line: socket.socket) -> bytes:
 
 def test_status_responds_as_a_proxy_would(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status"}, {"kind": "status", "status": 418, "body": "tea"})
-    first, second = ask(client, GOOD), ask(client, GOOD)
+    first, second = post_token(client, GOOD), post_token(client, GOOD)
     assert (first.status_code, first.headers["content-type"]) == (503, "text/plain")
     assert first.text.startswith("upstream connect error")
     assert (second.status_code, second.text) == (418, "tea")
@@ -80,14 +80,14 @@ def test_status_responds_as_a_proxy_would(client: httpx.Client) -> None:
 
 def test_status_without_a_body_has_none(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status", "status": 204})
-    response = ask(client, GOOD)
+    response = post_token(client, GOOD)
     assert (response.status_code, response.content) == (204, b"")
 
 
 def test_delay_responds_normally_after_a_while(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "delay", "seconds": 0.2})
     begin = time.monotonic()
-    assert ask(client, GOOD).status_code == 200
+    assert post_token(client, GOOD).status_code == 200
     assert time.monotonic() - begin >= 0.2
 
 
@@ -123,7 +123,7 @@ def test_silence_lasts_until_the_client_disconnects(client: httpx.Client) -> Non
         with pytest.raises(TimeoutError):
             line.recv(1)
     assert recorded(client)[0]["fault"] == "silence"
-    assert ask(client, GOOD).status_code == 200
+    assert post_token(client, GOOD).status_code == 200
 
 
 def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
@@ -137,7 +137,7 @@ def test_truncated_promises_more_than_it_sends(client: httpx.Client) -> None:
 
 def test_garbage_is_not_json_despite_its_content_type(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "garbage"})
-    response = ask(client, GOOD)
+    response = post_token(client, GOOD)
     assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     with pytest.raises(json.JSONDecodeError):
         response.json()
@@ -145,7 +145,7 @@ def test_garbage_is_not_json_despite_its_content_type(client: httpx.Client) -> N
 
 def test_notobject_is_an_array(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "notobject"})
-    response = ask(client, GOOD)
+    response = post_token(client, GOOD)
     assert response.status_code == 200
     assert isinstance(response.json(), list)
 
@@ -172,7 +172,7 @@ def test_bomb_is_small_on_the_wire_and_large_decompressed(client: httpx.Client) 
 
 def test_html_is_a_page(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "html"})
-    response = ask(client, GOOD)
+    response = post_token(client, GOOD)
     assert response.status_code == 503
     assert response.headers["content-type"].startswith("text/html")
 
@@ -180,14 +180,14 @@ def test_html_is_a_page(client: httpx.Client) -> None:
 def test_huge_is_a_json_object_of_exactly_its_size(client: httpx.Client) -> None:
     for size in [16, 100_000, 2**21]:
         queue_faults(client, {"kind": "huge", "size": size})
-        response = ask(client, GOOD)
+        response = post_token(client, GOOD)
         assert len(response.content) == size
         assert set(response.json()) == {"padding"}
 
 
 def test_ratelimit_has_retry_after(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "ratelimit"}, {"kind": "ratelimit", "retry_after": 30})
-    first, second = ask(client, GOOD), ask(client, GOOD)
+    first, second = post_token(client, GOOD), post_token(client, GOOD)
     assert (first.status_code, first.headers["retry-after"]) == (429, "7")
     assert second.headers["retry-after"] == "30"
 
@@ -205,9 +205,9 @@ def test_spotify_refusals_have_spotifys_form(client: httpx.Client) -> None:
         ("wrong_secret", 400, "invalid_client", "Invalid client secret"),
     ]:
         queue_faults(client, {"kind": "spotify", "error": name})
-        assert refused(ask(client, GOOD)) == (status, error, description)
+        assert refused(post_token(client, GOOD)) == (status, error, description)
         assert refused(refresh(client, f"fault-spotify-{name}")) == (status, error, description)
-        assert ask(client, GOOD).status_code == 200
+        assert post_token(client, GOOD).status_code == 200
 
 
 def test_spotify_failures_have_spotifys_form(client: httpx.Client) -> None:
@@ -239,7 +239,7 @@ def test_redirect_leads_to_the_trap_which_records(client: httpx.Client) -> None:
 
 def test_redirect_leads_anywhere(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "redirect", "url": "https://elsewhere.example/"})
-    assert ask(client, GOOD).headers["location"] == "https://elsewhere.example/"
+    assert post_token(client, GOOD).headers["location"] == "https://elsewhere.example/"
 
 
 def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
@@ -253,7 +253,7 @@ def test_slow_sends_the_body_byte_by_byte(client: httpx.Client) -> None:
 def test_badheader_is_refused_by_a_strict_reader(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "badheader"})
     with pytest.raises(httpx.RemoteProtocolError):
-        ask(client, GOOD)
+        post_token(client, GOOD)
 
 
 def test_answer_is_sent_byte_for_byte(client: httpx.Client) -> None:
@@ -261,7 +261,7 @@ def test_answer_is_sent_byte_for_byte(client: httpx.Client) -> None:
     queue_faults(
         client, {"kind": "answer", "status": 599, "headers": headers, "body_base64": "AP8="}
     )
-    response = ask(client, GOOD)
+    response = post_token(client, GOOD)
     assert (response.status_code, response.content) == (599, b"\x00\xff")
     assert response.headers.get_list("x-twice") == ["a", "é"]
     assert set(response.headers) == {"date", "content-type", "x-twice", "content-length"}
@@ -276,19 +276,19 @@ def test_faults_do_not_leak_the_normal_response(client: httpx.Client) -> None:
 
 def test_faults_are_applied_in_order_and_count(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status", "status": 500, "times": 2}, {"kind": "html"})
-    assert [ask(client, GOOD).status_code for _ in range(4)] == [500, 500, 503, 200]
+    assert [post_token(client, GOOD).status_code for _ in range(4)] == [500, 500, 503, 200]
 
 
 def test_fault_with_zero_times_lasts_until_cleared(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status", "times": 0})
-    assert [ask(client, GOOD).status_code for _ in range(3)] == [503, 503, 503]
+    assert [post_token(client, GOOD).status_code for _ in range(3)] == [503, 503, 503]
     assert client.delete("/admin/faults").status_code == 204
-    assert ask(client, GOOD).status_code == 200
+    assert post_token(client, GOOD).status_code == 200
 
 
 def test_queued_faults_can_be_read(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "ratelimit", "times": 3})
-    ask(client, GOOD)
+    post_token(client, GOOD)
     waiting = client.get("/admin/faults").json()
     assert waiting == [{"kind": "ratelimit", "retry_after": 7, "times": 2}]
 
@@ -371,7 +371,7 @@ def test_value_that_names_a_fault_does_not_allow_a_redirect_uri(client: httpx.Cl
 def test_value_takes_precedence_over_the_queue(client: httpx.Client) -> None:
     queue_faults(client, {"kind": "status", "status": 500})
     assert swap(client, "fault-status-502").status_code == 502
-    assert ask(client, GOOD).status_code == 500
+    assert post_token(client, GOOD).status_code == 500
 
 
 def test_value_that_names_an_unknown_fault_is_refused_with_a_reason(client: httpx.Client) -> None:

@@ -8,10 +8,10 @@ from tests.simulator.requests import (
     PUBLIC,
     REDIRECT_URI,
     VERIFIER,
-    ask,
     basic,
     minted_code,
     minted_refresh_token,
+    post_token,
     refresh,
     refused,
     swap,
@@ -22,8 +22,8 @@ BASIC = basic("simulator-client-id:simulator-client-secret")
 
 
 def test_client_credentials_give_an_access_token_only(client: httpx.Client) -> None:
-    by_form = ask(client, CREDENTIALS | CLIENT).json()
-    by_header = ask(client, CREDENTIALS, BASIC).json()
+    by_form = post_token(client, CREDENTIALS | CLIENT).json()
+    by_header = post_token(client, CREDENTIALS, BASIC).json()
     for tokens in (by_form, by_header):
         assert tokens["access_token"].startswith("BQ")
         assert tokens == {
@@ -42,7 +42,11 @@ def test_client_credentials_need_the_right_client(client: httpx.Client) -> None:
         (PUBLIC | {"client_secret": "wrong"}, "Invalid client secret"),
         (PUBLIC | {"client_secret": "wröng"}, "Invalid client secret"),
     ]:
-        assert refused(ask(client, CREDENTIALS | form)) == (400, "invalid_client", description)
+        assert refused(post_token(client, CREDENTIALS | form)) == (
+            400,
+            "invalid_client",
+            description,
+        )
 
 
 def test_basic_header_that_is_wrong_or_broken_is_refused(client: httpx.Client) -> None:
@@ -59,8 +63,8 @@ def test_basic_header_that_is_wrong_or_broken_is_refused(client: httpx.Client) -
 
 
 def test_every_response_has_the_headers_of_spotifys_edge(client: httpx.Client) -> None:
-    good = ask(client, CREDENTIALS | CLIENT)
-    bad = ask(client, {})
+    good = post_token(client, CREDENTIALS | CLIENT)
+    bad = post_token(client, {})
     for response in (good, bad):
         assert response.headers["content-type"] == "application/json"
         assert response.headers["set-cookie"].startswith("sp_tr=")
@@ -78,7 +82,7 @@ def test_every_response_has_the_headers_of_spotifys_edge(client: httpx.Client) -
 
 def test_other_grant_types_are_refused(client: httpx.Client) -> None:
     for grant_type in [{}, {"grant_type": "password"}, {"grant_type": ""}]:
-        assert refused(ask(client, grant_type | CLIENT)) == (
+        assert refused(post_token(client, grant_type | CLIENT)) == (
             400,
             "unsupported_grant_type",
             "grant_type must be client_credentials, authorization_code or refresh_token",
@@ -92,7 +96,7 @@ def test_fields_of_a_grant_are_required(client: httpx.Client) -> None:
         ({"grant_type": "authorization_code", "code": "AQ"}, "redirect_uri"),
         ({"grant_type": "refresh_token"}, "refresh_token"),
     ]:
-        assert refused(ask(client, form | CLIENT)) == (
+        assert refused(post_token(client, form | CLIENT)) == (
             400,
             "invalid_request",
             f"{missing} must be supplied",
@@ -140,7 +144,7 @@ def test_invalid_utf_8_is_refused_as_a_wrong_value(client: httpx.Client) -> None
     )
 )
 def test_any_form_gets_a_valid_error(shared_client: httpx.Client, form: dict[str, str]) -> None:
-    status, _, description = refused(ask(shared_client, form))
+    status, _, description = refused(post_token(shared_client, form))
     assert status == 400
     assert description
 
@@ -237,7 +241,7 @@ def test_pkce_refresh_token_is_replaced_by_each_refresh(client: httpx.Client) ->
         "Refresh token revoked",
     )
     by_header = {"grant_type": "refresh_token", "refresh_token": second}
-    tokens = ask(client, by_header, BASIC).json()
+    tokens = post_token(client, by_header, BASIC).json()
     assert tokens["refresh_token"] not in {first, second}
     assert tokens["scope"] == "streaming"
 
@@ -270,4 +274,4 @@ def test_rotation_can_be_set_for_all_tokens(client: httpx.Client) -> None:
 
 def test_lifetime_of_access_tokens_can_be_set(client: httpx.Client) -> None:
     client.patch("/admin/settings", json={"expires_in": 5}).raise_for_status()
-    assert ask(client, CREDENTIALS | CLIENT).json()["expires_in"] == 5
+    assert post_token(client, CREDENTIALS | CLIENT).json()["expires_in"] == 5

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.simulator.requests import CLIENT, ask, minted_code, swap
+from tests.simulator.requests import CLIENT, minted_code, post_token, swap
 
 
 def granted(client: httpx.Client, **order: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ def test_access_token_expires(client: httpx.Client) -> None:
 
 
 def test_app_access_token_has_no_user(client: httpx.Client) -> None:
-    token = ask(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
+    token = post_token(client, {"grant_type": "client_credentials"} | CLIENT).json()["access_token"]
     response = client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
     assert error(response) == (401, "Unauthorized.")
 

@@ -66,15 +66,15 @@ class Development:
         self.process = process
         self._log = log
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text()
 
     def wait_for(self, line: str, *, times: int = 1, seconds: float = 300) -> list[str]:
         """Wait for `times` matches of `line` in the output; return them."""
         end = time.monotonic() + seconds
-        while len(found := re.findall(line, self.said())) < times:
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, f"no {line} in {self.said()}"
+        while len(found := re.findall(line, self.output())) < times:
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < end, f"no {line} in {self.output()}"
             time.sleep(0.1)
         return found
 
@@ -191,7 +191,7 @@ def test_code_change_is_served_within_a_minute(
 
 def test_stop_removes_everything(dev: Development) -> None:
     dev.stop()
-    assert "Cleaning up" in dev.said()
+    assert "Cleaning up" in dev.output()
     kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=2m")
     assert kubectl("get", "namespace", NAMESPACE, "--ignore-not-found") == ""
 
@@ -204,4 +204,4 @@ def test_credentials_select_spotify_and_are_never_shown(tree: Path, tmp_path: Pa
         with development.client("spotify-api-server") as app:
             assert app.get("/readyz").status_code == 200
         for name in ("CLIENT_SECRET", "SECRET_KEY"):
-            assert APP[name] not in development.said()
+            assert APP[name] not in development.output()

@@ -69,7 +69,7 @@ def swap(service: httpx.Client, simulator: str) -> None:
     token = tokens.json()["refresh_token"]
     refreshed = service.post(REFRESH, data={"refresh_token": token})
     expect(refreshed.status_code == httpx.codes.OK, "the sealed refresh token is good")
-    expect(bool(refreshed.json().get("refresh_token")), "a refresh answers the next one")
+    expect(bool(refreshed.json().get("refresh_token")), "a refresh returns the next refresh token")
 
 
 def expect(truth: bool, sentence: str) -> None:  # noqa: FBT001 - read aloud, it is a sentence

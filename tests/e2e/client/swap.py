@@ -40,7 +40,7 @@ def refresh() -> None:
     stored = json.loads(TOKENS.read_text())
     for flow, tokens in stored.items():
         form = {"refresh_token": tokens["refresh_token"]}
-        stored[flow] = tokens | _answer(f"{SERVICE}/{flow}/refresh-tokens", form)
+        stored[flow] = tokens | _post(f"{SERVICE}/{flow}/refresh-tokens", form)
     TOKENS.write_text(json.dumps(stored))
 
 
@@ -48,14 +48,14 @@ def _swap(flow: str, challenge: str | None, fields: dict[str, str]) -> dict[str,
     order = {"redirect_uri": REDIRECT_URI, "code_challenge": challenge}
     code = httpx.post(f"{SIMULATOR}/admin/codes", json=order).json()["code"]
     form = {"code": code, "redirect_uri": REDIRECT_URI} | fields
-    return _answer(f"{SERVICE}/{flow}/retrieve-tokens", form)
+    return _post(f"{SERVICE}/{flow}/retrieve-tokens", form)
 
 
-def _answer(url: str, form: dict[str, str]) -> dict[str, object]:
+def _post(url: str, form: dict[str, str]) -> dict[str, object]:
     response = CLIENT.post(url, data=form)
     response.raise_for_status()
-    answer: dict[str, object] = response.json()
-    return answer
+    tokens: dict[str, object] = response.json()
+    return tokens
 
 
 if __name__ == "__main__":
