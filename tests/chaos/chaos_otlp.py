@@ -1,7 +1,7 @@
 """The OTLP receiver is down, slow, failing, silent or endless: requests are not affected.
 
-Each trouble is compared with a service beside it whose receiver is healthy, in turns, and the medians
-of the turns are taken: the machine's own noise is in both.
+Each fault is compared with a second service whose receiver is healthy, in alternating rounds. The
+medians of the rounds are compared, because the machine's noise affects both.
 """
 
 import statistics

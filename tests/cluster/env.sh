@@ -4,7 +4,7 @@ export cluster=spotify-api-server
 export cache=${XDG_CACHE_HOME:-$HOME/.cache}/$cluster
 export state=${XDG_STATE_HOME:-$HOME/.local/state}/$cluster/cluster
 
-# A network of two, and what is behind the node: pods and services.
+# The network of host and node, and the networks of pods and services behind the node.
 export host_address=172.31.255.1
 export node_address=172.31.255.2
 export pod_network=10.244.0.0/16

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # names are shared with ./run and ../cluster/env.sh
-# What the scenarios share; sourced by ./run.
+# Shared functions of the scenarios; sourced by ./run.
 namespace=spotify-e2e
 release=spotify-api-server
 chart=charts/spotify-api-server
@@ -58,7 +58,7 @@ passes() { # RELEASE: what `helm test` printed is in its pod's log
   helm test "$1" --namespace "$namespace" >/dev/null
 }
 
-# Remove a release; what is left in the namespace was there before it.
+# Remove a release; nothing of it may be left in the namespace.
 uninstall() { # RELEASE
   local seconds=0
   helm uninstall "$1" --namespace "$namespace" --wait >/dev/null
