@@ -40,7 +40,8 @@ Open the playground:  {page}/
 The service:          {service}
 """
 COMMANDS = """
-Spotify is simulated. Set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to use the real one.
+Spotify is simulated; your app's client ID is {client_id}.
+Set CLIENT_ID, CLIENT_SECRET and SECRET_KEY to use the real Spotify.
 Or paste these commands into another terminal:
 
 # Exchange a code for tokens. The simulator issues the code without a login page.
@@ -132,7 +133,10 @@ def _serve(environ: Mapping[str, str], service_url: str, page: str, simulator: s
         if up:
             sys.stdout.write(PAGE.format(page=page, service=service_url))
             if simulator:
-                sys.stdout.write(COMMANDS.format(service=service_url, simulator=simulator))
+                client_id = environ["CLIENT_ID"]
+                sys.stdout.write(
+                    COMMANDS.format(service=service_url, simulator=simulator, client_id=client_id)
+                )
             sys.stdout.flush()
         status = service.wait()
     if status == 1 and not up:

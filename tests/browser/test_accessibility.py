@@ -45,8 +45,8 @@ ROLES = """
 - main:
   - heading "Playground" [level=1]
   - status
-  - region "Log in like your app would":
-    - heading "Log in like your app would" [level=2]
+  - region "Log in as your app would":
+    - heading "Log in as your app would" [level=2]
     - group "Flow":
       - radio /with PKCE/ [checked]
       - radio /Authorization code/
@@ -158,7 +158,7 @@ def test_login_by_keyboard_alone(playground: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Forget tokens")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Log in like your app would")).to_be_focused()
+    expect(page.get_by_role("heading", name="Log in as your app would")).to_be_focused()
 
 
 def test_error_by_keyboard_alone(playground: Page, watch: Watch) -> None:

@@ -31,7 +31,7 @@ from tests.browser.watching import Watch
 from tests.chaos.processes import Service, Simulator
 
 in_both_flows = pytest.mark.parametrize("flow", FLOWS)
-LOG_IN = "Log in like your app would"
+LOG_IN = "Log in as your app would"
 HISTORY = {"Favicons", "History", "History-journal", "Session", "Tabs", "ukm_db", "ukm_db-wal"}
 """Where Chromium keeps the addresses of its history."""
 BAD_REQUEST = r"Failed to load resource: .* 400 \(Bad Request\)"

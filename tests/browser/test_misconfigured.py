@@ -21,7 +21,7 @@ from tests.chaos.processes import Service, Simulator
 from tests.running import CLIENT_ID, free_port
 
 BAD_REQUEST = r"Failed to load resource: .* 400 \(Bad Request\)"
-LOG_IN = "Log in like your app would"
+LOG_IN = "Log in as your app would"
 
 
 def test_no_problem_is_shown_without_one(playground: Page) -> None:
