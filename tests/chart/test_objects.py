@@ -328,6 +328,18 @@ def test_another_storage_or_proxy_restarts_pods(values: Callable[[str], Values])
     assert annotations("a") == annotations("a") != annotations("b")
 
 
+def test_no_annotation_is_a_hash_of_a_password_alone() -> None:
+    """The URL of the storage may have a password that can be guessed."""
+
+    def annotation(host: str) -> str:
+        storage = {"url": f"redis://:password@{host}", "existingSecret": ""}
+        manifests = render("existing-secret", {"rateLimit": {"storage": storage}})
+        found: str = template_of(manifests)["metadata"]["annotations"]["checksum/rate-limit"]
+        return found
+
+    assert annotation("a") == annotation("b") == "revision-1"
+
+
 def test_ingress_is_limited_to_peers_and_the_test_pod() -> None:
     peer = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
     manifests = render("minimal", {"networkPolicy": {"ingressFrom": [peer]}})

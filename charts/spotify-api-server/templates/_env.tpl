@@ -171,6 +171,6 @@ Arguments: root, name, file, secret, key, optional. */}}
 
 {{- define "spotify-api-server.resourceAttributes" -}}
 k8s.namespace.name={{ include "spotify-api-server.namespace" . }},k8s.deployment.name={{ include "spotify-api-server.fullname" . -}}
-,k8s.node.name=$(NODE_NAME),k8s.pod.name=$(POD_NAME),k8s.pod.uid=$(POD_UID),k8s.container.name={{ .Chart.Name }},service.instance.id=$(POD_UID)
+,k8s.node.name=$(NODE_NAME),k8s.pod.name=$(POD_NAME),k8s.pod.uid=$(POD_UID),k8s.container.name={{ include "spotify-api-server.containerName" . }},service.instance.id=$(POD_UID)
 {{- range $name, $value := .Values.otel.resourceAttributes }},{{ $name }}={{ $value }}{{ end }}
 {{- end }}

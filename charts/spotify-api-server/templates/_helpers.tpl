@@ -4,6 +4,11 @@
 {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* The chart's name or alias; an alias may have upper-case letters and underscores. */}}
+{{- define "spotify-api-server.containerName" -}}
+{{ .Chart.Name | lower | replace "_" "-" | replace "." "-" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
 {{/* At most 52 characters: suffixes such as "-rate-limit" follow, and names end at 63. */}}
 {{- define "spotify-api-server.fullname" -}}
 {{- $name := include "spotify-api-server.name" . }}
@@ -258,6 +263,12 @@ covers it or there is no document. */}}
 {{- if and .Values.config.basePath (include "spotify-api-server.publicUrl" .) -}}
 /.well-known/oauth-authorization-server{{ .Values.config.basePath }}
 {{- end }}
+{{- end }}
+
+{{/* The Service with the port of the metrics, which is `job` in Prometheus. */}}
+{{- define "spotify-api-server.metricsService" -}}
+{{ include "spotify-api-server.fullname" . }}
+{{- if ne .Values.service.type "ClusterIP" }}-metrics{{ end }}
 {{- end }}
 
 {{/* The rate limit counts by client address: nodes must not replace it with their own. */}}

@@ -332,7 +332,7 @@ secret. */}}
 {{- end }}
 {{- end }}
 {{- range concat (default list .Values.extraContainers) (default list .Values.initContainers) }}
-{{- if eq .name $.Chart.Name }}
+{{- if eq .name (include "spotify-api-server.containerName" $) }}
 {{- fail (printf "extraContainers and initContainers must not contain %s, the container of the chart." .name) }}
 {{- end }}
 {{- end }}
