@@ -117,7 +117,7 @@ def _warnings(environ: Mapping[str, str], values: Values) -> Iterator[Hint]:
             f"{name} is not a setting (ignored). Did you mean {setting}?"
             for name, setting in zip(names, meant.values(), strict=True)
         ]
-        fields = {"names": names, "meant": list(meant.values())}
+        fields = {"names": names, "suggestions": list(meant.values())}
         yield Hint(" ".join(sentences), "settings.misspelt", fields)
     key = values.get("secret_key")
     if isinstance(key, Secret) and len(key.reveal()) < WEAK_SECRET_KEY:
@@ -125,7 +125,7 @@ def _warnings(environ: Mapping[str, str], values: Values) -> Iterator[Hint]:
             f"SECRET_KEY is shorter than {WEAK_SECRET_KEY} characters: anyone with one sealed "
             f"token can guess it; {_NEW_KEY}, and move this one to SECRET_KEYS_PREVIOUS",
             "settings.weak_secret_key",
-            {"characters_wanted": WEAK_SECRET_KEY},
+            {"minimum_characters": WEAK_SECRET_KEY},
         )
     strays = {name: what for name, text in _credentials(values) if (what := stray_characters(text))}
     if strays:

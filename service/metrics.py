@@ -55,7 +55,7 @@ class Metrics:
             for outcome in Outcome
         }
         avoided = self._counter(
-            "spared_calls", "Requests served without a call to Spotify.", "flow", "reason"
+            "avoided_calls", "Requests served without a call to Spotify.", "flow", "reason"
         )
         self._avoided = {
             (flow, reason): avoided.labels(flow, reason) for flow in Flow for reason in Reuse

@@ -51,7 +51,7 @@ def test_concurrent_requests_at_a_cold_start_are_one_call(
     assert [line.get("shared") for line in lines].count(True) == HERD - 1
     wait_until(lambda: held.service.requests() == {"client_credentials success": HERD})
     samples = held.service.scrape()
-    name = 'spotify_api_server_spared_calls_total{flow="client_credentials",reason="shared"}'
+    name = 'spotify_api_server_avoided_calls_total{flow="client_credentials",reason="shared"}'
     assert samples[name] == HERD - 1
     count = 'spotify_api_server_upstream_duration_seconds_count{flow="client_credentials"}'
     assert samples[count] == 1

@@ -204,7 +204,7 @@ def test_misspelt_name_is_logged_also_if_the_service_does_not_start() -> None:
     warning = json.loads(ended.stdout.splitlines()[0])
     assert (warning["event"], warning["level"]) == ("settings.misspelt", "warning")
     assert warning["names"] == ["'CLIENT_ID\\udcff'", "CLIENT_SECERT"]
-    assert warning["meant"] == ["CLIENT_ID", "CLIENT_SECRET"]
+    assert warning["suggestions"] == ["CLIENT_ID", "CLIENT_SECRET"]
     assert "hush" not in ended.stdout + ended.stderr
 
 

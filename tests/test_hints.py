@@ -86,13 +86,13 @@ def test_likely_mistakes_have_a_hint(changes: dict[str, str], hint: str) -> None
 @pytest.mark.parametrize(
     ("changes", "event", "fields"),
     [
-        ({"SECRET_KEY": "x" * 19}, "settings.weak_secret_key", {"characters_wanted": 20}),
+        ({"SECRET_KEY": "x" * 19}, "settings.weak_secret_key", {"minimum_characters": 20}),
         ({"HTTPS_PROXY": "http://u:p@a:1"}, "settings.proxy_unused", {"name": "HTTPS_PROXY"}),
         ({"https_proxy": "http://u:p@a:1"}, "settings.proxy_unused", {"name": "https_proxy"}),
         (
             {"CLIENT_SECERT": "hush", "docs": "x"},
             "settings.misspelt",
-            {"names": ["CLIENT_SECERT", "docs"], "meant": ["CLIENT_SECRET", "DOCS"]},
+            {"names": ["CLIENT_SECERT", "docs"], "suggestions": ["CLIENT_SECRET", "DOCS"]},
         ),
     ],
     ids=str,

@@ -165,5 +165,5 @@ def test_shared_refusal_is_counted_for_each_request_and_its_code_once(start: Sta
     samples = service.scrape()
     errors = 'spotify_api_server_spotify_errors_total{error="invalid_grant",flow="refresh"}'
     assert samples[errors] == 1
-    assert samples['spotify_api_server_spared_calls_total{flow="refresh",reason="shared"}'] == 3
+    assert samples['spotify_api_server_avoided_calls_total{flow="refresh",reason="shared"}'] == 3
     assert samples['spotify_api_server_upstream_duration_seconds_count{flow="refresh"}'] == 1
