@@ -506,7 +506,6 @@ def test_a_pod_has_the_fields_that_are_set() -> None:
         **pod_fields,
         **deployment_fields,
         **container_fields,
-        "strategy": {"type": "Recreate", "rollingUpdate": None},
         "extraEnvFrom": [{"secretRef": {"name": "more"}}],
         "probes": {"readiness": {"successThreshold": 2}},
     }

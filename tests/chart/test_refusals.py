@@ -441,6 +441,55 @@ SENTENCES: list[tuple[str | None, Values, str]] = [
         {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]},
         "extraVolumes must not contain tmp, a volume of the chart.",
     ),
+    *[
+        (
+            "minimal",
+            {"extraEnv": [{"name": name, "value": "x"}]},
+            f"extraEnv must not contain {name}: set {value}.",
+        )
+        for name, value in (
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel"),
+            ("RATE_LIMIT", "rateLimit.limit"),
+            ("SECRET_KEYS_PREVIOUS", "spotify"),
+        )
+    ],
+    (
+        "minimal",
+        {"extraVolumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "configMap": {}}]},
+        "extraVolumes contains a more than once.",
+    ),
+    (
+        "minimal",
+        {
+            "extraContainers": [{"name": "a", "image": "x"}],
+            "initContainers": [{"name": "a", "image": "y"}],
+        },
+        "extraContainers and initContainers contain a more than once.",
+    ),
+    *[
+        (
+            "minimal",
+            {"podDisruptionBudget": {"minAvailable": share}},
+            (
+                "podDisruptionBudget.minAvailable must be smaller than the smallest number of "
+                "pods, or nodes cannot be drained."
+            ),
+        )
+        for share in ("51%", "99%")
+    ],
+    (
+        "minimal",
+        {"podDisruptionBudget": {"maxUnavailable": "51%"}},
+        (
+            "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, "
+            "or it protects none."
+        ),
+    ),
+    (
+        "everything",
+        {"httpRoute": {"timeouts": {"request": "5s", "backendRequest": "1m"}}},
+        "httpRoute.timeouts.backendRequest must not be longer than httpRoute.timeouts.request.",
+    ),
     (
         "minimal",
         {"extraContainers": [{"name": "spotify-api-server", "image": "x"}]},
@@ -653,6 +702,28 @@ SCHEMA: list[tuple[Values, str, str]] = [
     ),
     ({"extraEnv": [{"name": "A B", "value": "x"}]}, "/extraEnv/0/name", "'A B' does not match"),
     ({"extraEnv": [{"name": "A", "value": 1}]}, "/extraEnv/0/value", "got number, want string"),
+    ({"podLabels": {"-": "a"}}, "/podLabels", "additional properties '-' not allowed"),
+    ({"podAnnotations": {"a b": "c"}}, "/podAnnotations", "properties 'a b' not allowed"),
+    ({"spotify": {"existingSecret": "a..b"}}, "/spotify/existingSecret", "not match"),
+    ({"httpRoute": {"hostnames": ["192.0.2.1"]}}, "/httpRoute/hostnames/0", "'not' failed"),
+    ({"httpRoute": {"timeouts": {"request": "100000s"}}}, "/httpRoute/timeouts/request", "not"),
+    ({"ingress": {"hosts": ["a", "a"]}}, "/ingress/hosts", "items at 0 and 1 are equal"),
+    (
+        {"service": {"loadBalancerSourceRanges": ["192.0.2.1"]}},
+        "/service/loadBalancerSourceRanges/0",
+        "'allOf' failed",
+    ),
+    ({"autoscaling": {"targetCPU": "70.5%"}}, "/autoscaling/targetCPU", "not match"),
+    (
+        {"strategy": {"rollingUpdate": {"maxSurge": "some"}}},
+        "/strategy/rollingUpdate/maxSurge",
+        "not match",
+    ),
+    (
+        {"metrics": {"serviceMonitor": {"interval": "30s1m"}}},
+        "/metrics/serviceMonitor/interval",
+        "'30s1m' does not match pattern",
+    ),
     ({"podLabels": {"tier": "a b"}}, "/podLabels/tier", "'a b' does not match pattern"),
     (
         {"metrics": {"prometheusRule": {"disabled": ["Down"]}}},

@@ -293,6 +293,9 @@ def test_null_for_a_block_renders_or_is_refused_by_the_schema(path: Path) -> Non
         ({"image": {"registry": "a.example/team"}}, "image: a.example/team/spotify-api-server:"),
         ({"podAnnotations": None, "podLabels": None, "commonLabels": None}, "kind: Deployment"),
         ({"autoscaling": {"enabled": True, "targetCPU": "70%"}}, "averageUtilization: 70\n"),
+        ({"autoscaling": {"enabled": True, "targetCPU": 0.5}}, 'averageValue: "0.5"\n'),
+        ({"replicaCount": None, "podDisruptionBudget": {"minAvailable": 1}}, "minAvailable: 1\n"),
+        ({"strategy": None}, "kind: Deployment"),
         ({"tmpSizeLimit": "16M"}, "sizeLimit: 16M\n"),
         ({"config": {"host": "::"}}, 'value: "::"'),
         (

@@ -232,12 +232,24 @@ secret. */}}
 {{- if and .enabled (gt $max 1) }}
 {{- if not (or .minAvailable .maxUnavailable) }}
 {{- fail "podDisruptionBudget needs maxUnavailable or minAvailable." }}
-{{- else if and (kindIs "string" .minAvailable | not) .minAvailable (ge (int .minAvailable) $min) }}
+{{- end }}
+{{- $isKnown := or $.Values.autoscaling.enabled (not (kindIs "invalid" $.Values.replicaCount)) }}
+{{- if and $isKnown .minAvailable (ge (include "spotify-api-server.count" (list .minAvailable $min) | int) $min) }}
 {{- fail "podDisruptionBudget.minAvailable must be smaller than the smallest number of pods, or nodes cannot be drained." }}
-{{- else if and (not .minAvailable) (kindIs "string" .maxUnavailable | not) (ge (int .maxUnavailable) $max) }}
+{{- else if and $isKnown (not .minAvailable) (ge (include "spotify-api-server.count" (list .maxUnavailable $max) | int) $max) }}
 {{- fail "podDisruptionBudget.maxUnavailable must be smaller than the largest number of pods, or it protects none." }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A number of pods, also from a share ("50%") of a number, rounded up as Kubernetes does. */}}
+{{- define "spotify-api-server.count" -}}
+{{- $value := index . 0 }}
+{{- if kindIs "string" $value -}}
+{{ divf (mul (trimSuffix "%" $value | int) (index . 1)) 100 | ceil | int }}
+{{- else -}}
+{{ int $value }}
 {{- end }}
 {{- end }}
 
@@ -287,6 +299,12 @@ secret. */}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs, the Gateways of the route." }}
 {{- end }}
+{{- with .Values.httpRoute.timeouts }}
+{{- $request := include "spotify-api-server.milliseconds" (default "" .request) | int64 }}
+{{- if and $request (gt (include "spotify-api-server.milliseconds" (default "" .backendRequest) | int64) $request) }}
+{{- fail "httpRoute.timeouts.backendRequest must not be longer than httpRoute.timeouts.request." }}
+{{- end }}
+{{- end }}
 {{- with .Values.ingress }}
 {{- if and .enabled (not .hosts) }}
 {{- fail "ingress.enabled needs ingress.hosts; \"*\" is a rule for every host." }}
@@ -313,12 +331,13 @@ secret. */}}
 {{- end }}
 {{- end }}
 {{- $env := include "spotify-api-server.env" . }}
-{{- $secrets := dict "RATE_LIMIT_STORAGE" "rateLimit.storage" "UPSTREAM_PROXY" "upstreamProxy" }}
+{{- /* Other values depend on these settings, or they are secret. */}}
+{{- $values := dict "OTEL_EXPORTER_OTLP_ENDPOINT" "otel" "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "otel" "RATE_LIMIT" "rateLimit.limit" "RATE_LIMIT_STORAGE" "rateLimit.storage" "SECRET_KEYS_PREVIOUS" "spotify" "UPSTREAM_PROXY" "upstreamProxy" }}
 {{- $names := list }}
 {{- range .Values.extraEnv }}
 {{- $setting := trimSuffix "_FILE" .name }}
-{{- if hasKey $secrets $setting }}
-{{- fail (printf "extraEnv must not contain %s: set %s." .name (get $secrets $setting)) }}
+{{- if hasKey $values $setting }}
+{{- fail (printf "extraEnv must not contain %s: set %s." .name (get $values $setting)) }}
 {{- else if or (contains (printf "- name: %s\n" $setting) $env) (contains (printf "- name: %s_FILE\n" $setting) $env) }}
 {{- fail (printf "extraEnv must not contain %s: the chart sets it from other values." .name) }}
 {{- else if has .name $names }}
@@ -326,12 +345,21 @@ secret. */}}
 {{- end }}
 {{- $names = append $names .name }}
 {{- end }}
+{{- $names = list }}
 {{- range .Values.extraVolumes }}
 {{- if or (eq .name "tmp") (and (eq .name "secrets") $.Values.spotify.mountAsFiles) }}
 {{- fail (printf "extraVolumes must not contain %s, a volume of the chart." .name) }}
+{{- else if has .name $names }}
+{{- fail (printf "extraVolumes contains %s more than once." .name) }}
 {{- end }}
+{{- $names = append $names .name }}
 {{- end }}
+{{- $names = list }}
 {{- range concat (default list .Values.extraContainers) (default list .Values.initContainers) }}
+{{- if has .name $names }}
+{{- fail (printf "extraContainers and initContainers contain %s more than once." .name) }}
+{{- end }}
+{{- $names = append $names .name }}
 {{- if eq .name (include "spotify-api-server.containerName" $) }}
 {{- fail (printf "extraContainers and initContainers must not contain %s, the container of the chart." .name) }}
 {{- end }}
