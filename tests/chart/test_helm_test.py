@@ -58,3 +58,17 @@ def test_network_policy_allows_the_servers_and_the_simulator() -> None:
 def test_no_network_policy_when_policies_are_disabled() -> None:
     manifests = render("minimal", {"networkPolicy": {"enabled": False}})
     assert "NetworkPolicy" not in {manifest["kind"] for manifest in manifests}
+
+
+def test_its_objects_have_labels_and_annotations_of_the_values() -> None:
+    tests = {
+        "labels": {"team": "apps", "app.kubernetes.io/component": "server"},
+        "annotations": {"sidecar.istio.io/inject": "false", "helm.sh/hook": "post-install"},
+    }
+    hooks = [found for found in render("minimal", {"tests": tests}) if is_hook(found)]
+    assert {found["kind"] for found in hooks} == {"NetworkPolicy", "Pod"}
+    for metadata in (found["metadata"] for found in hooks):
+        assert metadata["labels"]["team"] == "apps"
+        assert metadata["labels"]["app.kubernetes.io/component"] == "test"
+        assert metadata["annotations"]["sidecar.istio.io/inject"] == "false"
+        assert metadata["annotations"]["helm.sh/hook"] == "test"

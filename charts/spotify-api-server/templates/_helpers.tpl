@@ -47,23 +47,22 @@ default
 
 {{/* Labels and annotations */}}
 
-{{/* Metadata of an object. Arguments: root, name, values (namespace, labels and annotations of the object). */}}
+{{/* Metadata of an object. Arguments: root, name, values (namespace, labels, annotations and
+component of the object). */}}
 {{- define "spotify-api-server.metadata" -}}
 {{- $common := .root.Values -}}
 name: {{ .name }}
 namespace: {{ default (include "spotify-api-server.namespace" .root) .values.namespace }}
 labels:
   {{- include "spotify-api-server.chartLabels" .root | nindent 2 }}
+  {{- with .values.component }}
+  app.kubernetes.io/component: {{ . }}
+  {{- end }}
   {{- include "spotify-api-server.customLabels" (list .values.labels $common.commonLabels) | nindent 2 }}
 {{- with merge (dict) (default dict .values.annotations) (default dict $common.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- end }}
-
-{{- define "spotify-api-server.labels" -}}
-{{ include "spotify-api-server.chartLabels" . }}
-{{ include "spotify-api-server.customLabels" (list .Values.commonLabels) }}
 {{- end }}
 
 {{- define "spotify-api-server.chartLabels" -}}
