@@ -1,7 +1,6 @@
 """RATE_LIMIT: for which client a request counts, when it is refused, failures of the storage."""
 
 import asyncio
-import re
 import socket
 import threading
 import time
@@ -18,40 +17,12 @@ from service.rate_limit import HOPS, BoundedMemory, Clients, Limiter, SharedStor
 from service.settings import Secret, load
 from tests.conftest import LogLines, Start
 from tests.flows import CREDENTIALS, FLOWS, REFRESH, recorded, valid_form
+from tests.limiting import PASSWORD, counted, post, scrape, statuses
 from tests.running import environment, free_port
 from tests.volley import connected, read_response, request
 
-PASSWORD = "pa55-of-the-storage"
 TOO_MANY = {"error": True, "reason": "too many requests; see Retry-After"}
 PROXIES = ("10.0.0.0/8", "fd00::/8")
-
-
-def post(client: httpx.Client, forwarded: str | None = None) -> httpx.Response:
-    headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
-    return client.post(CREDENTIALS, data={"grant_type": "x"}, headers=headers)
-
-
-def statuses(client: httpx.Client, times: int, forwarded: str | None = None) -> list[int]:
-    return [post(client, forwarded).status_code for _ in range(times)]
-
-
-def crowd(client: httpx.Client, size: int) -> list[int]:
-    """Send requests at once, over a connection each; return their statuses."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(connected(client)) for _ in range(size)]
-        for connection in connections:
-            connection.sendall(request(CREDENTIALS, {"grant_type": "x"}))
-        return [read_response(connection).status for connection in connections]
-
-
-def scrape(port: int) -> str:
-    return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-
-
-def counted(port: int, name: str) -> float:
-    match = re.search(rf"^spotify_api_server_{re.escape(name)} (.*)$", scrape(port), re.MULTILINE)
-    assert match, name
-    return float(match[1])
 
 
 def scope(peer: tuple[str, int] | None, *forwarded: str) -> Any:  # noqa: ANN401

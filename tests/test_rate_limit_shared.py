@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.conftest import LogLines, Start
+from tests.limiting import PASSWORD, counted, crowd, post, scrape, statuses
 from tests.running import free_port
-from tests.test_rate_limit import PASSWORD, counted, crowd, post, scrape, statuses
 
 pytestmark = pytest.mark.storage
 

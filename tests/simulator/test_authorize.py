@@ -1,16 +1,14 @@
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
 from simulator.accounts import Accounts, RegisteredApp
 from simulator.app import create_app
 from simulator.server import running
+from tests.simulator.consent import ALLOW, PLAIN, arrival, decide
 from tests.simulator.requests import CHALLENGE, CLIENT, PUBLIC, REDIRECT_URI, VERIFIER, swap
 
-PLAIN = PUBLIC | {"response_type": "code", "redirect_uri": REDIRECT_URI}
 PKCE = PLAIN | {"code_challenge_method": "S256", "code_challenge": CHALLENGE}
-ALLOW = {"decision": "allow"}
 
 
 class Elements(HTMLParser):
@@ -27,19 +25,6 @@ class Elements(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-def decide(
-    client: httpx.Client, query: dict[str, str], form: dict[str, str] = ALLOW
-) -> httpx.Response:
-    return client.post("/authorize", params=query, data=form)
-
-
-def arrival(response: httpx.Response) -> dict[str, str]:
-    """Return the query of the redirect to the app."""
-    assert response.status_code == 303
-    assert response.headers["location"].startswith(REDIRECT_URI)
-    return dict(parse_qsl(urlsplit(response.headers["location"]).query))
 
 
 def test_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:

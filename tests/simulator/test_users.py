@@ -4,8 +4,8 @@ from typing import Any
 
 import httpx
 
+from tests.simulator.consent import ALLOW, PLAIN, arrival, decide
 from tests.simulator.requests import CLIENT, REDIRECT_URI, minted_code, refresh, refused, swap
-from tests.simulator.test_authorize import ALLOW, PLAIN, arrival, decide
 
 HALF_A_YEAR = 183 * 24 * 3600
 
