@@ -93,7 +93,7 @@ def test_cached_response_differs_only_in_expires_in(
         ("", False),
     ],
 )
-def test_only_no_cache_asks_for_a_fresh_token(value: str, *, fresh: bool) -> None:
+def test_only_no_cache_fetches_a_fresh_token(value: str, *, fresh: bool) -> None:
     assert wants_fresh([(b"cache-control", value.encode())]) == fresh
 
 
@@ -237,7 +237,7 @@ async def test_last_minute_of_a_token_is_not_used(spotify: Spotify) -> None:
     assert spotify.calls == 2
 
 
-async def test_renewal_belongs_to_no_request() -> None:
+async def test_renewal_has_no_request_context() -> None:
     """It has none of their contexts, so that it is in no request's trace or log lines."""
     current: ContextVar[str | None] = ContextVar("current", default=None)
     seen: list[str | None] = []
@@ -322,7 +322,7 @@ async def test_upstream_error_goes_to_all_waiters_and_is_not_cached(spotify: Spo
     assert await spotify.get() == (2, 3600, None)
 
 
-async def test_failed_fetch_leaves_a_good_token(spotify: Spotify) -> None:
+async def test_failed_fetch_keeps_a_valid_token(spotify: Spotify) -> None:
     await spotify.get()
     spotify.time += 1
     spotify.failure = UpstreamFailed()

@@ -154,7 +154,7 @@ async def check_cuts(message: bytes) -> Received:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_request_means_the_same_wherever_it_is_cut(name: str) -> None:
+def test_split_request_means_the_same(name: str) -> None:
     whole = asyncio.run(check_cuts(GOOD[name]))
     assert whole.statuses == [200] * len(whole.requests)
     assert whole.requests[-1] in {("GET", "/next", b""), ("POST", "/chunked", b"c")}
@@ -162,19 +162,19 @@ def test_request_means_the_same_wherever_it_is_cut(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_malformed_request_is_a_400_in_its_turn_wherever_it_is_cut(name: str) -> None:
+def test_split_malformed_request_is_a_400_in_order(name: str) -> None:
     """Nothing behind it is read, and the response to a request before it comes first."""
     assert asyncio.run(check_cuts(BAD[name])) == Received([], [400])
     behind = asyncio.run(check_cuts(GET + BAD[name]))
     assert behind == Received([("GET", "/next", b"")], [200, 400])
 
 
-def test_body_of_an_offer_to_upgrade_arrives_as_it_was_sent() -> None:
+def test_body_of_an_upgrade_offer_is_unchanged() -> None:
     [(_, _, body), _] = asyncio.run(receive([GOOD["offer"]], at_once=True)).requests
     assert body == TRAP
 
 
-def test_flood_of_requests_is_cut_off() -> None:
+def test_pipelined_requests_are_limited() -> None:
     received = asyncio.run(receive([GET * 9999], at_once=True))
     assert 2 <= len(received.requests) < 20
     assert received.statuses == [200] * len(received.requests) + [400]

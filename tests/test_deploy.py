@@ -65,7 +65,7 @@ def longest_stop() -> float:
     return sum(map(default, ("DRAIN_SECONDS", "REQUEST_TIMEOUT", "UPSTREAM_TIMEOUT")))
 
 
-def test_heroku_asks_for_the_required_settings_and_generates_the_key(app_json: AppJson) -> None:
+def test_heroku_requires_the_settings_and_generates_the_key(app_json: AppJson) -> None:
     required = {name for name, field in SETTINGS.items() if field.required}
     asked = {name for name, variable in app_json.env.items() if variable.required}
     assert set(app_json.env) <= set(SETTINGS)

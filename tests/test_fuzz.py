@@ -50,7 +50,7 @@ def test_property_holds_for_any_bytes(name: str) -> None:
         b'["AQ"]',
     ],
 )
-def test_response_that_is_not_a_sealed_success_is_found(sent: bytes) -> None:
+def test_fuzzer_detects_an_unsealed_token(sent: bytes) -> None:
     received = b'{"access_token":"BQ","refresh_token":"AQ"}'
     with pytest.raises((AssertionError, ValueError, KeyError, ServiceError)):
         check_success(received, sent, Opened("AQ", stale=False))

@@ -24,7 +24,7 @@ def sentences(**changes: str) -> str:
     return "; ".join(hint.sentence for hint in hints_for(**changes))
 
 
-def test_good_settings_have_no_hint() -> None:
+def test_valid_settings_have_no_hint() -> None:
     for changes in (
         {},
         {"RATE_LIMIT": "1/day", "TRUSTED_PROXIES": "::1", "RATE_LIMIT_STORAGE": "redis://a"},

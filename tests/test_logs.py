@@ -100,7 +100,7 @@ def test_log_exception_describes_the_current_exception_by_type_and_place(
     assert TOLD not in log_lines.text
 
 
-def test_value_that_json_does_not_have_is_its_type(log_lines: LogLines) -> None:
+def test_value_without_json_form_is_logged_as_its_type(log_lines: LogLines) -> None:
     log.info("test.happened", value=ValueError(TOLD), text="\udcff")
     [line] = log_lines.of("test.happened")
     assert (line["value"], line["text"]) == ("<ValueError>", "?")

@@ -138,7 +138,7 @@ def test_without_trusted_proxies_the_peer_is_the_client() -> None:
     assert address("192.0.2.1", "203.0.113.9") == "192.0.2.1"
 
 
-def test_behind_proxies_the_client_is_the_last_address_that_is_not_one() -> None:
+def test_behind_proxies_the_client_is_the_last_untrusted_address() -> None:
     for lines, client in (
         (["203.0.113.9"], "203.0.113.9"),
         (["6.6.6.6, 203.0.113.9, 10.1.1.1,\t10.2.2.2 "], "203.0.113.9"),
@@ -234,7 +234,7 @@ def test_counts_in_memory_are_bounded() -> None:
     asyncio.run(main())
 
 
-def test_counts_that_have_ended_are_forgotten_as_others_come() -> None:
+def test_expired_counts_are_removed_as_new_ones_arrive() -> None:
     async def main() -> None:
         memory = BoundedMemory()
         for n in range(100):

@@ -63,12 +63,12 @@ def hasty(start: Start) -> httpx.Client:
 
 
 @pytest.mark.parametrize("sent", ["", f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX: "])
-def test_head_that_does_not_arrive_closes_the_connection(hasty: httpx.Client, sent: str) -> None:
+def test_late_head_closes_the_connection(hasty: httpx.Client, sent: str) -> None:
     assert talk(hasty, sent) == ("", "")
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 9", "Transfer-Encoding: chunked"])
-def test_body_that_does_not_arrive_is_a_408(hasty: httpx.Client, length: str) -> None:
+def test_late_body_is_a_408(hasty: httpx.Client, length: str) -> None:
     head, body = talk(hasty, f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}{length}\r\n\r\n")
     assert head.startswith("HTTP/1.1 408 ")
     assert "connection: close" in head.lower()
@@ -85,7 +85,7 @@ def test_kept_alive_connection_may_be_idle_longer_than_a_request(hasty: httpx.Cl
         assert idle.recv(65536).startswith(OK.encode())
 
 
-def test_line_ends_alone_do_not_hold_a_connection(hasty: httpx.Client) -> None:
+def test_line_ends_alone_do_not_keep_a_connection_open(hasty: httpx.Client) -> None:
     with connect(hasty) as raw:
         raw.sendall(NEXT.encode())
         assert raw.recv(65536).startswith(OK.encode())
@@ -93,7 +93,9 @@ def test_line_ends_alone_do_not_hold_a_connection(hasty: httpx.Client) -> None:
         assert raw.recv(65536) == b""
 
 
-def test_half_a_head_behind_a_refused_body_does_not_hold_a_connection(hasty: httpx.Client) -> None:
+def test_partial_head_after_a_refused_body_does_not_keep_a_connection_open(
+    hasty: httpx.Client,
+) -> None:
     with connect(hasty) as raw:
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
         raw.sendall(f"{head}Content-Length: 3\r\n\r\n".encode())
@@ -102,7 +104,7 @@ def test_half_a_head_behind_a_refused_body_does_not_hold_a_connection(hasty: htt
         assert raw.recv(65536) == b""
 
 
-def test_client_that_does_not_read_its_responses_is_disconnected(
+def test_client_that_never_reads_is_disconnected(
     hasty: httpx.Client, simulator: httpx.Client
 ) -> None:
     body = "x" * 1_000_000
@@ -345,7 +347,7 @@ def test_trailer_is_not_a_header(client: httpx.Client) -> None:
     assert "from-trailer" not in response
 
 
-def test_client_that_waits_for_100_continue_gets_it(client: httpx.Client) -> None:
+def test_expect_100_continue_gets_100(client: httpx.Client) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{FORM}Content-Length: 3\r\nExpect: 100-continue\r\n"
     with connect(client) as raw:
         raw.sendall(f"{head}\r\n".encode())
@@ -417,7 +419,7 @@ def test_responses_keep_the_order_of_requests(
     assert events == ["token.retrieved"] + ["request.served"] * served
 
 
-def test_client_that_closes_its_own_direction_gets_its_response(start: Start) -> None:
+def test_half_closed_client_gets_its_response(start: Start) -> None:
     with HeldSpotify() as spotify, connect(start(SPOTIFY_TOKEN_URL=spotify.url)) as raw:
         raw.sendall(GOOD.encode())
         raw.shutdown(socket.SHUT_WR)
@@ -426,9 +428,7 @@ def test_client_that_closes_its_own_direction_gets_its_response(start: Start) ->
         assert read(raw).startswith(OK)
 
 
-def test_client_that_leaves_before_its_responses_is_no_defect(
-    start: Start, log_lines: LogLines
-) -> None:
+def test_client_disconnect_is_not_logged_as_a_defect(start: Start, log_lines: LogLines) -> None:
     """Both requests on the connection are cancelled, not only the last one."""
     with HeldSpotify() as spotify:
         client = start(SPOTIFY_TOKEN_URL=spotify.url)

@@ -174,7 +174,7 @@ async def test_shared_responses_are_marked() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [0, 1])
-async def test_cancelled_waiter_does_not_affect_the_others(cancelled: int) -> None:
+async def test_cancelled_waiter_does_not_affect_others(cancelled: int) -> None:
     endpoint, coalescing = held_call(GOOD)
     tasks = await waiting(coalescing, 3)
     tasks[cancelled].cancel()
@@ -187,7 +187,7 @@ async def test_cancelled_waiter_does_not_affect_the_others(cancelled: int) -> No
 
 
 @pytest.mark.parametrize("outcome", [GOOD, RuntimeError("with a secret")])
-async def test_call_finishes_although_all_waiters_left(outcome: Outcome) -> None:
+async def test_call_finishes_after_all_waiters_are_cancelled(outcome: Outcome) -> None:
     endpoint, coalescing = held_call(outcome)
     for task in (tasks := await waiting(coalescing, 2)):
         task.cancel()

@@ -168,7 +168,7 @@ def start_with(resolver: AbstractResolver, start: Start, port: int, **changes: s
     return start(Transport(settings, resolver), **changes)
 
 
-def test_dead_addresses_are_passed_over_in_time(start: Start) -> None:
+def test_unreachable_addresses_are_skipped_in_time(start: Start) -> None:
     """RFC 8305: the next address is tried while the first does not respond."""
     upstream = Upstream(GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     with full_queue() as unreachable:
@@ -182,7 +182,7 @@ def test_dead_addresses_are_passed_over_in_time(start: Start) -> None:
                 assert len(upstream.requests) == upstream.connections == number
 
 
-def test_refused_first_address_is_passed_over(start: Start) -> None:
+def test_refused_first_address_is_skipped(start: Start) -> None:
     upstream = Upstream()
     with serving(upstream) as port:
         client = start_with(Addresses("127.0.0.3", "127.0.0.1"), start, port)
@@ -190,7 +190,7 @@ def test_refused_first_address_is_passed_over(start: Start) -> None:
     assert len(upstream.requests) == 1
 
 
-def test_name_server_that_hangs_is_a_504(start: Start) -> None:
+def test_hanging_name_server_is_a_504(start: Start) -> None:
     client = start_with(Mute(), start, 1, UPSTREAM_TIMEOUT="0.2")
     for _ in range(2):
         assert_refused(fetch(client), 504, LATE)
@@ -502,7 +502,7 @@ def test_proxy_that_is_down_is_a_502(start: Start, log_lines: LogLines) -> None:
     assert_kept_secret(log_lines, response)
 
 
-def test_mute_proxy_is_a_504(start: Start) -> None:
+def test_unresponsive_proxy_is_a_504(start: Start) -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
         await reader.read()
 

@@ -660,7 +660,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("sent", INVALID.values(), ids=INVALID)
-def test_invalid_response_is_no_success_and_not_requested_again(sent: bytes) -> None:
+def test_invalid_response_fails_without_a_retry(sent: bytes) -> None:
     scripted = Scripted(Reply(sent, closes=True), Reply(GOOD))
     first, second = fetch(scripted)
     assert first == UNREACHABLE or isinstance(first, int)

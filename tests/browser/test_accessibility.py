@@ -249,7 +249,7 @@ def test_text_can_be_twice_as_large(open_page: Open, accounts: Simulator, watch:
     assert not page.evaluate(TOO_WIDE)
 
 
-def test_page_without_scripts_says_so(open_page: Open, accounts: Simulator) -> None:
+def test_page_without_scripts_shows_a_notice(open_page: Open, accounts: Simulator) -> None:
     page = open_page(java_script_enabled=False)
     page.goto(f"{accounts.url}/")
     message = page.locator("noscript > *")  # elements only where scripts are off

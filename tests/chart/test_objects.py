@@ -759,7 +759,7 @@ def test_notes_mention_a_disabled_flow() -> None:
         ("files", {}, "Restart them after a file has changed"),
     ],
 )
-def test_notes_say_what_is_left_to_do(example: str, values: Values, sentence: str) -> None:
+def test_notes_list_the_next_steps(example: str, values: Values, sentence: str) -> None:
     assert sentence in notes(example, values)
 
 

@@ -23,7 +23,7 @@ def test_challenge_is_that_of_the_rfcs_example() -> None:
     assert pkce.proves(VERIFIER, CHALLENGE)
 
 
-def test_code_lives_for_ten_minutes() -> None:
+def test_code_expires_after_ten_minutes() -> None:
     clock = Clock()
     accounts = Accounts(clock=clock)
     early, late = accounts.issue_code(REDIRECT_URI), accounts.issue_code(REDIRECT_URI)

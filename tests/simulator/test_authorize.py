@@ -27,7 +27,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_page_asks_for_consent_and_posts_back_to_itself(client: httpx.Client) -> None:
+def test_page_requests_consent_and_posts_to_itself(client: httpx.Client) -> None:
     response = client.get("/authorize", params=PLAIN | {"scope": "streaming user-read-email"})
     page = Elements(response.text)
     assert response.status_code == 200
