@@ -29,11 +29,11 @@ from service.singleflight import SingleFlight
 from service.upstream import TokenEndpoint
 
 LEAST_SECONDS: Final = 60
-"""A cached token has at least this much of its life left."""
+"""Minimum remaining seconds of a cached token."""
 MOST_SECONDS: Final = 3600
-"""How long a token is cached at most; Spotify's last an hour."""
+"""Maximum seconds in the cache; Spotify's tokens last an hour."""
 RENEWAL_SECONDS: Final = 300
-"""How long before its end a token is renewed; never before half of its life."""
+"""Seconds before its expiry at which a token is renewed; never before half of its life."""
 RENEWAL_PAUSE: Final = 10
 """Seconds after a failed renewal until the next one."""
 FRESH_SECONDS: Final = 1

@@ -213,7 +213,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _try_telemetry(problems: dict[str, str]) -> None:
-    """Add the problem that the OpenTelemetry SDK has, unless there is one of OTEL_… already."""
+    """Add the error of the OpenTelemetry SDK, unless an OTEL_… variable has a problem already."""
     has_problem = any(name.startswith("OTEL_") for name in problems)
     if has_problem or not settings.tracing_enabled(os.environ):
         return
@@ -322,7 +322,7 @@ def _cause(error: BaseException) -> str:
 
 
 class KeyCount(msgspec.Struct, frozen=True):
-    """How many tokens a key opened; `fingerprint` is empty for a short key."""
+    """Number of tokens that a key opened; `fingerprint` is empty for a short key."""
 
     key: str
     fingerprint: str
@@ -444,7 +444,7 @@ def _say(text: str) -> int:
 
 def _complain(text: str) -> None:
     """Write `text` to standard error, if that is possible."""
-    with contextlib.suppress(AttributeError, OSError):  # it is None if it was closed at the start
+    with contextlib.suppress(AttributeError, OSError):  # None if it was closed at the start
         sys.stderr.write(text)
 
 

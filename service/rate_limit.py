@@ -40,16 +40,16 @@ COUNTS: Final = 65_536
 CALL_SECONDS: Final = 0.1
 """Seconds that the storage may take for one request."""
 WAIT_SECONDS: Final = 5.0
-"""How long a request waits for a connection, when all CONNECTIONS are in use.
+"""Seconds that a request waits for a connection when all CONNECTIONS are in use.
 
 Fifty times CALL_SECONDS: only tens of thousands of requests at once can make others wait so long
 for a healthy storage, and pass without a check.
 """
 PAUSE_SECONDS: Final = 1.0
-"""How long a storage that failed is not called, before one request tries it again."""
+"""Seconds that a failed storage is not called, before one request tries it again."""
 LOG_SECONDS: Final = 60.0
 CONNECTIONS: Final = 8
-"""To the storage, each with one call at a time: some 10,000 a second."""
+"""Connections to the storage, each with one call at a time: some 10,000 calls a second."""
 FAILURES: Final = 2 * CONNECTIONS
 """Failures in a row after which the storage is not called; a few may be those of a busy process."""
 
