@@ -645,6 +645,38 @@ def test_values_are_not_expanded() -> None:
     assert entries["ALLOWED_REDIRECT_URIS"]["value"] == "my-app:/$$(SECRET_KEY)"
 
 
+def test_names_that_look_like_other_types_are_strings() -> None:
+    """YAML reads an unquoted 123 as a number and true as a boolean."""
+    keys = {"clientId": "1", "clientSecret": "2", "secretKey": "true"}
+    values = {
+        "nameOverride": "123",
+        "fullnameOverride": "true",
+        "namespaceOverride": "123",
+        "imagePullSecrets": ["123"],
+        "serviceAccount": {"name": "123"},
+        "spotify": {"keys": keys},
+        "ingress": {"className": "123"},
+        "rateLimit": {"storage": {"key": "3"}},
+    }
+    manifests = render("everything", values)
+    for one in manifests:
+        assert (one["metadata"]["name"], one["metadata"]["namespace"]) >= ("123", "123")
+        assert one["metadata"]["labels"]["app.kubernetes.io/name"] == "123"
+    for one in (only(manifests, "Deployment"), only(manifests, "Pod")):
+        assert pod_of(one)["serviceAccountName"] == "123"
+        assert pod_of(one)["imagePullSecrets"] == [{"name": "123"}]
+    references = [
+        entry["valueFrom"]["secretKeyRef"]
+        for entry in environment(manifests).values()
+        if "secretKeyRef" in entry.get("valueFrom", {})
+    ]
+    assert {(one["name"], one["key"]) for one in references} >= {("true", "1"), ("true", "true")}
+    assert {"1", "2", "true", "3"} <= {
+        key for one in of_kind(manifests, "Secret") for key in one["data"]
+    }
+    assert only(manifests, "Ingress")["spec"]["ingressClassName"] == "123"
+
+
 @pytest.mark.parametrize("example", CI)
 def test_names_are_short_enough(example: str) -> None:
     manifests = render(example, {"fullnameOverride": "", "nameOverride": "n" * 63})

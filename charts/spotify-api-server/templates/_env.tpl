@@ -55,8 +55,8 @@ by an earlier variable; $$(NAME) is the text $(NAME). */}}
 - name: REDIRECT_URI
   valueFrom:
     secretKeyRef:
-      name: {{ include "spotify-api-server.secretName" $ }}
-      key: {{ .keys.redirectUri }}
+      name: {{ include "spotify-api-server.secretName" $ | quote }}
+      key: {{ .keys.redirectUri | quote }}
       optional: true
 {{- end }}
 {{- end }}
@@ -90,8 +90,8 @@ Arguments: root, name, file, secret, key, optional. */}}
 - name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
+      name: {{ .secret | quote }}
+      key: {{ .key | quote }}
       {{- if .optional }}
       optional: true
       {{- end }}
@@ -103,28 +103,28 @@ Arguments: root, name, file, secret, key, optional. */}}
 {{- with .Values.spotify }}
 {{- if not (include "spotify-api-server.fromFiles" $) }}
 - secret:
-    name: {{ include "spotify-api-server.secretName" $ }}
+    name: {{ include "spotify-api-server.secretName" $ | quote }}
     items:
-      - {key: {{ .keys.clientId }}, path: client-id}
-      - {key: {{ .keys.clientSecret }}, path: client-secret}
-      - {key: {{ .keys.secretKey }}, path: secret-key}
+      - {key: {{ .keys.clientId | quote }}, path: client-id}
+      - {key: {{ .keys.clientSecret | quote }}, path: client-secret}
+      - {key: {{ .keys.secretKey | quote }}, path: secret-key}
       {{- if include "spotify-api-server.previousKeys" $ }}
-      - {key: {{ .keys.secretKeysPrevious }}, path: secret-keys-previous}
+      - {key: {{ .keys.secretKeysPrevious | quote }}, path: secret-keys-previous}
       {{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.rateLimit.storage }}
 {{- if or .url .existingSecret }}
 - secret:
-    name: {{ include "spotify-api-server.rateLimitSecretName" $ }}
-    items: [{key: {{ .key }}, path: rate-limit-storage}]
+    name: {{ include "spotify-api-server.rateLimitSecretName" $ | quote }}
+    items: [{key: {{ .key | quote }}, path: rate-limit-storage}]
 {{- end }}
 {{- end }}
 {{- with .Values.upstreamProxy }}
 {{- if or .url .existingSecret }}
 - secret:
-    name: {{ include "spotify-api-server.upstreamProxySecretName" $ }}
-    items: [{key: {{ .key }}, path: upstream-proxy}]
+    name: {{ include "spotify-api-server.upstreamProxySecretName" $ | quote }}
+    items: [{key: {{ .key | quote }}, path: upstream-proxy}]
 {{- end }}
 {{- end }}
 {{- end }}

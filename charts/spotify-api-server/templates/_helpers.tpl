@@ -51,8 +51,8 @@ default
 component of the object). */}}
 {{- define "spotify-api-server.metadata" -}}
 {{- $common := .root.Values -}}
-name: {{ .name }}
-namespace: {{ default (include "spotify-api-server.namespace" .root) .values.namespace }}
+name: {{ .name | quote }}
+namespace: {{ default (include "spotify-api-server.namespace" .root) .values.namespace | quote }}
 labels:
   {{- include "spotify-api-server.chartLabels" .root | nindent 2 }}
   {{- with .values.component }}
@@ -84,8 +84,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "spotify-api-server.instanceLabels" -}}
-app.kubernetes.io/name: {{ include "spotify-api-server.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "spotify-api-server.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The component excludes the pod of `helm test`. */}}
@@ -113,7 +113,7 @@ app.kubernetes.io/component: server
 {{- define "spotify-api-server.imagePullSecrets" -}}
 {{- range concat (default list .Values.global.imagePullSecrets) (default list .Values.imagePullSecrets) }}
 {{- if kindIs "string" . }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- else }}
 - {{ toYaml . }}
 {{- end }}
