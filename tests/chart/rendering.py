@@ -1,4 +1,4 @@
-"""The chart as helm renders it, with the helm that is on PATH or one that is fetched."""
+"""Render the chart with the helm on PATH, or with a downloaded one."""
 
 import json
 import os

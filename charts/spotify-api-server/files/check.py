@@ -1,4 +1,4 @@
-"""`helm test`: ask the service what apps and Kubernetes ask it, over the cluster's network."""
+"""`helm test`: send the service the requests of apps and probes, over the cluster's network."""
 
 import base64
 import hashlib
@@ -14,8 +14,8 @@ REFRESH = "/authorization-code-flow-pkce/refresh-tokens"
 
 
 def main() -> None:
-    """Check the service and its access to Spotify; swap tokens where Spotify is a simulator."""
-    # The cluster's network hears of a pod that is ready some moments after helm did.
+    """Check the service and its access to Spotify; with a simulator, get and refresh tokens."""
+    # The Service routes to a ready pod a moment after helm sees that it is ready.
     patient = httpx.HTTPTransport(retries=5)
     url, base_path = os.environ["SERVICE_URL"], os.environ["BASE_PATH"]
     service = httpx.Client(base_url=url + base_path, transport=patient, timeout=30, trust_env=False)
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def refuse_a_tampered_token(service: httpx.Client) -> None:
-    """Check that a token that doesn't open is refused in the words that apps know."""
+    """Check that a token that cannot be decrypted gets the reason on which apps match."""
     response = service.post(REFRESH, data={"refresh_token": "tampered"})
     error = {"error": True, "reason": "could not decrypt refresh token"}
     refused = response.status_code == httpx.codes.BAD_REQUEST and response.json() == error
@@ -57,7 +57,7 @@ def swap(service: httpx.Client, simulator: str) -> None:
         .decode()
         .rstrip("="),
     }
-    # With the client id, which the service adds.
+    # The service adds the client ID.
     login = urlsplit(service.get("/authorize", params=query).headers.get("Location", ""))
     with httpx.Client(base_url=simulator, timeout=30, trust_env=False) as user:
         sent_back = user.post(f"/authorize?{login.query}", data={"decision": "allow"})
@@ -73,7 +73,7 @@ def swap(service: httpx.Client, simulator: str) -> None:
 
 
 def expect(truth: bool, sentence: str) -> None:  # noqa: FBT001 - read aloud, it is a sentence
-    """Print what was seen; end the test at the first thing that isn't so."""
+    """Print the sentence if it is true; otherwise end the test."""
     sys.stdout.write(f"{'ok' if truth else 'NOT OK'}: {sentence}\n")
     if not truth:
         sys.exit(1)
