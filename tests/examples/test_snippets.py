@@ -22,6 +22,7 @@ from tests.running import CLIENT_ID
 HERE = Path(__file__).parent
 TYPESCRIPT = Path("examples/typescript").resolve()
 LIBRARIES = Path("tests/examples/libraries").resolve()
+NODE = Path("tests/node_modules").resolve()
 JARS = Path(".kotlin").resolve()
 NOT_COMPILED = {"flutter"}  # there is no Dart SDK
 VERIFIER = "v" * 43
@@ -121,7 +122,7 @@ def test_typescript_logs_in_and_refreshes(here: dict[str, str], tmp_path: Path) 
 def test_react_native_compiles(tmp_path: Path, name: str) -> None:
     source = tmp_path / "app.ts"
     source.write_text(snippets()[name])
-    (tmp_path / "node_modules").symlink_to(LIBRARIES / "node_modules")
+    (tmp_path / "node_modules").symlink_to(NODE)
     flags = ("--strict", "--noEmit", "--skipLibCheck", "--noUnusedLocals", "--target", "ES2022")
     modules = ("--module", "ESNext", "--moduleResolution", "Bundler")
     types = LIBRARIES / "react-native.d.ts"
