@@ -36,7 +36,7 @@ def test_page_shows_app_scopes_and_redirect_uri(
 
 
 @pytest.mark.parametrize(
-    ("button", "answer"), [("Agree", {"code", "state"}), ("Cancel", {"error", "state"})]
+    ("button", "response"), [("Agree", {"code", "state"}), ("Cancel", {"error", "state"})]
 )
 def test_each_button_redirects_to_the_app(
     page: Page, consent: str, button: str, response: set[str]
