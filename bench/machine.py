@@ -6,7 +6,7 @@ import platform
 import re
 import shlex
 import subprocess
-import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -41,15 +41,22 @@ _NODE_PACKAGES: Final = (
 def facts(servers: Sequence[Server]) -> Iterator[str]:
     """Yield a Markdown list of time, machine and versions; call it before the load begins."""
     now = datetime.now(UTC)
-    command = ["python", "-m", "bench", *sys.argv[1:]]
     load = os.getloadavg()[0]
-    yield f"- `{shlex.join(command)}`, {now:%Y-%m-%d %H:%M} UTC"
+    yield f"- `{_command()}`, {now:%Y-%m-%d %H:%M} UTC"
     yield f"- {_cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}"
     yield f"- load average before the run: {load:.2f}"
     yield f"- Python {platform.python_version()}: {_python_packages()}"
     if any(server.is_node for server in servers):
         yield f"- Node {_version('node', '-v')}: {_node_packages()}"
     yield f"- nginx {_version('nginx', '-v')}, wrk {_version('wrk', '-v')}"
+
+
+def _command() -> str:
+    """Return the command that repeats the run; the figures do not depend on `--output`."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output")
+    _, arguments = parser.parse_known_args()
+    return shlex.join(["python", "-m", "bench", *arguments])
 
 
 def _cpu_model() -> str:
