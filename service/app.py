@@ -108,7 +108,7 @@ def _upstream(
     use to revoke the tokens of the first (RFC 6749, section 4.1.2).
     """
     if tracing:
-        transport = tracing.instrument(transport)
+        transport = tracing.instrument(transport, settings.spotify_token_url)
     spotify = Spotify(settings, transport, metrics.observe_upstream)
     backoff = Backoff(spotify)
     coalescing = Coalescing(backoff)

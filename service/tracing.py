@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 from opentelemetry import context, propagate, trace
@@ -93,8 +93,10 @@ class Tracing:
         fields = {field.lower().encode() for field in _PROPAGATOR.fields}
         self._propagated = fields - _IGNORED_HEADERS
 
-    def instrument(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
-        """Return `transport` with a client span around every call."""
+    def instrument(
+        self, transport: httpx.AsyncBaseTransport, url: str
+    ) -> httpx.AsyncBaseTransport:
+        """Return `transport`, which calls `url` only, with a client span around every call."""
         # NOTE: the instrumentation adds trace headers by the global propagator, so that one has
         # none: Spotify must not see the trace of a client.
         propagate.set_global_textmap(CompositePropagator([]))
@@ -102,11 +104,16 @@ class Tracing:
         os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
         # An operator may capture headers: names only, since any value may hold a secret.
         os.environ["OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS"] = ".*"
+        path = httpx.URL(url).path
+
+        async def add_path(span: trace.Span, request: RequestInfo) -> None:
+            span.update_name(f"{request.method.decode()} {path}")
+
         return AsyncOpenTelemetryTransport(
             _WithoutTexts(transport),
             tracer_provider=self._provider,
             meter_provider=NoOpMeterProvider(),
-            request_hook=_name_client_span,
+            request_hook=add_path,
         )
 
     def start(self, scope: Mapping[str, Any], *, trusted: bool) -> "ServerSpan":
@@ -185,11 +192,6 @@ class ServerSpan:
         context.detach(self._token)
 
 
-async def _name_client_span(span: trace.Span, request: RequestInfo) -> None:
-    url = cast("httpx.URL", request.url)  # a tuple before httpx 0.20
-    span.update_name(f"{request.method.decode()} {url.path}")
-
-
 class _WithoutTexts(httpx.AsyncBaseTransport):
     """`transport` for the instrumentation: its exceptions have fixed texts.
 
@@ -257,12 +259,23 @@ def _sampler(environ: Mapping[str, str]) -> Sampler:
     return ParentBased(edge, remote_parent_sampled=edge, remote_parent_not_sampled=edge)
 
 
+class _Resource(Resource):
+    """`resource` with a stored hash: the exporter needs it for every span, and it is a long one."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 def _resource(environ: Mapping[str, str]) -> Resource:
     attributes = {"service.version": __version__}
     is_named = "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     if not is_named and not environ.get("OTEL_SERVICE_NAME"):
         attributes["service.name"] = "spotify-api-server"
-    return Resource.create(attributes)
+    return _Resource(Resource.create(attributes))
 
 
 def _processor(environ: Mapping[str, str]) -> SpanProcessor:
