@@ -6,13 +6,14 @@ it is due, and its latency counts from then.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import cycle
-from typing import Final
+from typing import Final, cast
 
-import aiohttp
+import httptools
 import uvloop
 
 from bench.load import FORM, REFRESH
@@ -23,6 +24,14 @@ from bench.upstream import proxy
 
 PROXY: Final = "nginx, bare proxy"
 _SETTLE_SECONDS: Final = 1
+_HEAD: Final = "".join(
+    [
+        f"POST {REFRESH.path} HTTP/1.1\r\n",
+        "Host: localhost\r\n",
+        *(f"{name}: {value}\r\n" for name, value in FORM.items()),
+        "Content-Length: %d\r\n\r\n",
+    ]
+).encode()
 
 
 @dataclass(frozen=True)
@@ -59,24 +68,61 @@ def _measured(rig: Rig, server: str, number: int, port: int, rate: float) -> Lat
 async def _paced(port: int, rate: float, seconds: float) -> list[float]:
     """Send `rate` refreshes a second; raise BenchError unless every response is a 200."""
     loop = asyncio.get_running_loop()
-    url = f"http://127.0.0.1:{port}{REFRESH.path}"
+    idle: list[_Connection] = []
     milliseconds: list[float] = []
 
     async def send(due: float, body: str) -> None:
-        async with session.post(url, data=body, headers=FORM) as response:
-            await response.read()
-        if response.status != HTTPStatus.OK:
-            raise BenchError(f"a response has the status {response.status}")
-        milliseconds.append((loop.time() - due) * 1000)
+        if idle:
+            connection = idle.pop()
+        else:
+            _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
+        status = await connection.send(body)
+        if status != HTTPStatus.OK:
+            raise BenchError(f"a response has the status {status}")
+        milliseconds.append((time.perf_counter() - due) * 1000)
+        idle.append(connection)
 
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-        asyncio.TaskGroup() as tasks,
-    ):
-        start = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        start = time.perf_counter()
         for number, body in zip(range(int(rate * seconds)), cycle(REFRESH.bodies()), strict=False):
             due = start + number / rate
-            if due > loop.time():
-                await asyncio.sleep(due - loop.time())
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
             tasks.create_task(send(due, body))
+    for connection in idle:
+        connection.close()
     return milliseconds
+
+
+class _Connection(asyncio.Protocol):
+    """A connection that is kept alive, and carries one request at a time.
+
+    A client library would need as much CPU time as the server, and be measured with it.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._status: asyncio.Future[int]
+        self._transport: asyncio.Transport
+
+    async def send(self, body: str) -> int:
+        """Send a refresh, and return the status after the whole response."""
+        self._status = asyncio.get_running_loop().create_future()
+        self._transport.write(_HEAD % len(body) + body.encode())
+        return await self._status
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._status.set_result(self._parser.get_status_code())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._status.done():
+            self._status.set_exception(exc or BenchError("the server closed a connection"))
