@@ -93,9 +93,7 @@ class Tracing:
         fields = {field.lower().encode() for field in _PROPAGATOR.fields}
         self._propagated = fields - _IGNORED_HEADERS
 
-    def instrument(
-        self, transport: httpx.AsyncBaseTransport, url: str
-    ) -> httpx.AsyncBaseTransport:
+    def instrument(self, transport: httpx.AsyncBaseTransport, url: str) -> httpx.AsyncBaseTransport:
         """Return `transport`, which calls `url` only, with a client span around every call."""
         # NOTE: the instrumentation adds trace headers by the global propagator, so that one has
         # none: Spotify must not see the trace of a client.
