@@ -234,7 +234,8 @@ def _report(reading: Reading, likely_mistakes: Sequence[Hint]) -> Iterator[str]:
         group = "Required" if field.required else "Set" if is_set else "Defaults"
         groups[group].append(_setting(reading, field))
     for title, lines in groups.items():
-        yield f"\n{_styled(title, 'bold')}\n" + "".join(lines)
+        if lines:
+            yield f"\n{_styled(title, 'bold')}\n" + "".join(lines)
     yield "\n"
     sentences = [("problem", "red", problem) for problem in reading.problems.values()]
     sentences += [("hint", "yellow", hint.sentence) for hint in likely_mistakes]

@@ -423,6 +423,12 @@ def test_check_groups_settings_with_sources_and_without_secrets(tmp_path: Path) 
         assert secret not in ended.stdout
 
 
+def test_check_has_no_heading_without_settings() -> None:
+    required = {"CLIENT_ID": CLIENT_ID, "CLIENT_SECRET": CLIENT_SECRET, "SECRET_KEY": OLD}
+    ended = run("check", environ=required)
+    assert re.findall(r"^[A-Z]\w+$", ended.stdout, re.MULTILINE) == ["Required", "Defaults"]
+
+
 def test_check_lists_every_problem_and_ends_with_78() -> None:
     ended = run(
         "check",
