@@ -6,6 +6,7 @@ it is due, and its latency counts from then.
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def latencies(rig: Rig, server: Server, rate: float) -> Iterator[Latency]:
 
 
 def _measured(rig: Rig, server: str, number: int, port: int, rate: float) -> Latency:
+    gc.freeze()  # a collection of the bench's own objects would delay what is due
     uvloop.run(_paced(port, rate, _SETTLE_SECONDS))
     latency = Latency(server, number, rate, uvloop.run(_paced(port, rate, rig.plan.seconds)))
     log(rig, number, f"{server} at {rate:.0f}/s: p99 {latency.percentile(0.99):.2f} ms")
