@@ -263,8 +263,9 @@ class Protocol(HttpToolsProtocol):
         """Respond to a client that closed only its own direction, if its request is complete."""
         super().eof_received()
         if self.is_waiting():
-            return False
-        self.cycle.keep_alive = False
+            self.transport.close()  # sends a response that is queued
+        else:
+            self.cycle.keep_alive = False
         return True
 
     def send_400_response(self, msg: str) -> None:
@@ -333,7 +334,7 @@ class Protocol(HttpToolsProtocol):
         return bool(self.cycle) and not self.cycle.response_complete
 
 
-def _reason_to_refuse(
+def _reason_to_refuse(  # noqa: PLR0911 - one for each reason
     parser: httptools.HttpRequestParser, url: bytes, headers: Headers
 ) -> str | None:
     """Return why a request is refused for its head, or None.
@@ -344,6 +345,8 @@ def _reason_to_refuse(
     size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > HEAD_LIMIT or len(headers) > HEADER_LIMIT:
         return TOO_LONG
+    if b"#" in url:  # not part of a path here, but perhaps for a proxy that filters by path
+        return "The request target has a fragment."
     version = parser.get_http_version()
     if version not in {"1.1", "1.0"} or parser.get_method() in FOREIGN_METHODS:
         return "The protocol is not HTTP/1.1 or HTTP/1.0."

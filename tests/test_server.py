@@ -265,11 +265,12 @@ CHUNKED_UPGRADE = (
             f"GET {url} HTTP/1.1\r\nHost: x"
             for url in ("http://[::1", "http://a:99999999/", "http://a@b@c/", "http://a", "a")
         ],
+        [f"GET {url} HTTP/1.1\r\nHost: x" for url in ("/#x", "/?#", "/healthz#/../y", "http://a/#")],
         ["SOURCE / ICE/1.0\r\nHost: x", "SETUP / RTSP/1.0\r\nHost: x", "CONNECT a:80 HTTP/1.1"],
         ["GET / HTTP/1.1\r\nHost: x" + "\r\nX: y" * 100, f"GET / HTTP/1.1\r\nX: {'x' * 40_000}"],
         [CHUNKED_UPGRADE],
     ],
-    ids=["version", "no host", "hosts", "host", "url", "protocol", "too long", "upgrade"],
+    ids=["version", "none", "hosts", "host", "url", "fragment", "protocol", "too long", "upgrade"],
 )  # fmt: skip
 def test_request_is_refused_for_its_head(
     client: httpx.Client, log_lines: LogLines, heads: list[str]
@@ -426,6 +427,17 @@ def test_half_closed_client_gets_its_response(start: Start) -> None:
         spotify.wait_for_request()
         spotify.release.set()
         assert read(raw).startswith(OK)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/unknown"])
+def test_half_closed_client_gets_a_response_that_needs_no_call(
+    client: httpx.Client, path: str
+) -> None:
+    """The response is complete before the end of the client's direction is read."""
+    with connect(client) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        raw.shutdown(socket.SHUT_WR)
+        assert read(raw).startswith("HTTP/1.1 ")
 
 
 def test_client_disconnect_is_not_logged_as_a_defect(start: Start, log_lines: LogLines) -> None:
