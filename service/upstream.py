@@ -227,13 +227,14 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Read and decode a body, no further than RESPONSE_LIMIT."""
-        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        if self._proxy and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             # It is not Spotify's (RFC 9110, section 15.5.8).
             raise httpx.ProxyError(aiohttp.ClientHttpProxyError.__name__)
-        framed = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        codings = ",".join(response.headers.getall("Transfer-Encoding", [])).lower()
+        framed = "Content-Length" in response.headers or _last(codings) == "chunked"
         if self._url.scheme == "https" and not framed:
             # The connection's end would end the body, and an attacker on the network can close it
-            # (RFC 9112, section 9.8).
+            # (RFC 9112, sections 6.3 and 9.8).
             raise UpstreamFailed("Spotify's response had no length")
         body = bytearray()
         async for chunk in response.content.iter_any():
@@ -332,6 +333,10 @@ def _errors_of_httpx() -> Iterator[None]:
         raise httpx.ConnectError(type(error.os_error).__name__) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise httpx.ReadError(type(error).__name__) from None
+
+
+def _last(codings: str) -> str:
+    return codings.rpartition(",")[2].strip()
 
 
 def _decoded(coding: str, body: bytes) -> bytes:

@@ -351,12 +351,13 @@ def test_connections_are_used_again_over_tls_and_their_keys_are_not_written(
 
 
 @pytest.mark.parametrize("ending", ["close_notify", "cut"])
+@pytest.mark.parametrize("framing", ["", "Transfer-Encoding: identity\r\n"])
 def test_response_that_ends_with_its_tls_connection_is_refused(
-    start: Start, authority: Authority, ending: str
+    start: Start, authority: Authority, ending: str, framing: str
 ) -> None:
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)
+        writer.write(f"HTTP/1.1 400 Bad Request\r\n{framing}\r\n".encode() + BODY)
         await writer.drain()
         if ending == "cut":
             writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
