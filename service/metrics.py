@@ -6,7 +6,7 @@ docs/operations.md describes each metric.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -126,8 +126,14 @@ class Metrics:
         not_found = ASGIResponse(status_code=404)
 
         async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
-            is_metrics = scope["path"].rstrip("/") == "/metrics"
-            await (exposition if is_metrics else not_found)(scope, receive, send)
+            if scope["path"].rstrip("/") != "/metrics":
+                await not_found(scope, receive, send)
+                return
+            # prometheus_client fails if these are not UTF-8.
+            headers = [field for field in scope["headers"] if field[1].isascii()]
+            query = scope["query_string"] if scope["query_string"].isascii() else b""
+            clean = {**scope, "headers": headers, "query_string": query}
+            await exposition(cast("Scope", clean), receive, send)
 
         return metrics
 
