@@ -9,6 +9,7 @@ import difflib
 import ipaddress
 import math
 import re
+import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -512,7 +513,8 @@ def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> No
     """
     if not tracing_enabled(environ):
         return
-    for name, check in _TELEMETRY.items():
+    proxies = {name: _exporter_proxy for name in environ if name.lower() in _PROXIES}
+    for name, check in {**_TELEMETRY, **proxies}.items():
         try:
             if value := environ.get(name):
                 # The SDK strips all but endpoints.
@@ -529,6 +531,34 @@ def _readable_file(text: str) -> Path:
     return Path(text)
 
 
+def _certificate(text: str) -> Path:
+    path = _readable_file(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError("names a file that has no certificate in PEM form") from None
+    return path
+
+
+def _exporter_proxy(text: str) -> str:
+    """Accept a proxy of the environment, which may have no scheme.
+
+    NOTE: the exporter's libraries quote a URL that they cannot parse, and with it a password.
+    """
+    requirement = (
+        "must be a URL with nothing after the port, and special characters percent-encoded: "
+        "the OTLP exporter uses it"
+    )
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        is_valid = parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(requirement) from None
+    if not is_valid or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError(requirement)
+    return text
+
+
 def _patterns(text: str) -> re.Pattern[str]:
     try:
         return re.compile("|".join(pattern.strip() for pattern in text.split(",")))
@@ -536,7 +566,12 @@ def _patterns(text: str) -> re.Pattern[str]:
         raise ValueError("must be regular expressions, separated by commas") from None
 
 
+_PROXIES: Final = {"all_proxy", "http_proxy", "https_proxy"}
 _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
+    "OTEL_SDK_DISABLED": _flag,
+    "OTEL_RESOURCE_ATTRIBUTES": _matching(
+        r"[^,=]+=[^,]*(,[^,=]+=[^,]*)*", "must be name=value, separated by commas"
+    ),
     "OTEL_TRACES_EXPORTER": _one_of("console", "none", "otlp"),
     "OTEL_PROPAGATORS": _matching(
         r"none|(baggage|tracecontext)(\s*,\s*(baggage|tracecontext))*",
@@ -584,9 +619,10 @@ _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
             ),
             "TIMEOUT": _seconds(zero=False),
             "COMPRESSION": _one_of("deflate", "gzip", "none"),
-            "CERTIFICATE": _readable_file,
+            "CERTIFICATE": _certificate,
             "CLIENT_KEY": _readable_file,
-            "CLIENT_CERTIFICATE": _readable_file,
+            "CLIENT_CERTIFICATE": _certificate,
+            "INSECURE": _flag,
         }.items()
     },
 }

@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import certifi
 import msgspec
 import pytest
 
@@ -361,8 +362,11 @@ NOT_UNDERSTOOD = {
     "OTEL_TRACES_EXPORTER": ["jaeger", "otlp,console"],
     "OTEL_PROPAGATORS": ["nonsense", "b3"],
     "OTEL_TRACES_SAMPLER": ["nonsense"],
+    "OTEL_SDK_DISABLED": ["nonsense"],
+    "OTEL_RESOURCE_ATTRIBUTES": ["nonsense", "a=b,nonsense", "=nonsense"],
     "OTEL_TRACES_SAMPLER_ARG": ["nonsense", "1.1"],
     "OTEL_BSP_SCHEDULE_DELAY": ["0"],
+    "OTEL_BSP_MAX_QUEUE_SIZE": ["nonsense"],
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": ["-1"],
     "OTEL_EXPORTER_OTLP_TIMEOUT": ["0", "inf"],
     "OTEL_EXPORTER_OTLP_PROTOCOL": ["http/json"],
@@ -374,7 +378,13 @@ NOT_UNDERSTOOD = {
     "OTEL_EXPORTER_OTLP_HEADERS": [
         *("authorization nonsense", "Bad Key=nonsense", "a=b,nonsense", "a=é"),
     ],
-    "OTEL_EXPORTER_OTLP_CERTIFICATE": ["/nonsense", "/"],
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": ["/nonsense", "/", __file__],
+    "OTEL_EXPORTER_OTLP_INSECURE": ["nonsense"],
+    "HTTPS_PROXY": [
+        *("http://user:nonsense#@a:1", "http://user:nonsense/x@a:1", "http://user:1/nonsense@a"),
+        *("user:nonsense?@a:1", "http://"),
+    ],
+    "all_proxy": ["http://a/nonsense"],
     "OTEL_PYTHON_HTTPX_EXCLUDED_URLS": ["nonsense("],
 }
 UNDERSTOOD = {
@@ -385,7 +395,10 @@ UNDERSTOOD = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": ["grpc", "http/protobuf"],
     "OTEL_EXPORTER_OTLP_ENDPOINT": ["http://collector:4318", "https://otlp.example/tenant/a"],
     "OTEL_EXPORTER_OTLP_HEADERS": ["api-key=abc", "a=b, c=d", "authorization=Basic%20eDp5"],
-    "OTEL_EXPORTER_OTLP_CERTIFICATE": ["tests/test_settings.py"],
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": [certifi.where()],
+    "OTEL_EXPORTER_OTLP_INSECURE": ["true", "False"],
+    "OTEL_RESOURCE_ATTRIBUTES": ["a=b", "a=b, c=d=e,f="],
+    "HTTPS_PROXY": ["http://user:pass%23@a:3128", "a:3128", "socks5://a:1080/"],
     "OTEL_PYTHON_HTTPX_EXCLUDED_URLS": [".*", "Content.*,X-.*"],
 }
 
