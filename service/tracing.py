@@ -290,6 +290,9 @@ def _processor(environ: Mapping[str, str]) -> SpanProcessor:
 
 
 def _grpc() -> SpanExporter:
+    # gRPC's C library writes its own lines to standard error, which are no JSON and may quote the
+    # environment.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here: gRPC costs 20 MiB.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,

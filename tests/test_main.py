@@ -72,6 +72,21 @@ def test_telemetry_that_the_sdk_refuses_ends_with_78() -> None:
     assert "OTEL_… can't be used as it is" in ended.stdout
 
 
+def test_grpc_adds_no_text_of_its_own_to_the_log(simulator_url: str) -> None:
+    """The receiver does not speak TLS, which gRPC's C library would report on standard error."""
+    otel = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": simulator_url.replace("http://", "https://"),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+    }
+    with started(simulator_url, DRAIN_SECONDS="0", **otel) as (process, url):
+        assert post(url).status_code == 200
+        process.terminate()
+        output, errors = process.communicate(timeout=30)
+    assert errors == ""
+    assert "library.logged" in {json.loads(line)["event"] for line in output.splitlines()}
+
+
 def test_taken_port_ends_with_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
