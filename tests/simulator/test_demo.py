@@ -2,13 +2,13 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -31,14 +31,29 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def printed_commands(**changes: str) -> Iterator[list[str]]:
-    """Run it; yields the blocks of shell commands that it prints once it is ready."""
+def output(**changes: str) -> Iterator[IO[str]]:
+    """Run it; yields its stdout. It must exit with 0 when it is terminated."""
     with subprocess.Popen(
         COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
-    ) as demo:
-        assert demo.stdout is not None
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=20)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+
+
+@contextmanager
+def printed_commands(**changes: str) -> Iterator[list[str]]:
+    """Run it; yields the blocks of shell commands that it prints once it is ready."""
+    with output(**changes) as lines:
         blocks: list[str] = []
-        for line in demo.stdout:
+        for line in lines:
             if line.startswith("# "):
                 blocks.append("")
             elif blocks:
@@ -46,9 +61,6 @@ def printed_commands(**changes: str) -> Iterator[list[str]]:
             if "grant_type=client_credentials" in line:
                 break
         yield blocks
-        demo.send_signal(signal.SIGTERM)
-        demo.stdout.read()
-        assert demo.wait(20) == 0
 
 
 def paste(*blocks: str) -> list[str]:
@@ -95,20 +107,14 @@ CREDENTIALS = {"CLIENT_ID": "x", "CLIENT_SECRET": "y", "SECRET_KEY": "z" * 20}
 @contextmanager
 def demo(**changes: str) -> Iterator[list[str]]:
     """Run it; yields the URLs of the playground and of the service."""
-    with subprocess.Popen(
-        COMMAND, env=environment(**changes), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    with output(**changes) as lines:
         urls: list[str] = []
         while len(urls) < 2:
-            line = process.stdout.readline()
+            line = lines.readline()
             assert line, "it ended"
             if line.startswith(("Open the playground:", "The service:")):
                 urls.append(line.split()[-1])
         yield urls
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        assert process.wait(20) == 0
 
 
 @pytest.mark.parametrize("credentials", [{}, CREDENTIALS], ids=["simulator", "Spotify"])
