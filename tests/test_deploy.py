@@ -3,19 +3,17 @@
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import msgspec
 import pytest
 import yaml
 
 from service.settings import FILE_SETTINGS, Settings
 from tests.documents import code_anywhere, docker_run, entry_point
-from tests.running import environment, free_port
+from tests.running import environment, free_port, status, wait_until
 
 SETTINGS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 DOCKERFILE = Path("Dockerfile").read_text()
@@ -87,18 +85,14 @@ def test_image_command_starts_the_service() -> None:
     started = [sys.executable, *entry_point()[1:], *entry_point("CMD")]
     with subprocess.Popen(started, env=environ, stdout=subprocess.DEVNULL) as process:
         try:
-            while not responds(f"http://127.0.0.1:{port}/readyz"):
-                assert process.poll() is None
-                time.sleep(0.05)
+            wait_until(lambda: is_ready(process, port))
         finally:
             process.kill()
 
 
-def responds(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+def is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
+    assert process.poll() is None
+    return status(f"http://127.0.0.1:{port}", "/readyz") == 200
 
 
 def test_fly_runs_the_production_image_within_its_limits(fly: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import simulator
 from simulator.__main__ import main
+from tests.running import wait_until
 
 ROOM = Path(simulator.__file__).parent
 
@@ -51,8 +52,8 @@ def test_signal_stops_it_despite_a_waiting_client() -> None:
         where = httpx.URL(url)
         with socket.create_connection((where.host, where.port or 80), timeout=20) as line:
             line.sendall(b"POST /api/token HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-            while not httpx.get(f"{url}/admin/requests", trust_env=False).json():
-                pass
+            requests = f"{url}/admin/requests"
+            wait_until(lambda: bool(httpx.get(requests, trust_env=False).json()))
             process.send_signal(signal.SIGTERM)
             assert process.communicate(timeout=20) == ("", "")
         assert process.returncode == 0
