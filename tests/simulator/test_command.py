@@ -1,4 +1,3 @@
-import ast
 import json
 import os
 import signal
@@ -139,12 +138,3 @@ def test_port_in_use_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_.value.code == 2
     expected = f"cannot listen on 127.0.0.1 port {port}: Address already in use"
     assert expected in capsys.readouterr().err
-
-
-def test_simulator_does_not_import_the_service() -> None:
-    for path in ROOM.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            assert not [name for name in names if name.split(".")[0] == "service"], path.name
