@@ -187,9 +187,14 @@ class Accounts:
         _remember(self._codes, code, _Code(redirect_uri, challenge, consent))
         return code
 
-    def issue_refresh_token(self, *, pkce: bool, scope: str = "", user: User | None = None) -> str:
-        """Return a new refresh token, as from a code with or without PKCE."""
-        return self._refresh_token(self._consent(user, scope, pkce=pkce))
+    def issue_refresh_token(
+        self, *, pkce: bool, scope: str = "", user: User | None = None, token: str | None = None
+    ) -> str:
+        """Return a new refresh token, as from a code with or without PKCE.
+
+        `token` is its text, by default a random one.
+        """
+        return self._refresh_token(self._consent(user, scope, pkce=pkce), token)
 
     def grant_client_credentials(self, client: Client) -> Tokens:
         """Return an app access token (RFC 6749, section 4.4)."""
@@ -232,8 +237,8 @@ class Accounts:
     def _consent(self, user: User | None, scope: str, *, pkce: bool) -> Consent:
         return Consent(user or self.users[0], scope, pkce, self.now())
 
-    def _refresh_token(self, consent: Consent) -> str:
-        token = f"AQ{secrets.token_urlsafe(96)}"
+    def _refresh_token(self, consent: Consent, token: str | None = None) -> str:
+        token = token or f"AQ{secrets.token_urlsafe(96)}"
         _remember(self._refresh_tokens, token, _RefreshToken(consent))
         return token
 

@@ -104,8 +104,7 @@ def test_documented_request_gets_tokens(
 def spotify() -> Iterator[str]:
     """Return the URL of a simulator that knows the refresh token in the first of the originals."""
     known = Accounts()
-    minted = known.issue_refresh_token(pkce=False)
-    known._refresh_tokens[ORIGINALS[0]["plaintext"]] = known._refresh_tokens[minted]  # noqa: SLF001
+    known.issue_refresh_token(pkce=False, token=ORIGINALS[0]["plaintext"])
     with running_simulator(create_simulator(known)) as url:
         yield url
 
