@@ -558,7 +558,8 @@ def test_check_upstream_reports_a_timeout() -> None:
     ("url", "explanation"),
     [
         ("http://127.0.0.1:1/", "nothing listens there"),
-        ("https://nowhere.invalid/", "its name can't be resolved"),
+        # No resolver asks a name server for .onion (RFC 7686, section 2).
+        ("https://nowhere.onion/", "its name can't be resolved"),
     ],
 )
 def test_check_upstream_reports_a_connection_error(url: str, explanation: str) -> None:

@@ -517,11 +517,6 @@ def test_refused_connection_is_502(serve: Serve) -> None:
     assert_refused(post(client), 502, UNREACHABLE)
 
 
-def test_unknown_host_is_502(serve: Serve) -> None:
-    client = serve(SPOTIFY_TOKEN_URL="https://no-such-host.invalid/api/token")
-    assert_refused(post(client), 502, UNREACHABLE)
-
-
 def test_calls_beyond_the_limit_are_503(start: Start) -> None:
     transport = HeldTransport(httpx.MockTransport(lambda _: httpx.Response(200, content=TOKENS)))
     client = start(transport, UPSTREAM_MAX_IN_FLIGHT="1")
