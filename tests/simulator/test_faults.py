@@ -122,6 +122,7 @@ def test_silence_lasts_until_the_client_disconnects(client: httpx.Client) -> Non
         line.settimeout(0.2)
         with pytest.raises(TimeoutError):
             line.recv(1)
+    wait_until(lambda: bool(recorded(client)))
     assert recorded(client)[0]["fault"] == "silence"
     assert post_token(client, GOOD).status_code == 200
 
