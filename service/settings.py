@@ -570,7 +570,7 @@ _PROXIES: Final = {"all_proxy", "http_proxy", "https_proxy"}
 _TELEMETRY: Final[dict[str, Callable[[str], object]]] = {
     "OTEL_SDK_DISABLED": _flag,
     "OTEL_RESOURCE_ATTRIBUTES": _matching(
-        r"[^,=]+=[^,]*(,[^,=]+=[^,]*)*", "must be name=value, separated by commas"
+        r"([^,=]+=[^,]*)?(,([^,=]+=[^,]*)?)*", "must be name=value, separated by commas"
     ),
     "OTEL_TRACES_EXPORTER": _one_of("console", "none", "otlp"),
     "OTEL_PROPAGATORS": _matching(
