@@ -31,7 +31,7 @@ help: ## Show this help
 .PHONY: run test check format install clean
 run: $(RUN) ## Run the service and a playground, with a simulator of Spotify unless credentials are set
 	@$(BIN)/python -m simulator.demo
-test: $(DEV) ## Run all tests, with branch coverage of service/; T=tests/test_forms.py runs a part
+test: $(DEV) ## Run all tests, with coverage of service/; T=tests/test_forms.py runs a part
 	@$(BIN)/pytest -qq --numprocesses=$(WORKERS) --dist=worksteal \
 		$(or $(T),--cov --cov-report= --cov-fail-under=0)
 check: $(DEV) ## Check style, formatting, types, shell, YAML and workflows
