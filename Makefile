@@ -45,7 +45,9 @@ format: $(DEV) ## Format, and fix lint errors
 install: $(DEV) ## Set up .venv with everything that the targets above need
 clean: ## Remove generated files
 	rm -rf $(VENV) .venv-tools .venv-chart .kotlin $(NODE) $(NODE_EXAMPLE) examples/typescript/dist \
-		.browser .chaos .coverage .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+		bench/.cache bench/peers/node_modules dist tests/examples/libraries/rust/Cargo.lock \
+		.browser .chaos .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache \
+		.repeat*.log .ruff_cache .schemathesis
 
 ##@ With real tools (tests/README.md lists what each proves and requires)
 .PHONY: browser-test screenshots storage-test chart-test chart-docs examples-test image image-test
@@ -112,8 +114,8 @@ repeat: $(DEV) ## Run `make test` 20 times on a busy machine; the log is .repeat
 ci: ## Run all checks, as .ci/run does
 	.ci/run
 
-# Installed by the targets; `tools` installs everything.
-tools: $(DEV) $(TOOLS) $(CHART) $(KOTLIN) $(NODE) $(NODE_EXAMPLE)
+tools: $(DEV) $(TOOLS) $(CHART) $(KOTLIN) $(NODE) $(NODE_EXAMPLE) ## Install the packages of all tests
+
 define INSTALL
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
