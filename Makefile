@@ -100,13 +100,18 @@ bench: $(DEV) ## Measure CPU per request beside comparable servers
 .PHONY: lock repeat ci tools
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-strip-extras $(LOCK)
-lock: $(DEV) ## Lock the dependencies again; LOCK=--upgrade takes newer versions
-	$(BIN)/python -m pip install --quiet uv
+# Edited by hand: versions in package.json, pom.xml, go.mod and Cargo.toml, and the wheels in
+# tests/tools/requirements.txt and tests/cluster/envoy.txt. Without --upgrade, a lock changes only
+# where its manifest has changed. NOTE: no lock may name a registry.
+NPM_LOCK = npm $(if $(filter --upgrade,$(LOCK)),update,install) --silent --package-lock-only \
+	--omit-lockfile-registry-resolved
+lock: $(DEV) ## Lock the Python, npm and Maven packages again; LOCK=--upgrade updates Python's and npm's
+	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml -o requirements-dev.txt --group dev -c requirements.txt
 	$(COMPILE) tests/tools.in -o tests/tools.txt -c requirements-dev.txt
 	$(COMPILE) tests/chart/tools.in -o tests/chart/tools.txt
-	cd tests && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+	set -e; for folder in tests examples/typescript bench/peers; do (cd $$folder && $(NPM_LOCK)); done
 	$(JARS)
 	cd .kotlin && sha256sum *.jar >../tests/examples/kotlin/jars.sha256
 repeat: $(DEV) ## Run `make test` 20 times on a busy machine; the log is .repeat.log
