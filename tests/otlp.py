@@ -35,6 +35,8 @@ def receiving() -> Iterator[tuple[dict[str, str], list[Span]]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         host, port = server.server_address[:2]
-        yield {ENDPOINT: f"http://{host!s}:{port}", PROTOCOL: "http/protobuf"}, spans
-        server.shutdown()
-        thread.join()
+        try:
+            yield {ENDPOINT: f"http://{host!s}:{port}", PROTOCOL: "http/protobuf"}, spans
+        finally:
+            server.shutdown()
+            thread.join()

@@ -104,28 +104,29 @@ class Run:
             },
         )
         self._transport = transport
-        self._stack = ExitStack()
         self.evidence = static_secrets()
         self.sealer = Sealer(SECRET_KEY)
 
     def __enter__(self) -> Self:
-        variables, self._spans = self._stack.enter_context(receiving())
-        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        settings = service_settings.load(self._environ)
-        logs.configure(settings)
-        self.app = create_app(settings, transport=self._transport)
-        url = self._stack.enter_context(running(self.app, self._environ))
-        self.address = (str(urlsplit(url).hostname), urlsplit(url).port)
-        self.client = self._stack.enter_context(
-            httpx.Client(base_url=url, trust_env=False, timeout=20)
-        )
+        with ExitStack() as stack:
+            variables, self._spans = stack.enter_context(receiving())
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            settings = service_settings.load(self._environ)
+            logs.configure(settings)
+            self.app = create_app(settings, transport=self._transport)
+            url = stack.enter_context(running(self.app, self._environ))
+            self.address = (str(urlsplit(url).hostname), urlsplit(url).port)
+            self.client = stack.enter_context(
+                httpx.Client(base_url=url, trust_env=False, timeout=20)
+            )
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.scrape = self.metrics()
-        self._stack.close()
+        with self._stack:
+            self.scrape = self.metrics()
         out, err = self._capsys.readouterr()
         as_json = self._environ["LOG_FORMAT"] == "json"
         self.lines = [json.loads(line) for line in out.splitlines()] if as_json else []
