@@ -190,12 +190,14 @@ def guard(limiter: Limiter) -> Guard:
 class BoundedMemory(MemoryStorage):
     """limits' own memory with bounds on its size and on the work of one request.
 
-    limits scans all counts at each request, to find those that have expired.
+    limits scans all counts at each request, to find those that have expired. `clock` decides when
+    one has; the windows are limits' own, by the time of day.
     """
 
-    def __init__(self, most: int = COUNTS) -> None:
+    def __init__(self, most: int = COUNTS, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._most = most
+        self._clock = clock
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -204,12 +206,12 @@ class BoundedMemory(MemoryStorage):
     async def get(self, key: str) -> int:
         """Return the count of `key`."""
         count, end = self._counts.get(key, (0, 0.0))
-        return count if end > time.time() else 0
+        return count if end > self._clock() else 0
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Add `amount` to the count of `key`, which is kept for `expiry` seconds from now."""
         count = await self.get(key) + amount
-        self._counts[key] = count, time.time() + expiry
+        self._counts[key] = count, self._clock() + expiry
         self._counts.move_to_end(key)
         self._forget()
         return count
@@ -224,7 +226,7 @@ class BoundedMemory(MemoryStorage):
         """Remove the oldest if it has expired or there are too many; at most two per call."""
         for _ in range(2):
             key, (_count, end) = next(iter(self._counts.items()))
-            if end > time.time() and len(self._counts) <= self._most:
+            if end > self._clock() and len(self._counts) <= self._most:
                 break
             del self._counts[key]
 

@@ -98,7 +98,7 @@ def test_new_window_counts_the_one_before() -> None:
         return passed, time.time()
 
     async def main() -> None:
-        while True:  # until the bursts are on either side of the end of a window
+        for _ in range(20):  # until the bursts are on either side of the end of a window
             limits = limiter("20/second")
             await asyncio.sleep(0.95 - time.time() % 1 % 0.95)
             window = int(time.time())
@@ -109,6 +109,7 @@ def test_new_window_counts_the_one_before() -> None:
                 if window + 1 < ended < window + 1.5:
                     assert (first, second <= 10) == (20, True)
                     return
+        pytest.fail("this machine is too slow")
 
     asyncio.run(main())
 
@@ -236,10 +237,11 @@ def test_counts_in_memory_are_bounded() -> None:
 
 def test_expired_counts_are_removed_as_new_ones_arrive() -> None:
     async def main() -> None:
-        memory = BoundedMemory()
+        now = 1000.0
+        memory = BoundedMemory(clock=lambda: now)
         for n in range(100):
-            await memory.incr(str(n), 0.2)
-        await asyncio.sleep(0.3)
+            await memory.incr(str(n), 60)
+        now += 60
         assert await memory.get("99") == 0
         for n in range(100, 200):
             await memory.incr(str(n), 60)
