@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from service.sealing import Sealer
 from tests.flows import CODE, CREDENTIALS, PKCE_CODE, PKCE_REFRESH, REFRESH
 from tests.fuzz.running import LogTap, Service, defects
-from tests.running import SECRET_KEY
+from tests.running import SECRET_KEY, other_end, wait_until
 
 REQUEST_TIMEOUT = 0.4
 STATUSES = frozenset([100, 200, 204, 400, 404, 405, 408, 413, 415])
@@ -156,7 +156,7 @@ def drawn(strategy: st.SearchStrategy[Plan], how: settings) -> list[Plan]:
 class Wire:
     """A service to send bytes to; `deadline` is the maximum time of a connection in seconds."""
 
-    deadline = 3 * REQUEST_TIMEOUT + 3
+    deadline = 30.0
 
     def __init__(self, service: Service, simulator: httpx.Client, tap: LogTap) -> None:
         self._client = service.client
@@ -222,8 +222,8 @@ def _quietly(act: Callable[[], None]) -> None:
 def _send(raw: socket.socket, pieces: list[bytes]) -> None:
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for number, piece in enumerate(pieces):
-        if number:
-            time.sleep(0.001)  # so that the pieces arrive separately
+        if number:  # the service reads each piece by itself
+            wait_until(lambda: any(other_end(raw)))
         _quietly(lambda piece=piece: raw.sendall(piece))  # type: ignore[misc]
 
 
