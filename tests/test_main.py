@@ -88,7 +88,7 @@ def test_grpc_adds_no_text_of_its_own_to_the_log(simulator_url: str) -> None:
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
     }
-    with started(simulator_url, DRAIN_SECONDS="0", **otel) as (process, url):
+    with started(simulator_url, COMMAND, **otel) as (process, url):
         assert post(url).status_code == 200
         process.terminate()
         output, errors = process.communicate(timeout=30)
