@@ -34,27 +34,38 @@ collect_ignore = ["chaos"]  # it has a target, and a conftest, of its own
 Report = Callable[[object], None]
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End `make test` with one line, and fail it if too little of service/ is covered."""
-    reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
-    if not session.config.getoption("cov_source") or reporter is None:  # a part, or a worker
-        return
-    reader, report = coverage.Coverage(), io.StringIO()
-    reader.load()
-    total = reader.report(file=report, show_missing=True, skip_covered=True)
-    if total < float(str(reader.get_option("report:fail_under"))):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        reporter.write_line(report.getvalue())
-    counts = [
-        f"{len(reporter.stats[outcome])} {outcome}"
-        for outcome in ("failed", "error", "passed", "skipped")
-        if outcome in reporter.stats
-    ]
-    seed = session.config.getoption("randomly_seed")
-    reporter.write_line(
-        f"\n{', '.join(counts)} in {time.monotonic() - STARTED:.0f} s, "
-        f"coverage of service/ {total:.1f} %, order --randomly-seed={seed}"
-    )
+class LastLine:
+    """Ends `make test` with one line: the counts, the time, the coverage and the order."""
+
+    def __init__(self, config: pytest.Config, reporter: Any) -> None:  # noqa: ANN401 - not public
+        self._config = config
+        self._reporter = reporter
+        self._coverage = ""
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Fail the run if too little of service/ is covered."""
+        if not self._config.getoption("cov_source") or exitstatus == pytest.ExitCode.INTERRUPTED:
+            return  # a part, or pytest-cov has not combined its data
+        reader, report = coverage.Coverage(), io.StringIO()
+        reader.load()
+        total = reader.report(file=report, show_missing=True, skip_covered=True)
+        self._coverage = f"coverage of service/ {total:.1f} %, "
+        if total < float(str(reader.get_option("report:fail_under"))):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._reporter.write_line(report.getvalue())
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Write the line: pytest has written its summary."""
+        counts = [
+            f"{len(self._reporter.stats[outcome])} {outcome}"
+            for outcome in ("failed", "error", "passed", "skipped")
+            if outcome in self._reporter.stats
+        ]
+        self._reporter.write_line(
+            f"\n{', '.join(counts) or 'no tests'} in {time.monotonic() - STARTED:.0f} s, "
+            f"{self._coverage}order --randomly-seed={self._config.getoption('randomly_seed')}"
+        )
 
 
 class LogLines:
@@ -95,9 +106,13 @@ class LogLines:
         return matches
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
     """Let processes of tests be interrupted: what runs in a shell's background ignores SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    reporter = config.pluginmanager.getplugin("terminalreporter")  # which workers have not
+    if reporter and config.getoption("numprocesses", None) is not None:  # as in `make test`
+        config.pluginmanager.register(LastLine(config, reporter))
 
 
 @pytest.fixture(scope="session")
