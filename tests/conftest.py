@@ -124,7 +124,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module", autouse=True)
 def _no_thread_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a module of `make test` whose threads outlive it; rigs have threads for a session."""
-    if request.path.parent not in {TESTS, TESTS / "simulator"}:
+    if request.path.parent not in {TESTS, TESTS / "simulator", TESTS / "guides"}:
         yield
         return
     before = set(threading.enumerate())
