@@ -1,5 +1,6 @@
 """The service on a real socket, in a thread of the test process, so that its coverage is seen."""
 
+import itertools
 import os
 import secrets
 import socket
@@ -36,10 +37,17 @@ def environment(token_url: str, **changes: str) -> dict[str, str]:
     }
 
 
+# Below the ephemeral range, so that no other socket takes a port meanwhile; a thousand for each
+# worker of pytest-xdist, and no port twice in a row.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST = 20_000 + 1_000 * (_WORKER % 12)
+_PORTS = itertools.cycle(secrets.SystemRandom().sample(range(_FIRST, _FIRST + 1_000), 1_000))
+
+
 def free_port() -> int:
-    """Return a free port below the ephemeral range, so that no other socket takes it meanwhile."""
+    """Return a free port, which no other worker gets."""
     while True:
-        port = 20_000 + secrets.randbelow(10_000)
+        port = next(_PORTS)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
