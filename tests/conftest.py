@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from service.app import create_app
 from simulator.accounts import Accounts
 from simulator.app import create_app as create_simulator
 from simulator.server import running as running_simulator
-from tests.running import environment, running
+from tests.running import Stdout, environment, running
 
 Start = Callable[..., httpx.Client]
 
@@ -68,17 +68,8 @@ class LastLine:
         )
 
 
-class LogLines:
+class LogLines(Stdout):
     """What the service wrote to stdout since the test began."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self._text = ""
-
-    @property
-    def text(self) -> str:
-        self._text += self._capsys.readouterr().out
-        return self._text
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -94,16 +85,13 @@ class LogLines:
         return self._wait(lambda line: "method" in line, count)
 
     def _wait(self, wanted: Callable[[dict[str, Any]], bool], count: int) -> list[dict[str, Any]]:
-        """Return the wanted lines once there are `count`: the service writes after it responds.
+        """Return the wanted lines once there are `count`: the service writes after it responds."""
 
-        Captured output cannot be waited for, so this polls, for 20 s at most.
-        """
-        deadline = time.monotonic() + 20
-        while len(matches := [line for line in self.lines if wanted(line)]) < count:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-        return matches
+        def matches() -> list[dict[str, Any]]:
+            return [line for line in self.lines if wanted(line)]
+
+        self.wait_until(lambda: len(matches()) >= count)
+        return matches()
 
 
 @pytest.hookimpl(trylast=True)
@@ -113,6 +101,15 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")  # which workers have not
     if reporter and config.getoption("numprocesses", None) is not None:  # as in `make test`
         config.pluginmanager.register(LastLine(config, reporter))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, object, object]:
+    """Let the test write to its `log_lines`: pytest has set stdout again after the fixtures."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "log_lines" in getattr(item, "funcargs", ()):
+            patch.setattr(sys, "stdout", item.funcargs["log_lines"])
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +160,8 @@ def simulator(_simulator_client: httpx.Client) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def log_lines(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],  # noqa: ARG001 - earlier, or it would replace stdout again
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[LogLines]:
     """Capture the service's lines; restore afterwards what logs.configure() changes."""
     for owner, name in (
@@ -172,11 +170,14 @@ def log_lines(
         (threading, "excepthook"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
+    lines = LogLines()
+    monkeypatch.setattr(sys, "stdout", lines)
     root, uvicorn_log = logging.getLogger(), logging.getLogger("uvicorn")
     before = root.handlers, root.level, uvicorn_log.level
     structlog_before = structlog.get_config()
     logs.configure()
-    yield LogLines(capsys)
+    yield lines
+    print(lines.text)  # noqa: T201 - pytest shows it if the test failed
     root.handlers, level, uvicorn_level = before
     root.setLevel(level)
     uvicorn_log.setLevel(uvicorn_level)

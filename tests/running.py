@@ -1,5 +1,6 @@
 """The service on a real socket, in a thread of the test process, so that its coverage is seen."""
 
+import io
 import itertools
 import os
 import secrets
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 from litestar import Litestar
@@ -58,6 +59,45 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+class _Buffer(io.BytesIO):
+    """Notifies `grown` of each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grown = threading.Condition()
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        with self.grown:
+            written = super().write(data)
+            self.grown.notify_all()
+        return written
+
+
+class Stdout(io.TextIOWrapper):
+    """Replaces stdout and keeps the output, whichever thread writes it."""
+
+    def __init__(self) -> None:
+        self._written = _Buffer()
+        self._read = 0
+        super().__init__(self._written, encoding="utf-8", write_through=True)
+
+    @property
+    def text(self) -> str:
+        """The whole output so far."""
+        return self._written.getvalue().decode()
+
+    def new_text(self) -> str:
+        """Return the output since the last call."""
+        text = self.text
+        new, self._read = text[self._read :], len(text)
+        return new
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the output makes `condition` true, for 20 s at most."""
+        with self._written.grown:
+            self._written.grown.wait_for(condition, 20)
 
 
 class End(NamedTuple):

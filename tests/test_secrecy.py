@@ -84,12 +84,13 @@ class Run:
 
     def __init__(
         self,
+        log_lines: LogLines,
         capsys: pytest.CaptureFixture[str],
         simulator_url: str,
         transport: httpx.AsyncBaseTransport | None = None,
         **changes: str,
     ) -> None:
-        self._capsys = capsys
+        self._log_lines, self._capsys = log_lines, capsys
         self._metrics_port = free_port()
         self._environ = environment(
             f"{simulator_url}/api/token",
@@ -127,7 +128,7 @@ class Run:
     def __exit__(self, *_: object) -> None:
         with self._stack:
             self.scrape = self.metrics()
-        out, err = self._capsys.readouterr()
+        out, err = self._log_lines.new_text(), self._capsys.readouterr().err
         as_json = self._environ["LOG_FORMAT"] == "json"
         self.lines = [json.loads(line) for line in out.splitlines()] if as_json else []
         self.spans = [MessageToDict(span) for span in self._spans]
@@ -213,12 +214,12 @@ StartRun = Callable[..., Run]
 def start_run(
     accounts: httpx.Client,
     capsys: pytest.CaptureFixture[str],
-    log_lines: LogLines,  # noqa: ARG001 - puts back what configuring the logs changes
+    log_lines: LogLines,
 ) -> StartRun:
     accounts.post("/admin/reset").raise_for_status()
 
     def started(transport: httpx.AsyncBaseTransport | None = None, **changes: str) -> Run:
-        return Run(capsys, str(accounts.base_url), transport, **changes)
+        return Run(log_lines, capsys, str(accounts.base_url), transport, **changes)
 
     return started
 
@@ -541,7 +542,7 @@ def test_no_secret_leaks_from_shared_and_cached_responses(
 def test_no_secret_leaks_from_settings_under_the_wrong_name(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    log_lines: LogLines,  # noqa: ARG001
+    log_lines: LogLines,
 ) -> None:
     evidence = static_secrets()
     for setting in msgspec.structs.fields(service_settings.Settings):
@@ -550,12 +551,12 @@ def test_no_secret_leaks_from_settings_under_the_wrong_name(
         monkeypatch.setenv(name, f"{CLIENT_SECRET} {SECRET_KEY}")
     monkeypatch.setenv("CLIENT_SECRET_FILE", f"/nowhere/{CLIENT_SECRET}")
     assert cli.main([]) == cli.EX_CONFIG
-    out, err = capsys.readouterr()
+    out, err = log_lines.new_text(), capsys.readouterr().err
     assert "PORT" in out
     evidence.seen += [("log", json.dumps(json.loads(out), ensure_ascii=False)), ("stderr", err)]
     monkeypatch.setenv("LOG_FORMAT", "console")
     assert cli.main([]) == cli.EX_CONFIG
-    out, err = capsys.readouterr()
+    out, err = log_lines.new_text(), capsys.readouterr().err
     assert "PORT" in err
     evidence.seen += [("stdout", out), ("stderr", err)]
     assert evidence.leaks() == set()
@@ -571,7 +572,7 @@ class RunCommand(Protocol):
 def run_command(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    log_lines: LogLines,  # noqa: ARG001 - restores what configuring the logs changes
+    log_lines: LogLines,
 ) -> RunCommand:
     """Return a function that runs a command, keeps its output and returns its exit status."""
 
@@ -588,7 +589,7 @@ def run_command(
                 status: object = cli.main(arguments)
             except SystemExit as end:
                 status = end.code
-        out, err = capsys.readouterr()
+        out, err = log_lines.new_text(), capsys.readouterr().err
         evidence.seen += [("stdout", out), ("stderr", err)]
         return status
 

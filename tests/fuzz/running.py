@@ -1,6 +1,5 @@
 """The service for a fuzzer: on sockets, with a simulator as Spotify and its log captured."""
 
-import io
 import json
 import logging
 import sys
@@ -16,32 +15,18 @@ from service.app import create_app
 from simulator.accounts import Accounts
 from simulator.app import create_app as create_simulator
 from simulator.server import running as running_simulator
-from tests.running import environment, free_port, running
+from tests.running import Stdout, environment, free_port, running
 
 CLIENTS = ("httpx", "httpcore.connection", "httpcore.http11")
 """Loggers of the fuzzers' own clients, which the service does not use."""
 
 
-class LogTap(io.TextIOWrapper):
-    """Replaces stdout and stores the output."""
-
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
-        self._read = 0
-
-    @property
-    def text(self) -> str:
-        """The whole output so far."""
-        written = self.buffer
-        assert isinstance(written, io.BytesIO)
-        return written.getvalue().decode()
+class LogTap(Stdout):
+    """Replaces stdout and parses the lines of the service."""
 
     def new_lines(self) -> list[dict[str, Any]]:
-        """Return the complete lines since the last call."""
-        text = self.text
-        end = text.rfind("\n") + 1
-        new, self._read = text[self._read : end], end
-        return [json.loads(line) for line in new.splitlines()]
+        """Return the lines since the last call."""
+        return [json.loads(line) for line in self.new_text().splitlines()]
 
 
 @contextmanager
