@@ -53,6 +53,15 @@ def free_port() -> int:
             return port
 
 
+def is_listening(port: int) -> bool:
+    """Return whether a connection to `port` on loopback is accepted."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Return once `condition` holds: the service logs and counts after it has responded."""
     end = time.monotonic() + 30
@@ -133,6 +142,8 @@ def running(app: Litestar, environ: dict[str, str]) -> Iterator[str]:
             while not app.state["readiness"].started:
                 assert thread.is_alive()
                 time.sleep(0.005)
+            if metrics_port := int(environ.get("METRICS_PORT", 0)):
+                wait_until(lambda: is_listening(metrics_port))  # after it is ready
             host, port = listening.getsockname()
             yield f"http://{host}:{port}"
         finally:

@@ -22,6 +22,7 @@ from tests.running import (
     COMMAND,
     environment,
     free_port,
+    is_listening,
     minimal_environ,
     status,
     wait_until,
@@ -268,7 +269,7 @@ def test_accepted_connection_gets_its_response_as_the_drain_ends(simulator_url: 
             half.sendall(request[:10])
             assert status(url, "/healthz") == 200  # so the two before it are accepted as well
             process.terminate()
-            wait_until(lambda: not _is_listening(address))
+            wait_until(lambda: not is_listening(address[1]))
             fresh.sendall(request)
             half.sendall(request[10:])
             responses = [raw.recv(65536) for raw in (fresh, half)]
@@ -276,14 +277,6 @@ def test_accepted_connection_gets_its_response_as_the_drain_ends(simulator_url: 
     for response in responses:
         assert response.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in response
-
-
-def _is_listening(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address).close()
-    except ConnectionError:
-        return False
-    return True
 
 
 def test_litestar_command_line_finds_the_app() -> None:

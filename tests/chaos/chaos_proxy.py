@@ -1,6 +1,5 @@
 """UPSTREAM_PROXY names a real proxy: TLS goes through it from end to end."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tests.chaos.conftest import Figure, StartService
 from tests.chaos.flows import FLOWS
 from tests.chaos.processes import Service
 from tests.evidence import shapes
-from tests.running import CLIENT_SECRET, free_port, wait_until
+from tests.running import CLIENT_SECRET, free_port, is_listening, wait_until
 
 CODE = "AQcode-that-the-proxy-must-not-see"
 USER, PASSWORD = "operator", "proxyPassword0123"
@@ -38,18 +37,10 @@ def tinyproxy(directory: Path, *options: str) -> Iterator[Proxy]:
     command = ["tinyproxy", "-d", "-c", str(configuration)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: _is_listening(proxy.port))
+            wait_until(lambda: is_listening(proxy.port))
             yield proxy
         finally:
             process.terminate()
-
-
-def _is_listening(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionError:
-        return False
-    return True
 
 
 def _call(service: Service) -> httpx.Response:
