@@ -119,16 +119,28 @@ class End(NamedTuple):
 
 def other_end(connection: socket.socket) -> End:
     """Return the state of the other end of a connection on this machine (Linux)."""
-    try:
-        ports = [f":{connection.getpeername()[1]:04X}", f":{connection.getsockname()[1]:04X}"]
-    except OSError:  # this end is closed as well
-        return End(has_read=False, is_closed=True)
+    [end] = other_ends(connection)
+    return end
+
+
+def other_ends(*connections: socket.socket) -> list[End]:
+    """Return the state of each other end; the kernel's list, which may be long, is read once."""
+    ends: dict[tuple[str, str], End] = {}
     for line in Path("/proc/net/tcp").read_text().splitlines():
         _, local, remote, _, queues, *_, inode = line.split()[:10]
-        if [local[-5:], remote[-5:]] == ports:
-            is_open = inode != "0"
-            return End(is_open and queues.endswith(":00000000"), not is_open)
-    return End(has_read=False, is_closed=True)
+        is_open = inode != "0"
+        ends[local[-5:], remote[-5:]] = End(is_open and queues.endswith(":00000000"), not is_open)
+    closed = End(has_read=False, is_closed=True)
+    return [ends.get(_ports(connection), closed) for connection in connections]
+
+
+def _ports(connection: socket.socket) -> tuple[str, str]:
+    """Return the ports as the kernel's list has them for the other end."""
+    try:
+        there, here = connection.getpeername()[1], connection.getsockname()[1]
+    except OSError:  # this end is closed as well
+        return "", ""
+    return f":{there:04X}", f":{here:04X}"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import LogLines, Start
 from tests.fakes import HeldSpotify
-from tests.running import other_end, wait_until
+from tests.running import other_end, other_ends, wait_until
 
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 PATH = "/client-credentials-flow/retrieve-tokens"
@@ -50,12 +50,12 @@ def talk(client: httpx.Client, sent: str) -> tuple[str, str]:
 
 def wait_until_read(*connections: socket.socket) -> None:
     """Wait until the server has accepted the connections and read what they have sent."""
-    wait_until(lambda: all(other_end(connection).has_read for connection in connections))
+    wait_until(lambda: all(end.has_read for end in other_ends(*connections)))
 
 
 @pytest.fixture
 def hasty(start: Start) -> httpx.Client:
-    """Return a client of a service that waits briefly, but for a request from a slow machine."""
+    """Return a client of a service with a timeout that is short, but not for a slow machine."""
     return start(REQUEST_TIMEOUT="2")
 
 
