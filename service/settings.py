@@ -513,8 +513,10 @@ def _check_telemetry(environ: Mapping[str, str], problems: dict[str, str]) -> No
     """
     if not tracing_enabled(environ):
         return
-    proxies = {name: _exporter_proxy for name in environ if name.lower() in _PROXIES}
-    for name, check in {**_TELEMETRY, **proxies}.items():
+    checks = dict(_TELEMETRY)
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip() != "console":
+        checks |= {name: _exporter_proxy for name in environ if name.lower() in _PROXIES}
+    for name, check in checks.items():
         try:
             if value := environ.get(name):
                 # The SDK strips all but endpoints.
@@ -541,7 +543,7 @@ def _certificate(text: str) -> Path:
 
 
 def _exporter_proxy(text: str) -> str:
-    """Accept a proxy of the environment, which may have no scheme.
+    """Accept a proxy of the environment; its scheme, if it has one, is the exporter's concern.
 
     NOTE: the exporter's libraries quote a URL that they cannot parse, and with it a password.
     """
@@ -549,12 +551,9 @@ def _exporter_proxy(text: str) -> str:
         "must be a URL with nothing after the port, and special characters percent-encoded: "
         "the OTLP exporter uses it"
     )
-    try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
-        is_valid = parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(requirement) from None
-    if not is_valid or parts.path not in {"", "/"} or parts.query or parts.fragment:
+    url = text if "://" in text else f"http://{text}"
+    parts = _split(url, {url.partition("://")[0].lower()}, requirement)
+    if "\\" in text or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError(requirement)
     return text
 

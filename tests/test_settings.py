@@ -382,7 +382,7 @@ NOT_UNDERSTOOD = {
     "OTEL_EXPORTER_OTLP_INSECURE": ["nonsense"],
     "HTTPS_PROXY": [
         *("http://user:nonsense#@a:1", "http://user:nonsense/x@a:1", "http://user:1/nonsense@a"),
-        *("user:nonsense?@a:1", "http://"),
+        *("user:nonsense?@a:1", "http://", r"http://user:nonsense\x@a:1", "http://nonsense .a"),
     ],
     "all_proxy": ["http://a/nonsense"],
     "OTEL_PYTHON_HTTPX_EXCLUDED_URLS": ["nonsense("],
@@ -398,7 +398,7 @@ UNDERSTOOD = {
     "OTEL_EXPORTER_OTLP_CERTIFICATE": [certifi.where()],
     "OTEL_EXPORTER_OTLP_INSECURE": ["true", "False"],
     "OTEL_RESOURCE_ATTRIBUTES": ["a=b", "a=b, c=d=e,f="],
-    "HTTPS_PROXY": ["http://user:pass%23@a:3128", "a:3128", "socks5://a:1080/"],
+    "HTTPS_PROXY": ["http://user:pass%23@a:3128", "http://a/", "proxy.example:3128"],
     "OTEL_PYTHON_HTTPX_EXCLUDED_URLS": [".*", "Content.*,X-.*"],
 }
 
