@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -67,6 +68,7 @@ class Storage:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+            assert self.command("PING") == ["+PONG"]
 
     def command(self, *words: str) -> list[str]:
         """Send a command, as RESP's inline form; return the lines of the response."""
@@ -136,6 +138,7 @@ def test_requests_pass_while_the_storage_is_down_and_count_when_it_is_back(
     assert statuses(client, 4) == [200] * 4
     assert counted(port, "rate_limit_unchecked_total") == 4
     storage.start()
+    assert storage.command("PING") == ["+PONG"]
     assert statuses(client, 3) == [200, 200, 429]  # the storage has no persistence
     assert counted(port, "rate_limit_unchecked_total") == 4
     assert len(log_lines.of("rate_limit.unchecked")) == 1
@@ -145,6 +148,7 @@ def test_requests_pass_while_the_storage_is_down_and_count_when_it_is_back(
 def test_stalled_storage_does_not_stall_requests(start: Start, storage: Storage) -> None:
     client = start(RATE_LIMIT="5/month", RATE_LIMIT_STORAGE=storage.url())
     assert statuses(client, 6) == [200] * 5 + [429]
+    client.timeout = httpx.Timeout(5)
     with storage.stalled():
         assert statuses(client, 10) == [200] * 10
     assert statuses(client, 2) == [429, 429]
