@@ -62,9 +62,10 @@ class LastLine:
             for outcome in ("failed", "error", "passed", "skipped")
             if outcome in self._reporter.stats
         ]
+        seed = self._config.getoption("randomly_seed", "none")  # without the plugin
         self._reporter.write_line(
             f"\n{', '.join(counts) or 'no tests'} in {time.monotonic() - STARTED:.0f} s, "
-            f"{self._coverage}order --randomly-seed={self._config.getoption('randomly_seed')}"
+            f"{self._coverage}order --randomly-seed={seed}"
         )
 
 
