@@ -109,6 +109,8 @@ class _Connection(asyncio.Protocol):
 
     async def send(self, body: str) -> int:
         """Send a refresh, and return the status after the whole response."""
+        if self._transport.is_closing():
+            raise BenchError("the server closed an idle connection")
         self._status = asyncio.get_running_loop().create_future()
         self._transport.write(_HEAD % len(body) + body.encode())
         return await self._status
