@@ -44,7 +44,7 @@ format: $(DEV) ## Format, and fix lint errors
 	$(BIN)/ruff format $(SOURCES)
 install: $(DEV) ## Set up .venv with everything that the targets above need
 clean: ## Remove generated files
-	rm -rf $(VENV) .venv-tools .venv-chart .kotlin $(NODE) $(NODE_EXAMPLE) examples/typescript/dist \
+	rm -rf $(VENV) .venv-system .venv-tools .venv-chart .kotlin $(NODE) $(NODE_EXAMPLE) examples/typescript/dist \
 		bench/.cache bench/peers/node_modules dist tests/examples/libraries/rust/Cargo.lock \
 		.browser .chaos .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache \
 		.repeat*.log .ruff_cache .schemathesis

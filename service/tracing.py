@@ -258,7 +258,7 @@ def _sampler(environ: Mapping[str, str]) -> Sampler:
 
 
 class _Resource(Resource):
-    """`resource` with a stored hash: the exporter needs it for every span, and it is a long one."""
+    """`resource` with a stored hash: the exporter computes it for every span, which is slow."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)
@@ -290,7 +290,7 @@ def _processor(environ: Mapping[str, str]) -> SpanProcessor:
 
 
 def _grpc() -> SpanExporter:
-    # gRPC's C library writes its own lines to standard error, which are no JSON and may quote the
+    # gRPC's C library writes its own lines to standard error, which are not JSON and may quote the
     # environment.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported here: gRPC costs 20 MiB.

@@ -192,7 +192,7 @@ class Accounts:
     ) -> str:
         """Return a new refresh token, as from a code with or without PKCE.
 
-        `token` is its text, by default a random one.
+        `token` is its value, by default a random one.
         """
         return self._refresh_token(self._consent(user, scope, pkce=pkce), token)
 
