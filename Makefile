@@ -18,8 +18,8 @@ KOTLIN := .kotlin/.ready
 # The tests wait more than they compute: more processes than cores.
 WORKERS ?= 4
 
-# Rigs run in the order of their files: some tests depend on earlier ones.
-RIG := $(BIN)/python -m pytest -p no:randomly
+# Rigs run in the order of their files: some tests depend on earlier ones, or take minutes.
+RIG := $(BIN)/python -m pytest -p no:randomly -o faulthandler_timeout=0
 
 .DEFAULT_GOAL := help
 .PHONY: help
