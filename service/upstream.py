@@ -230,9 +230,7 @@ class Transport(httpx.AsyncBaseTransport):
         if self._proxy and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             # It is not Spotify's (RFC 9110, section 15.5.8).
             raise httpx.ProxyError(aiohttp.ClientHttpProxyError.__name__)
-        codings = ",".join(response.headers.getall("Transfer-Encoding", [])).lower()
-        framed = "Content-Length" in response.headers or _last(codings) == "chunked"
-        if self._url.scheme == "https" and not framed:
+        if self._url.scheme == "https" and not _is_framed(response):
             # The connection's end would end the body, and an attacker on the network can close it
             # (RFC 9112, sections 6.3 and 9.8).
             raise UpstreamFailed("Spotify's response had no length")
@@ -335,8 +333,12 @@ def _errors_of_httpx() -> Iterator[None]:
         raise httpx.ReadError(type(error).__name__) from None
 
 
-def _last(codings: str) -> str:
-    return codings.rpartition(",")[2].strip()
+def _is_framed(response: aiohttp.ClientResponse) -> bool:
+    """Return whether the end of the body can be seen without the end of the connection."""
+    if "Content-Length" in response.headers:
+        return True
+    codings = ",".join(response.headers.getall("Transfer-Encoding", [])).lower()
+    return codings.rpartition(",")[2].strip() == "chunked"
 
 
 def _decoded(coding: str, body: bytes) -> bytes:
