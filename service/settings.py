@@ -378,9 +378,14 @@ def _proxy(text: str) -> Secret:
     parts = _split(text, {"http", "https"}, requirement)
     if not parts.port:
         raise ValueError(requirement)
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+    if _continues(parts):
         raise ValueError("must have nothing after the port")
     return Secret(text)
+
+
+def _continues(parts: SplitResult) -> bool:
+    """Return whether anything but a slash follows the host and the port of a URL."""
+    return parts.path not in {"", "/"} or bool(parts.query or parts.fragment)
 
 
 def _url_secrets(url: Secret | None) -> tuple[str, ...]:
@@ -553,7 +558,7 @@ def _exporter_proxy(text: str) -> str:
     )
     url = text if "://" in text else f"http://{text}"
     parts = _split(url, {url.partition("://")[0].lower()}, requirement)
-    if "\\" in text or parts.path not in {"", "/"} or parts.query or parts.fragment:
+    if "\\" in text or _continues(parts):
         raise ValueError(requirement)
     return text
 
