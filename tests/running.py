@@ -5,6 +5,7 @@ import itertools
 import os
 import secrets
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -168,6 +169,16 @@ def minimal_environ(environ: dict[str, str]) -> dict[str, str]:
     """Return `environ` with the variables that a process needs to start, and no others."""
     names = ("PATH", "LANG", "HOME", "COVERAGE_PROCESS_CONFIG")
     return {name: os.environ[name] for name in names if name in os.environ} | environ
+
+
+def wait_until_ready(process: "subprocess.Popen[Any]", url: str) -> None:
+    """Return once the service at `url` is ready; fail if its process ends instead."""
+
+    def is_ready() -> bool:
+        assert process.poll() is None
+        return status(url, "/readyz") == 200
+
+    wait_until(is_ready)
 
 
 def status(url: str, path: str) -> int | None:

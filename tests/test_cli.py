@@ -27,8 +27,7 @@ from tests.running import (
     environment,
     free_port,
     minimal_environ,
-    status,
-    wait_until,
+    wait_until_ready,
 )
 
 TOKEN_URL = "https://accounts.spotify.com/api/token"
@@ -136,18 +135,13 @@ def test_usage_error_names_the_argument_unless_it_may_be_a_token(
 # serve
 
 
-def is_ready(process: subprocess.Popen[bytes], port: str) -> bool:
-    assert process.poll() is None
-    return status(f"http://127.0.0.1:{port}", "/readyz") == 200
-
-
 def test_serve_needs_no_standard_streams(simulator_url: str) -> None:
     port = str(free_port())
     environ = environment(f"{simulator_url}/api/token", PORT=port)
     line = f"exec {sys.executable} -m service serve <&- >&- 2>&-"
     with subprocess.Popen(["/bin/bash", "-c", line], env=minimal_environ(environ)) as process:
         try:
-            wait_until(lambda: is_ready(process, port))
+            wait_until_ready(process, f"http://127.0.0.1:{port}")
             process.terminate()
             assert process.wait(20) == 0
         finally:

@@ -13,7 +13,7 @@ import yaml
 
 from service.settings import FILE_SETTINGS, Settings
 from tests.documents import code_anywhere, docker_run, entry_point
-from tests.running import environment, free_port, status, wait_until
+from tests.running import environment, free_port, wait_until_ready
 
 SETTINGS = {field.name.upper(): field for field in msgspec.structs.fields(Settings)}
 DOCKERFILE = Path("Dockerfile").read_text()
@@ -85,14 +85,9 @@ def test_image_command_starts_the_service() -> None:
     started = [sys.executable, *entry_point()[1:], *entry_point("CMD")]
     with subprocess.Popen(started, env=environ, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: is_ready(process, port))
+            wait_until_ready(process, f"http://127.0.0.1:{port}")
         finally:
             process.kill()
-
-
-def is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
-    assert process.poll() is None
-    return status(f"http://127.0.0.1:{port}", "/readyz") == 200
 
 
 def test_fly_runs_the_production_image_within_its_limits(fly: dict[str, Any]) -> None:

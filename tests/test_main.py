@@ -26,6 +26,7 @@ from tests.running import (
     minimal_environ,
     status,
     wait_until,
+    wait_until_ready,
 )
 
 Process = "subprocess.Popen[str]"
@@ -58,13 +59,8 @@ def started(
         text=True,
     ) as process:
         url = f"http://127.0.0.1:{port}"
-
-        def is_ready() -> bool:
-            assert process.poll() is None
-            return status(url, "/readyz") == 200
-
         try:
-            wait_until(is_ready)
+            wait_until_ready(process, url)
             yield process, url
         finally:
             process.kill()

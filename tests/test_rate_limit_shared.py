@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.conftest import LogLines, Start
 from tests.limiting import PASSWORD, counted, crowd, post, scrape, statuses
-from tests.running import free_port
+from tests.running import free_port, is_listening, wait_until
 
 pytestmark = pytest.mark.storage
 
@@ -45,16 +45,11 @@ class Storage:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            assert self._process.poll() is None, "the storage did not start"
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        pytest.fail("the storage cannot be reached")
+        wait_until(self._is_up)
+
+    def _is_up(self) -> bool:
+        assert self._process.poll() is None, "the storage did not start"
+        return is_listening(self.port)
 
     def stop(self) -> None:
         self._process.kill()
