@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from tests.chaos.certificates import Authority, RecordingServer, context_for
 from tests.chaos.conftest import Figure, StartService
-from tests.chaos.flows import FLOWS
+from tests.chaos.flows import exchange
 from tests.chaos.processes import Service
 from tests.evidence import shapes
 from tests.running import CLIENT_SECRET, free_port, is_listening, wait_until
@@ -43,11 +42,6 @@ def tinyproxy(directory: Path, *options: str) -> Iterator[Proxy]:
             process.terminate()
 
 
-def _call(service: Service) -> httpx.Response:
-    flow = FLOWS["authorization_code"]
-    return service.client.post(flow.path, data=flow.form(CODE))
-
-
 def _assert_kept_secret(service: Service, *others: str) -> None:
     for text in (service.output(), service.errors(), *others):
         for secret in (PASSWORD, CODE, CLIENT_SECRET):
@@ -71,7 +65,7 @@ def test_call_goes_through_the_proxy(
             UPSTREAM_PROXY=f"http://{login}127.0.0.1:{proxy.port}",
             SSL_CERT_FILE=str(authority.file),
         )
-        assert _call(service).status_code == 200
+        assert exchange(service.client, CODE).status_code == 200
         assert CODE.encode() in server.opened
         log = proxy.log.read_text()
     assert f"CONNECT localhost:{server.port}" in log
@@ -92,7 +86,7 @@ def test_refusal_by_the_proxy_is_502(
             f"https://localhost:{server.port}/api/token",
             UPSTREAM_PROXY=f"http://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}",
         )
-        response = _call(service)
+        response = exchange(service.client, CODE)
         assert server.connections == 0
     assert response.status_code == 502
     _assert_kept_secret(service, response.text)

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
 from tests.chaos.certificates import Authority, RecordingServer, context_for, outdated
 from tests.chaos.conftest import Figure, StartService
-from tests.chaos.flows import FLOWS
-from tests.chaos.processes import Service
+from tests.chaos.flows import exchange
 from tests.evidence import shapes
 from tests.running import CLIENT_SECRET
 
@@ -52,11 +50,6 @@ WRONG: dict[str, Callable[[Authorities], RecordingServer]] = {
 }
 
 
-def _call(service: Service) -> httpx.Response:
-    flow = FLOWS["authorization_code"]
-    return service.client.post(flow.path, data=flow.form(CODE))
-
-
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_certificate_is_refused(
     wrong: str, authorities: Authorities, start_service: StartService, figure: Figure
@@ -67,7 +60,7 @@ def test_wrong_certificate_is_refused(
             f"https://localhost:{server.port}/api/token",
             SSL_CERT_FILE=str(authorities.trusted.file),
         )
-        response = _call(service)
+        response = exchange(service.client, CODE)
     assert response.status_code == 502
     assert response.json() == {"error": True, "reason": "Spotify could not be reached"}
     assert server.raw, "a handshake was begun"
@@ -86,7 +79,7 @@ def test_handshake_timeout_is_504(start_service: StartService, figure: Figure) -
         )
         before = service.footprint()
         start = time.monotonic()
-        response = _call(service)
+        response = exchange(service.client, CODE)
         seconds = time.monotonic() - start
         service.assert_settled(before)
     assert response.status_code == 504
@@ -108,7 +101,7 @@ def test_custom_authority_is_trusted(
             f"https://{host}:{server.port}/api/token",
             **{variable: str(file), "SSLKEYLOGFILE": str(keys)},
         )
-        response = _call(service)
+        response = exchange(service.client, CODE)
         service.kill()
     assert response.status_code == 200
     assert CODE.encode() in server.opened

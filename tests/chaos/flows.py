@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+import httpx
+
 from service.grants import GRANTS
 from service.sealing import Sealer
 from simulator.faults import MARK
@@ -44,6 +46,12 @@ _FORMS: dict[str, Callable[[str], dict[str, str]]] = {
 FLOWS = {grant.flow.value: Flow(grant.path, _FORMS[grant.flow]) for grant in GRANTS}
 
 _numbers = itertools.count()
+
+
+def exchange(client: httpx.Client, code: str) -> httpx.Response:
+    """Send a code to the service of `client`, without PKCE."""
+    flow = FLOWS["authorization_code"]
+    return client.post(flow.path, data=flow.form(code))
 
 
 def late(seconds: float) -> str:
