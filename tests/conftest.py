@@ -97,7 +97,8 @@ class LogLines(Stdout):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let processes of tests be interrupted: what runs in a shell's background ignores SIGINT."""
+    """Register LastLine, and let processes of tests be interrupted."""
+    # What a shell runs in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     reporter = config.pluginmanager.getplugin("terminalreporter")  # which workers have not
     if reporter and config.getoption("numprocesses", None) is not None:  # as in `make test`

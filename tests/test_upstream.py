@@ -452,7 +452,7 @@ def test_fault_on_a_new_connection_is_handled_without_another_call(
     assert len(recorded(simulator)) == 1
 
 
-def test_407_is_forwarded_unless_there_is_a_proxy(start: Start, simulator: httpx.Client) -> None:
+def test_407_without_a_proxy_is_forwarded(start: Start, simulator: httpx.Client) -> None:
     queue_faults(simulator, {"kind": "answer", "status": 407, "body": "{}"})
     assert post(start()).status_code == 407
 
